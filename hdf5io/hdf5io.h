@@ -1,0 +1,166 @@
+/* The feature store (one HDF5 file a part), its journal and lock, and other tools' feature files.
+ *
+ * Metadata is frozen before work: lob_part_create makes every dataset at its final size and flushes once;
+ * afterwards only raw rows are written. Until the part is finished, the journal says which rows are valid;
+ * afterwards /slides/state does. Unwritten rows are whatever the file system returns: readers trust states,
+ * never zeros. No call into HDF5 moves more than 512 MiB. */
+#ifndef LOB_HDF5IO_H
+#define LOB_HDF5IO_H
+
+#include "base/base.h"
+#include "cohort/cohort.h"
+#include "model/model.h"
+#include <mpi.h>
+
+#define LOB_STORE_VERSION 1
+#define LOB_IO_CALL_BYTES ((size_t)512 << 20)
+
+typedef enum {
+    LOB_STATE_PENDING = 0, /* rows not all written */
+    LOB_STATE_DONE = 1,
+    LOB_STATE_FAILED = 2,      /* the slide could not be read; rows, if any, are not to be used */
+    LOB_STATE_QUARANTINED = 3, /* crashed its rank repeatedly, alone */
+} LobSlideState;
+const char *lob_slide_state_name(LobSlideState state);
+
+/* ---- a part's frozen description ---- */
+typedef struct {
+    char *encoder, *weights_sha256, *transform, *precision; /* as LobEncoderInfo */
+    char **columns;                                         /* [dim] or NULL */
+    int dim;
+    bool float32; /* /features is float32 instead of float16 */
+    int tile_size, overlap;
+    double tile_mpp, min_tissue;
+    char *tissue; /* method and options in words */
+    char *cpu;    /* CPU type that created the part */
+} LobStoreHeader;
+void lob_store_header_clear(LobStoreHeader *header);
+/* INPUT error printing every difference ("encoder: store texture, study uni") where two are not the same. */
+bool lob_store_header_agree(const LobStoreHeader *a, const LobStoreHeader *b, const char *name_a,
+                            const char *name_b, GError **err);
+
+typedef struct {
+    char *slide_id, *patient_id, *center;
+    uint64_t first, count; /* rows */
+    double mpp_x, mpp_y;
+    int64_t width, height;
+    char *mpp_source;
+    char *quickhash;
+    int64_t file_size, file_mtime;
+    uint8_t state;       /* LobSlideState */
+    uint32_t crc32c;     /* of the slide's feature rows */
+    uint32_t unreadable; /* tiles recorded as unreadable: their rows are NaN */
+} LobStoreSlide;
+
+/* ---- writing ----
+ * comm
+ * MPI_COMM_NULL = one process, no MPI (MPI_Init not needed). */
+typedef struct LobPart LobPart;
+
+/* Collective over comm. Creates path (must not exist) with all datasets; coords [n][2] and tissue [n] are
+ * read on rank 0 only (others may pass NULL); header and slides must be the same everywhere. One flush at the
+ * end; on return every rank holds the part open for writing. */
+LobPart *lob_part_create(const char *path, MPI_Comm comm, const LobStoreHeader *header,
+                         const LobStoreSlide *slides, size_t n_slides, const int32_t (*coords)[2],
+                         const uint8_t *tissue, GError **err);
+/* Collective. Opens an unfinished part again for writing. */
+LobPart *lob_part_open(const char *path, MPI_Comm comm, GError **err);
+/* Local. rows [n][dim] as floats are converted to the part's type; durable (fdatasync) on return. *crc:
+ * CRC-32C of the bytes as stored, chained over the range alone. */
+bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *rows, uint32_t *crc,
+                         GError **err);
+/* Collective. States, CRCs of slides (from rank 0) go in, then the clean-end mark; closes. Errors leave the
+ * part unfinished. */
+bool lob_part_finish(LobPart *part, const LobStoreSlide *slides, size_t n_slides, GError **err);
+/* Collective. Closes without finishing. */
+void lob_part_close(LobPart *part);
+
+/* ---- reading (local, serial) ---- */
+typedef struct LobStore LobStore;
+LobStore *lob_store_open(const char *path, GError **err); /* INPUT errors say what is wrong and where */
+void lob_store_close(LobStore *store);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobStore, lob_store_close)
+const LobStoreHeader *lob_store_header(const LobStore *store);
+const LobStoreSlide *lob_store_slides(const LobStore *store, size_t *n);
+uint64_t lob_store_rows(const LobStore *store);
+bool lob_store_finished(const LobStore *store);
+bool lob_store_read_halves(LobStore *store, uint64_t first, size_t n, uint16_t *out,
+                           GError **err); /* [n][dim]; float32 stores are converted */
+bool lob_store_read_floats(LobStore *store, uint64_t first, size_t n, float *out, GError **err);
+bool lob_store_read_coords(LobStore *store, uint64_t first, size_t n, int32_t (*xy)[2], GError **err);
+bool lob_store_read_tissue(LobStore *store, uint64_t first, size_t n, uint8_t *tissue, GError **err);
+/* CRC-32C of rows as stored (for verify and resume). */
+bool lob_store_crc_rows(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err);
+/* CRC of a whole slide from those of its consecutive ranges would need combination; ranges are kept in the
+ * journal and this combines them: crc(A||B) from crc(A), crc(B), length of B in bytes. */
+uint32_t lob_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b);
+
+/* ---- journal: append-only text lines, each closed by its own CRC ----
+ * One process (rank 0) appends. A record counts if
+ * its line is whole and its CRC is right; a torn tail is cut off on open, damage before the tail is an error
+ * naming the line. Kinds: session start/end, plan of a slide, range done, slide failed, attempt, suspect,
+ * quarantine. */
+typedef enum {
+    LOB_J_START,      /* a run began: text = host, pid, job id, ranks, CPU */
+    LOB_J_END,        /* it ended in an explained way: text = why (done, stopped, halted, signal) */
+    LOB_J_PLAN,       /* slide planned: value = tiles; text = plan file's facts */
+    LOB_J_RANGE,      /* rows first..first+count of slide written: crc */
+    LOB_J_FAILED,     /* slide failed: text = reason */
+    LOB_J_LEASE,      /* range handed out (before it is worked on) */
+    LOB_J_QUARANTINE, /* slide given up: text = reason */
+} LobJournalKind;
+
+typedef struct {
+    LobJournalKind kind;
+    char *slide_id;        /* "" where none */
+    uint64_t first, count; /* tile range within the slide */
+    uint32_t crc;
+    uint32_t unreadable;
+    double seconds;
+    char *text; /* free text, one line */
+} LobJournalRecord;
+
+typedef struct LobJournal LobJournal;
+typedef void (*LobJournalVisit)(const LobJournalRecord *record, void *user);
+/* Opens for appending, creates where absent, after handing every valid record to visit. Local (rank 0). */
+LobJournal *lob_journal_open(const char *path, LobJournalVisit visit, void *user, GError **err);
+/* Read only, for status and verify; a torn tail is ignored. */
+bool lob_journal_read(const char *path, LobJournalVisit visit, void *user, GError **err);
+bool lob_journal_append(LobJournal *journal, const LobJournalRecord *record, GError **err); /* buffered */
+bool lob_journal_sync(LobJournal *journal, GError **err); /* group commit: fdatasync */
+void lob_journal_close(LobJournal *journal);
+
+/* ---- lock: O_EXCL file with host, pid, pid start time, job id, restart count, heartbeat ---- */
+typedef struct LobLock LobLock;
+/* INPUT error (exit 2) naming the holder where it is alive; a stale one (same host and the pid is gone or is
+ * another process; same Slurm job id with a higher restart count; heartbeat older than 10 min) is taken over
+ * with a warning. */
+LobLock *lob_lock_take(const char *path, GError **err);
+bool lob_lock_beat(LobLock *lock, GError **err); /* call every minute or so */
+void lob_lock_release(LobLock *lock);
+
+/* ---- bags: all patients' rows, from stores or other tools' feature files ----
+ * Local: called on one rank a node; `alloc` gives the
+ * (shared) memory. Slides that are not DONE are left out (listed in the log). Patients without rows have
+ * count 0. features: a folder of <slide_id>.h5 in TRIDENT, CLAM or STAMP layout, or lobule stores. */
+typedef struct {
+    LobBags bags;
+    uint64_t *first, *count;
+    char *encoder;  /* identity as far as it is known */
+    char **columns; /* [dim] or NULL */
+    struct {
+        uint32_t slide;
+        uint64_t first, count;
+    } * slides;
+    size_t n_slides; /* rows of each cohort slide within bags */
+} LobBagSet;
+bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
+                   void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
+void lob_bag_set_clear(LobBagSet *set); /* not the features' memory */
+
+/* Writes <path> in TRIDENT's layout (features [N,D] float32, coords [N,2] int64 and attributes), by rename.
+ */
+bool lob_feature_file_write(const char *path, const float *features, size_t n, int dim,
+                            const int32_t (*coords)[2], const char *encoder, int patch_size, GError **err);
+
+#endif

@@ -1,0 +1,194 @@
+/* The study: its file, tables, folds, and the one way to a fold's training data. Local; no MPI. */
+#ifndef LOB_COHORT_H
+#define LOB_COHORT_H
+
+#include "base/base.h"
+
+/* ---- study.yaml: every key has a default except those the design marks; unknown keys are errors with file
+ * and line ---- */
+typedef enum { LOB_ENDPOINT_SURVIVAL, LOB_ENDPOINT_BINARY, LOB_ENDPOINT_MULTICLASS } LobEndpointKind;
+
+typedef struct {
+    char *name;
+    LobEndpointKind kind;
+    char *time,
+        *event; /* survival: column names; time in days, event 0/1 (2 = competing where `competing` is set) */
+    char *competing;  /* column of a competing event's code, or NULL */
+    char *label;      /* binary, multiclass: column */
+    double landmark;  /* days; 0 = none */
+    double *horizons; /* days, ascending */
+    size_t n_horizons;
+} LobEndpoint;
+
+typedef struct {
+    char *name;         /* "none", "tace" ... */
+    int code[2];        /* factorial code, e.g. {1, 0} */
+    char *start_column; /* start day of the treatment, or NULL */
+} LobArmLevel;
+
+typedef struct {
+    char *center;
+    double mpp;      /* 0 = not given */
+    char *path_root; /* NULL = folder of slides.csv */
+} LobCenterOverride;
+
+typedef enum { LOB_SCHEME_LOCO, LOB_SCHEME_FOLDS } LobScheme;
+
+typedef struct {
+    char *column; /* a patient column */
+    char *op;     /* ">=", "<=", ">", "<", "==", "!=" */
+    char *value;
+} LobFilter;
+
+typedef struct {
+    char *path; /* of study.yaml */
+    char *name;
+    char *slides, *patients; /* resolved paths; slides may be NULL when features are given */
+    struct {
+        double mpp;
+        int size, overlap;
+        double min_tissue, max_enlarge;
+    } tiles;
+    struct {
+        char *method, *masks;
+        double mpp;
+        bool keep_holes;
+    } tissue;
+    struct {
+        char *name, *weights, *config, *precision;
+        int batch;
+    } encoder;
+    char **features; /* NULL-terminated list of stores or one folder; NULL = embed slides */
+    LobEndpoint *endpoints;
+    size_t n_endpoints;
+    LobFilter *eligible;
+    size_t n_eligible;
+    char *arm_column; /* NULL = no arms */
+    LobArmLevel *arms;
+    size_t n_arms;
+    char **covariates;
+    size_t n_covariates;
+    LobCenterOverride *centers;
+    size_t n_centers;
+    struct {
+        char *kind;
+        bool benefit;
+        int epochs, hidden, attention, intervals, batch, max_tiles;
+        double lr, weight_decay, dropout;
+    } model;
+    struct {
+        LobScheme scheme;
+        char *file;
+        int seeds, bootstrap;
+        uint64_t seed;
+    } validation;
+    struct {
+        char *mpiio;
+        int stripe_count;
+        double reader_seconds;
+        double reader_gib;
+        double lease_seconds;
+    } site;
+    char *output;      /* resolved directory */
+    char *text_sha256; /* of the study file's bytes */
+} LobStudy;
+
+/* INPUT errors: file, line, key, what was expected. `output` overrides the study's, may be NULL. */
+LobStudy *lob_study_read(const char *path, const char *output, GError **err);
+void lob_study_free(LobStudy *study);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobStudy, lob_study_free)
+char *lob_study_out(const LobStudy *study, const char *name); /* path under output; caller frees */
+
+/* ---- cohort ---- */
+typedef struct {
+    char *slide_id, *path; /* path resolved; NULL where features are given */
+    double mpp;            /* from the manifest or the center's override; 0 = from the file */
+    bool mpp_from_center;
+    uint32_t patient; /* index */
+} LobCohortSlide;
+
+typedef struct {
+    char *patient_id;
+    uint32_t center; /* index */
+    int arm;         /* index into study.arms, -1 = missing */
+    bool eligible;
+    uint32_t *slides;
+    size_t n_slides; /* indices */
+} LobCohortPatient;
+
+typedef struct {
+    const LobStudy *study; /* borrowed */
+    LobCohortSlide *slides;
+    size_t n_slides; /* in order of slide_id (strcmp): the order of everything that follows */
+    LobCohortPatient *patients;
+    size_t n_patients; /* in order of patient_id */
+    char **centers;
+    size_t n_centers; /* sorted */
+    double **time;    /* [endpoint][patient] days, NAN missing (survival) */
+    int8_t *
+        *event; /* [endpoint][patient] 0 censored, 1 event, 2 competing; or the label's class; -1 missing */
+    char ***labels;     /* [endpoint] NULL-terminated class names (binary, multiclass), or NULL */
+    double *covariates; /* [patient][n_covariates] NAN missing; text columns are coded by `levels` */
+    char ***levels;     /* [covariate] NULL-terminated sorted texts of a text column, or NULL for a number */
+    LobTable *patient_table; /* owned: for subgroup columns */
+    char *flow;              /* eligibility counts, one line each */
+} LobCohort;
+
+/* Reads and checks both tables. Errors are INPUT; all inconsistencies are collected and reported together (up
+ * to 20), each with file and line: duplicate ids, a patient in two centers, a slide without patient, an event
+ * code not declared, negative time, unknown arm, fewer than 2 centers under loco ... Things that are
+ * suspicious but not wrong go to the log as warnings (an arm present in one center only, a patient without
+ * slides). */
+LobCohort *lob_cohort_read(const LobStudy *study, GError **err);
+void lob_cohort_free(LobCohort *cohort);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCohort, lob_cohort_free)
+
+/* Whether a patient takes part in an endpoint: eligible, outcome known, and still at risk at the landmark. */
+bool lob_cohort_usable(const LobCohort *cohort, size_t endpoint, size_t patient);
+
+/* Centers x arms x events as text for people. Caller frees. */
+char *lob_cohort_summary(const LobCohort *cohort);
+
+/* ---- folds ---- */
+typedef struct {
+    int repeats, folds;
+    int16_t *fold; /* [repeat][patient], -1 = not in this repeat */
+    char **names;  /* [folds] the held-out center's name under loco */
+    size_t n_patients;
+} LobFolds;
+
+LobFolds *lob_folds_make(const LobCohort *cohort, GError **err); /* by study.validation */
+bool lob_folds_save(const LobFolds *folds, const LobCohort *cohort, const char *path, GError **err);
+void lob_folds_free(LobFolds *folds);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobFolds, lob_folds_free)
+
+/* ---- the training view: the only way to a fold's training data ----
+ * Holds what was fitted on the training
+ * patients (covariate imputation and scaling, time bins) and who they are. A view never exposes an outcome of
+ * the held-out fold: `time` and `event` are NAN and -1 there. */
+typedef struct {
+    const LobCohort *cohort; /* borrowed */
+    size_t endpoint;
+    int repeat, fold;
+    uint32_t *train;
+    size_t n_train; /* usable patients of the other folds, ascending */
+    uint32_t *inner;
+    size_t n_inner; /* of train: the patients kept for early stopping (one training center in turn, or a
+                       fifth) */
+    uint32_t *held_out;
+    size_t n_held_out; /* usable patients of this fold: inputs may be scored, outcomes are not here */
+    double *time;
+    int8_t *event;       /* [patient]; blanked for the held-out */
+    size_t n_covariates; /* after missingness flags and dropped columns */
+    float *covariates;   /* [patient][n_covariates] imputed and scaled by training values */
+    double *cuts;
+    size_t n_cuts; /* interval ends, days: quantiles of training event times */
+} LobView;
+
+/* `seed` chooses the inner patients. INPUT error where nothing can be trained (no event in training). */
+LobView *lob_view_new(const LobCohort *cohort, const LobFolds *folds, size_t endpoint, int repeat, int fold,
+                      uint64_t seed, GError **err);
+void lob_view_free(LobView *view);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobView, lob_view_free)
+
+#endif

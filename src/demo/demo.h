@@ -1,0 +1,60 @@
+/* Synthetic multi-center cohorts with known truth: who is ill how, what was done, what came of it, and slides
+ * or bags that show it. What is planted and why: the numbers in demo_cohort.c's table. Local: a caller draws
+ * slides in any order, on any rank; a slide's bytes depend on (seed, slide_id) alone. Writing feature files
+ * for --bags is the caller's (hdf5io). */
+#ifndef LOB_DEMO_H
+#define LOB_DEMO_H
+
+#include "base/base.h"
+
+typedef struct {
+    uint64_t seed;
+    int patients, centers; /* patients in all */
+    int tiles; /* wanted tissue tiles a patient at 0.5 um/px, 224 px (slides); or rows a bag (bags) */
+    int dim;   /* columns of a bag */
+    bool bags; /* the large benefit cohort's numbers instead of the slide cohort's */
+    bool null; /* sharp null: no path from any image latent to the outcome */
+    double grade_effect, tace_effect, tace_immune_effect, covariate_effect, systemic_effect, vessel_effect;
+} LobDemoOptions;
+
+void lob_demo_defaults(LobDemoOptions *options, bool bags);
+
+typedef struct {
+    char patient_id[24];
+    int center, n_slides;
+    char slide_id[2][32];
+    double grade, immune, vessel; /* latents, SD 1 */
+    double age, tumor_size_cm, afp_log10;
+    int sex, mvi;
+    int arm;                       /* bit 0 TACE, bit 1 systemic */
+    double tace_day, systemic_day; /* NAN where not given */
+    double time_days;
+    int event;          /* recurrence-free survival */
+    double lp_inputs;   /* true linear predictor of what the model is given: no arm, no hidden covariate */
+    double lp_arm[4];   /* true log-hazard under each arm */
+    double rmst_arm[4]; /* true restricted mean, days, to 5 years */
+} LobDemoPatient;
+
+typedef struct {
+    LobDemoOptions options;
+    LobDemoPatient *patients;
+    size_t n_patients;
+    size_t n_slides;
+} LobDemo;
+
+LobDemo *lob_demo_new(const LobDemoOptions *options);
+void lob_demo_free(LobDemo *demo);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobDemo, lob_demo_free)
+
+/* study.yaml, slides.csv (not for bags), patients.csv, truth.csv in `dir`. */
+bool lob_demo_write_tables(const LobDemo *demo, const char *dir, GError **err);
+
+/* Draws slide `slide` (0 or 1) of a patient to dir/slides/<slide_id>.svs (pyramidal tiled JPEG, Aperio
+ * description) and its nuclei to dir/nuclei/<slide_id>.csv (x, y level-0 px, area_um2, kind). Written under a
+ * temporary name and renamed. */
+bool lob_demo_draw_slide(const LobDemo *demo, size_t patient, int slide, const char *dir, GError **err);
+
+/* A patient's bag for --bags: out [tiles][dim]. */
+void lob_demo_bag(const LobDemo *demo, size_t patient, float *out);
+
+#endif

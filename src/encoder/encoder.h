@@ -1,0 +1,71 @@
+/* Encoders: a tile's pixels to a vector. A new one is a new file plus a line in the table of encoder.c.
+ * Local; no MPI, no HDF5. */
+#ifndef LOB_ENCODER_H
+#define LOB_ENCODER_H
+
+#include "base/base.h"
+
+/* Called between the steps of a batch (layers, tiles); false asks the encoder to abandon the batch. */
+typedef bool (*LobEncoderTick)(void *user);
+
+/* How a node shares prepared weights: returns `size` bytes that all ranks of a node see. `fill` is true in
+ * the one process that must fill them; after filling, every process calls `ready` (collective over the node,
+ * if there is one). NULL = private memory. */
+typedef struct {
+    void *(*alloc)(void *user, size_t size, bool *fill, GError **err);
+    void (*ready)(void *user);
+    void *user;
+} LobEncoderMemory;
+
+typedef struct {
+    const char *name;      /* "texture", or a preset's name */
+    const char *config;    /* own preset file, or NULL */
+    const char *weights;   /* file, or NULL */
+    const char *precision; /* "fp32" | "bf16" */
+    int tile_size;         /* px a side of the tiles that will come */
+    double mpp;            /* um/px of those tiles */
+    size_t batch;          /* most tiles a call */
+    bool random_weights;   /* bench only: true shapes, seeded values, no file */
+    const LobEncoderMemory *memory;
+} LobEncoderOptions;
+
+/* What a store records about the encoder; two stores agree only if all of it agrees. Strings are owned by the
+ * encoder. */
+typedef struct {
+    const char *name;
+    const char *weights_sha256; /* "" where there are no weights */
+    const char *transform;      /* e.g. "none" or "resize=bilinear:256,crop=224,mean=...,sd=..." */
+    const char *precision;
+    int dim;
+    const char *const *columns; /* [dim] names, or NULL where columns have no meaning of their own */
+} LobEncoderInfo;
+
+typedef struct LobEncoder LobEncoder;
+
+/* INPUT errors: unknown name (lists those there are), weights missing or of another architecture, a precision
+ * the CPU cannot do. */
+LobEncoder *lob_encoder_open(const LobEncoderOptions *options, GError **err);
+const LobEncoderInfo *lob_encoder_info(const LobEncoder *encoder);
+/* rgb [n][size][size][3], 1 <= n <= batch; out [n][dim]. A row depends on its own tile alone, to the bit,
+ * wherever it stands in a batch. STOPPED where tick (may be NULL) asked for it; out is then undefined. */
+bool lob_encoder_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
+                        void *user, GError **err);
+void lob_encoder_free(LobEncoder *encoder);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobEncoder, lob_encoder_free)
+
+/* Names of all encoders, NULL-terminated, for messages and help. */
+const char *const *lob_encoder_names(void);
+
+/* ---- the texture encoder's nuclei, for tests and pictures ---- */
+typedef struct {
+    float x, y; /* centroid, px of the tile */
+    float area_um2;
+    float eccentricity;
+    float darkness;  /* mean haematoxylin optical density */
+    bool lymphocyte; /* small, round, dark */
+} LobNucleus;
+
+/* Nuclei of one tile at `mpp`; returns their number, at most `max` are written. */
+size_t lob_texture_nuclei(const uint8_t *rgb, int size, double mpp, LobNucleus *nuclei, size_t max);
+
+#endif

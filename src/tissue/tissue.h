@@ -1,0 +1,75 @@
+/* Where the tissue is: mask of a low-resolution overview, tile grid over it, picture overlays. Local; no
+ * slide library needed. */
+#ifndef LOB_TISSUE_H
+#define LOB_TISSUE_H
+
+#include "base/base.h"
+
+typedef enum { LOB_TISSUE_OTSU, LOB_TISSUE_HSV, LOB_TISSUE_MASKS } LobTissueMethod;
+
+typedef struct {
+    LobTissueMethod method;
+    double mpp;            /* um/px of the overview the mask is made from, e.g. 8 */
+    double median_um;      /* median filter's side */
+    double close_um;       /* closing's diameter */
+    double min_object_um2; /* smaller pieces are dropped */
+    double min_hole_um2;   /* smaller holes are filled */
+    bool keep_holes;       /* true: larger holes stay holes (not tissue) */
+    const char *masks;     /* method masks: folder of <slide_id>.png or .geojson; borrowed */
+} LobTissueOptions;
+
+extern const LobTissueOptions lob_tissue_defaults; /* otsu at 8 um/px */
+
+/* A mask over the slide (or its bounds): 255 tissue, 0 not. */
+typedef struct {
+    LobImage image;             /* one channel */
+    double scale_x, scale_y;    /* level-0 px per mask px */
+    int64_t origin_x, origin_y; /* level-0 px of the mask's top-left */
+} LobMask;
+
+void lob_mask_clear(LobMask *mask);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobMask, lob_mask_clear)
+
+/* overview: RGB at scale_x, scale_y level-0 px a pixel, of a slide with mpp_x, mpp_y um/px at level 0 (so
+ * that um options can be turned into px). An overview without contrast (blank slide) gives an empty mask, not
+ * an error. */
+bool lob_tissue_mask(const LobImage *overview, double scale_x, double scale_y, double mpp_x, double mpp_y,
+                     const LobTissueOptions *options, LobMask *mask, GError **err);
+
+/* Otsu's threshold of a 256-bin histogram; -1 where all mass is in one bin. */
+int lob_otsu_threshold(const uint64_t histogram[256]);
+
+/* ---- grid ---- */
+typedef struct {
+    size_t n;
+    int32_t (*xy)[2]; /* [n] level-0 px, top-left; sorted by (y, x) */
+    uint8_t *tissue;  /* [n] percent of the tile's footprint that is tissue, rounded */
+} LobGrid;
+
+void lob_grid_clear(LobGrid *grid);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobGrid, lob_grid_clear)
+
+/* All tiles of tile_w x tile_h (level-0 px, fractional), stepped by step_x, step_y from (origin), that lie
+ * wholly in width x height and whose tissue fraction is at least min_tissue (0..1) and above 0. Positions are
+ * rounded to integers. INPUT error where a position passes INT32_MAX. */
+bool lob_grid_make(const LobMask *mask, int64_t origin_x, int64_t origin_y, int64_t width, int64_t height,
+                   double tile_w, double tile_h, double step_x, double step_y, double min_tissue,
+                   LobGrid *grid, GError **err);
+
+/* ---- quality of a slide, from its overview and mask ---- */
+typedef struct {
+    double tissue_mm2;
+    double pen_fraction;  /* of the overview: saturated blue, green, or black ink */
+    double fold_fraction; /* of the tissue: dark and saturated at once */
+    double blur;          /* variance of the Laplacian over tissue, at the overview's scale */
+    double od_mean[3];    /* mean optical density of tissue in R, G, B */
+} LobSlideQuality;
+void lob_slide_quality(const LobImage *overview, const LobMask *mask, double mpp_x, double mpp_y,
+                       LobSlideQuality *quality);
+
+/* Writes the overview with the mask's outline and the kept tiles drawn over it. */
+bool lob_overlay_png(const char *path, const LobImage *overview, const LobMask *mask, const LobGrid *grid,
+                     double tile_w, double tile_h, GError **err);
+bool lob_image_save_png(const char *path, const LobImage *image, GError **err);
+
+#endif
