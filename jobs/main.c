@@ -1,0 +1,69 @@
+/* The entry: picks the subcommand from a table. */
+#include "jobs/jobs.h"
+#include "base/base.h"
+
+#include <cblas.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+} Command;
+
+static const Command commands[] = {
+    {"check", lob_cmd_check, "dry run: tables, slides, scale, arms x events, predicted cost"},
+    {"run", lob_cmd_run, "the whole pipeline, skipping what is done"},
+    {"plan", lob_cmd_plan, "find tissue, count tiles, create the store"},
+    {"embed", lob_cmd_embed, "compute the embeddings into the store"},
+    {"validate", lob_cmd_validate, "train and validate, leaving one center out at a time"},
+    {"report", lob_cmd_report, "write the page from the tables"},
+    {"status", lob_cmd_status, "what a running or ended job has done"},
+    {"store", lob_cmd_store, "ls, verify, export, import of feature stores"},
+    {"stats", lob_cmd_stats, "survival statistics of any table of predictions"},
+    {"demo", lob_cmd_demo, "make a synthetic multi-center cohort with known truth"},
+};
+
+static void usage(FILE *to) {
+    fprintf(to, "usage: lobule SUBCOMMAND [options] STUDY\n\n"
+                "Does tumour morphology predict who benefits from adjuvant therapy? From whole-slide images and follow-up\n"
+                "tables of several hospitals to leave-one-center-out evidence. Start ranks with mpirun or srun.\n\n");
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].what);
+    fprintf(to, "\nlobule SUBCOMMAND --help tells a subcommand's options.\n"
+                "Exit codes: 0 done, 2 bad usage or input, 3 done but slides failed, 75 stopped (submit again), "
+                "76 halted, 1 anything else.\n");
+}
+
+/* One worker a core: a BLAS with threads of its own would oversubscribe the node, and its threads would be forked. */
+static bool blas_is_single_threaded(void) {
+    openblas_set_num_threads(1);
+    if (openblas_get_num_threads() == 1)
+        return true;
+    fprintf(stderr, "lobule: OpenBLAS does not accept one thread; set OPENBLAS_NUM_THREADS=1 or link its serial build\n");
+    return false;
+}
+
+int main(int argc, char **argv) {
+    setlocale(LC_ALL, "C.UTF-8");
+    if (argc < 2) {
+        usage(stderr);
+        return LOB_EXIT_INPUT;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return LOB_EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("lobule %s\n", LOB_VERSION);
+        return LOB_EXIT_DONE;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return blas_is_single_threaded() ? commands[i].run(argc - 1, argv + 1) : LOB_EXIT_OTHER;
+    }
+    fprintf(stderr, "lobule: there is no subcommand '%s'; lobule --help lists them\n", argv[1]);
+    return LOB_EXIT_INPUT;
+}
