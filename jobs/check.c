@@ -1,0 +1,247 @@
+/* lobule check: the dry run. Reads tables and slide headers, never MPI; says what a run would meet and cost.
+ */
+#include "base/base.h"
+#include "cohort/cohort.h"
+#include "encoder/encoder.h"
+#include "jobs/jobs.h"
+#include "slide/slide.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Share of a resection slide's area that is tissue: an assumption, printed as one; `plan` counts. */
+#define ASSUMED_TISSUE 0.35
+
+typedef struct {
+    const LobCohort *cohort;
+    LobSlideInfo *info; /* [n_slides] */
+    char **problem;     /* [n_slides] NULL = fine or not looked at */
+    bool *looked_at;
+    size_t n_looked, n_failed;
+    double tiles, bytes;
+    double seconds_per_tile;
+} Survey;
+
+static void survey_clear(Survey *survey) {
+    for (size_t i = 0; survey->problem && i < survey->cohort->n_slides; i++)
+        g_free(survey->problem[i]);
+    g_free(survey->problem);
+    g_free(survey->info);
+    g_free(survey->looked_at);
+}
+
+static LobTileSpec tile_spec(const LobStudy *study) {
+    return (LobTileSpec){.mpp = study->tiles.mpp,
+                         .size = study->tiles.size,
+                         .overlap = study->tiles.overlap,
+                         .max_enlarge = study->tiles.max_enlarge};
+}
+
+static bool probe_slide(Survey *survey, LobReader *reader, size_t i, GError **err) {
+    const LobCohortSlide *slide = &survey->cohort->slides[i];
+    const LobSlideSpec spec = {.path = slide->path,
+                               .mpp = slide->mpp,
+                               .mpp_source = slide->mpp_from_center ? LOB_MPP_CENTER : LOB_MPP_MANIFEST};
+    const LobTileSpec tile = tile_spec(survey->cohort->study);
+    double w, h, step_x, step_y;
+    g_autoptr(GError) problem = NULL;
+    survey->looked_at[i] = true;
+    survey->n_looked++;
+    if (!lob_reader_open(reader, &spec, &survey->info[i], &problem) ||
+        !lob_tile_footprint(&survey->info[i], &tile, &w, &h, &step_x, &step_y, &problem)) {
+        if (problem->code != LOB_ERROR_SLIDE) {
+            g_propagate_error(err, g_steal_pointer(&problem));
+            return false;
+        }
+        survey->problem[i] = g_strdup(problem->message);
+        survey->n_failed++;
+        return true;
+    }
+    const double area = (double)survey->info[i].bounds_width * (double)survey->info[i].bounds_height;
+    survey->tiles += ASSUMED_TISSUE * area / (step_x * step_y);
+    return true;
+}
+
+/* Every slide where they are few, else an even sample of the sorted list; the prediction is scaled up. */
+static bool probe_slides(Survey *survey, size_t most, GError **err) {
+    const LobCohort *cohort = survey->cohort;
+    LobReaderLimits limits = lob_reader_default_limits;
+    limits.open_seconds = 15;
+    limits.tile_size = cohort->study->tiles.size;
+    g_autoptr(LobReader) reader = lob_reader_new(&limits, err);
+    if (!reader)
+        return false;
+    const size_t n = cohort->n_slides, wanted = MIN(n, most);
+    for (size_t k = 0; k < wanted; k++)
+        if (!probe_slide(survey, reader, k * n / wanted, err))
+            return false;
+    if (wanted > 0)
+        survey->tiles *= (double)n / (double)wanted;
+    return true;
+}
+
+/* Opens the study's encoder (which checks its weights) and times one batch of grey tiles. */
+static bool probe_encoder(Survey *survey, GError **err) {
+    const LobStudy *study = survey->cohort->study;
+    const LobEncoderOptions options = {.name = study->encoder.name,
+                                       .config = study->encoder.config,
+                                       .weights = study->encoder.weights,
+                                       .precision = study->encoder.precision,
+                                       .tile_size = study->tiles.size,
+                                       .mpp = study->tiles.mpp,
+                                       .batch = (size_t)study->encoder.batch};
+    g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
+    if (!encoder)
+        return false;
+    const size_t pixels = (size_t)study->tiles.size * (size_t)study->tiles.size * 3, n = options.batch;
+    const size_t dim = (size_t)lob_encoder_info(encoder)->dim;
+    g_autofree uint8_t *rgb = g_malloc(n * pixels);
+    g_autofree float *out = g_new(float, n *dim);
+    LobRng rng;
+    lob_rng_init(&rng, 1, "check");
+    for (size_t i = 0; i < n * pixels; i++)
+        rgb[i] = (uint8_t)(160 + lob_rng_below(&rng, 64));
+    const double start = lob_clock();
+    if (!lob_encoder_encode(encoder, rgb, n, out, NULL, NULL, err))
+        return false;
+    survey->seconds_per_tile = (lob_clock() - start) / (double)n;
+    survey->bytes = survey->tiles * ((double)dim * 2 + 9);
+    return true;
+}
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* One line a center: how many slides were looked at, the spread of mpp and where it came from. */
+static void print_scale_audit(const Survey *survey, FILE *to) {
+    const LobCohort *cohort = survey->cohort;
+    g_autofree double *mpp = g_new(double, cohort->n_slides);
+    fprintf(to, "\nscale by center (um/px at level 0)\n  %-20s %6s %8s %8s %8s  %s\n", "center", "slides",
+            "median", "least", "most", "source");
+    for (size_t c = 0; c < cohort->n_centers; c++) {
+        size_t n = 0, sources[LOB_MPP_TIFF + 1] = {0};
+        for (size_t i = 0; i < cohort->n_slides; i++) {
+            if (!survey->looked_at[i] || cohort->patients[cohort->slides[i].patient].center != c)
+                continue;
+            sources[survey->info[i].mpp_source]++;
+            if (survey->info[i].mpp_x > 0)
+                mpp[n++] = survey->info[i].mpp_x;
+        }
+        qsort(mpp, n, sizeof *mpp, by_value);
+        g_autoptr(GString) names = g_string_new(NULL);
+        for (int s = 0; s <= LOB_MPP_TIFF; s++)
+            if (sources[s])
+                g_string_append_printf(names, "%s%s %zu", names->len ? ", " : "",
+                                       lob_mpp_source_name((LobMppSource)s), sources[s]);
+        if (n)
+            fprintf(to, "  %-20s %6zu %8.4f %8.4f %8.4f  %s\n", cohort->centers[c], n, mpp[n / 2], mpp[0],
+                    mpp[n - 1], names->str);
+        else
+            fprintf(to, "  %-20s %6d %8s %8s %8s  %s\n", cohort->centers[c], 0, "-", "-", "-", names->str);
+    }
+}
+
+static void print_for_people(const Survey *survey, FILE *to) {
+    const LobCohort *cohort = survey->cohort;
+    g_autofree char *summary = lob_cohort_summary(cohort);
+    fprintf(to, "%s\n", summary);
+    if (cohort->study->features)
+        return;
+    print_scale_audit(survey, to);
+    fprintf(to, "\nslides: %zu, looked at %zu%s, %zu with a problem\n", cohort->n_slides, survey->n_looked,
+            survey->n_looked < cohort->n_slides ? " (an even sample; --all looks at each)" : "",
+            survey->n_failed);
+    for (size_t i = 0; i < cohort->n_slides; i++)
+        if (survey->problem[i])
+            fprintf(to, "  %s: %s\n", cohort->slides[i].slide_id, survey->problem[i]);
+    fprintf(to, "\npredicted (assuming that %.0f %% of a slide's area is tissue; plan counts)\n",
+            100 * ASSUMED_TISSUE);
+    fprintf(to, "  tiles       %.0f\n", survey->tiles);
+    fprintf(to, "  core-hours  %.2f (%.1f ms a tile with %s, one batch timed on this machine)\n",
+            survey->tiles * survey->seconds_per_tile / 3600, 1e3 * survey->seconds_per_tile,
+            cohort->study->encoder.name);
+    fprintf(to, "  store       %.3f GiB\n", survey->bytes / (1 << 30));
+}
+
+static void print_json(const Survey *survey) {
+    const LobCohort *cohort = survey->cohort;
+    json_t *problems = json_object();
+    for (size_t i = 0; i < cohort->n_slides; i++)
+        if (survey->problem[i])
+            json_object_set_new(problems, cohort->slides[i].slide_id, json_string(survey->problem[i]));
+    json_t *root =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "study", cohort->study->name,
+                  "patients", (json_int_t)cohort->n_patients, "centers", (json_int_t)cohort->n_centers,
+                  "slides", (json_int_t)cohort->n_slides, "slides_looked_at", (json_int_t)survey->n_looked,
+                  "slides_with_a_problem", (json_int_t)survey->n_failed, "predicted_tiles", survey->tiles,
+                  "predicted_core_hours", survey->tiles * survey->seconds_per_tile / 3600, "predicted_gib",
+                  survey->bytes / (1 << 30), "problems", problems);
+    json_dumpf(root, stdout, JSON_INDENT(1) | JSON_SORT_KEYS);
+    printf("\n");
+    json_decref(root);
+}
+
+static bool check_study(const char *path, const char *output, size_t most, bool json, bool *all_fine,
+                        GError **err) {
+    g_autoptr(LobStudy) study = lob_study_read(path, output, err);
+    if (!study)
+        return false;
+    g_autoptr(LobCohort) cohort = lob_cohort_read(study, err);
+    if (!cohort)
+        return false;
+    g_autoptr(LobFolds) folds = lob_folds_make(cohort, err);
+    if (!folds)
+        return false;
+    Survey survey = {.cohort = cohort};
+    survey.info = g_new0(LobSlideInfo, cohort->n_slides);
+    survey.problem = g_new0(char *, cohort->n_slides);
+    survey.looked_at = g_new0(bool, cohort->n_slides);
+    const bool ok = study->features || (probe_slides(&survey, most, err) && probe_encoder(&survey, err));
+    if (ok) {
+        print_for_people(&survey, stderr);
+        if (json)
+            print_json(&survey);
+        *all_fine = survey.n_failed == 0;
+    }
+    survey_clear(&survey);
+    return ok;
+}
+
+int lob_cmd_check(int argc, char **argv) {
+    gboolean all = FALSE, json = FALSE;
+    g_autofree char *output = NULL;
+    const GOptionEntry entries[] = {
+        {"all", 0, 0, G_OPTION_ARG_NONE, &all, "Look at every slide, however many there are", NULL},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "Also print the findings as JSON on stdout", NULL},
+        {"output", 0, 0, G_OPTION_ARG_FILENAME, &output, "Output folder instead of the study's", "DIR"},
+        {NULL, 0, 0, 0, NULL, NULL, NULL},
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new("STUDY");
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_option_context_set_summary(
+        context, "Checks tables and slides and predicts tiles, core-hours and GiB. Starts no ranks.");
+    g_autoptr(GError) err = NULL;
+    bool all_fine = true;
+    if (!g_option_context_parse(context, &argc, &argv, &err)) {
+        fprintf(stderr, "lobule check: %s\n", err->message);
+        return LOB_EXIT_INPUT;
+    }
+    if (argc != 2) {
+        fprintf(stderr, "lobule check: expected one study file, see lobule check --help\n");
+        return LOB_EXIT_INPUT;
+    }
+    lob_log_setup(LOB_LOG_INFO, 0);
+    const bool ok =
+        lob_zygote_start(&err) && check_study(argv[1], output, all ? SIZE_MAX : 500, json, &all_fine, &err);
+    lob_zygote_stop();
+    if (!ok) {
+        fprintf(stderr, "lobule check: %s\n", err->message);
+        return lob_error_exit_code(err);
+    }
+    return all_fine ? LOB_EXIT_DONE : LOB_EXIT_SLIDES_FAILED;
+}
