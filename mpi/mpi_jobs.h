@@ -14,6 +14,8 @@ typedef struct {
     int node_rank, node_size;
 } LobWorld;
 
+/* The rank a launcher gave this process, before MPI_Init; 0 without a launcher. */
+int lob_launcher_rank(void);
 /* Initialises MPI where a launcher started this process (OMPI_COMM_WORLD_SIZE, PMI_SIZE, PMIX_RANK,
  * SLURM_STEP_ID with tasks > 1), else not. Installs the stop signals. INPUT error where the world's size is
  * not what the launcher said (singletons under srun). */
@@ -24,6 +26,10 @@ void lob_world_end(LobWorld *world);
 /* Why the run should stop, if it should: set by USR1, TERM, INT, the walltime given, or output/halt. */
 typedef enum { LOB_RUN_ON = 0, LOB_RUN_STOP, LOB_RUN_HALT } LobRunState;
 LobRunState lob_run_state(void);
+/* What asked for it in words ("signal USR1", "walltime", "file out/halt"); "" while the run goes on. */
+const char *lob_run_reason(void);
+/* Asks this process's run to stop, as a signal would. */
+void lob_run_stop(const char *reason);
 void lob_run_set_deadline(double seconds_from_now); /* <= 0: none */
 void lob_run_set_halt_file(const char *path);
 

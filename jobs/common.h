@@ -1,0 +1,35 @@
+/* What the subcommands that work on a study share: options, world, study and cohort, the way out. */
+#ifndef LOB_JOBS_COMMON_H
+#define LOB_JOBS_COMMON_H
+
+#include "base/base.h"
+#include "cohort/cohort.h"
+#include "mpi/mpi_jobs.h"
+
+typedef struct {
+    const char *name;            /* subcommand */
+    const char *summary;         /* for --help */
+    const GOptionEntry *options; /* own options beside the common ones, NULL-terminated, or NULL */
+    bool readers;                /* starts the zygote of the slide readers (before MPI_Init) */
+} LobJobSpec;
+
+typedef struct {
+    LobWorld world;
+    LobStudy *study;
+    LobCohort *cohort;
+    bool readers;
+} LobJob;
+
+/* Parses `--output DIR --walltime T --verbose` and the spec's own options, starts zygote and world, reads
+ * study and cohort on every rank, makes the output folder, opens log.jsonl, sets deadline and halt file.
+ * True: go on, and call lob_job_end. False: return *code from the subcommand at once; all is cleaned up. */
+bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, int *code);
+
+/* Collective. Logs `error` (taken over, may be NULL), frees everything, ends world and zygote. Returns the
+ * process's exit code: `code` or the error's on rank 0, 0 elsewhere. */
+int lob_job_end(LobJob *job, int code, GError *error);
+
+/* Seconds in "90", "15:00", "2:30:00" or "1-12:00:00"; -1 where the text is none of these. */
+double lob_parse_duration(const char *text);
+
+#endif
