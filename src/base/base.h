@@ -79,8 +79,8 @@ uint32_t lob_rng_below(LobRng *rng, uint32_t bound);      /* 0 .. bound-1, unbia
 void lob_rng_shuffle(LobRng *rng, uint32_t *v, size_t n); /* Fisher-Yates, in place */
 
 /* ---- tables (CSV) ----
- * RFC 4180 with header, UTF-8; BOM and CRLF tolerated. Cells are owned by the table. An empty cell is
- * missing. */
+ * RFC 4180 with header, UTF-8; BOM and CRLF tolerated, blank lines skipped, blanks around a bare (unquoted)
+ * cell trimmed. Cells are owned by the table. An empty cell is missing. */
 typedef struct LobTable LobTable;
 
 /* Errors (INPUT) name file and line: not readable, not UTF-8, no header, duplicate or empty column name, a
@@ -113,7 +113,11 @@ bool lob_csv_save(LobCsv *csv, const char *path, GError **err);
 void lob_csv_free(LobCsv *csv);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCsv, lob_csv_free)
 
-/* ---- files ---- */
+/* ---- files ----
+ * New files get 0666 less the process's umask. */
+/* The whole file, closed by a zero that *size does not count; INPUT error where it cannot be read or holds
+ * more than `limit` bytes. Caller frees. */
+char *lob_file_read(const char *path, size_t limit, size_t *size, GError **err);
 bool lob_file_replace(const char *path, const void *data, size_t size, GError **err); /* atomic, fsync'd */
 bool lob_make_dirs(const char *path, GError **err);
 /* `name` as seen from the folder of `base_file`; absolute names are kept. Caller frees. */

@@ -3,8 +3,37 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+char *lob_file_read(const char *path, size_t limit, size_t *size, GError **err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        lob_fail_errno(err, LOB_ERROR_INPUT, errno, "%s: cannot open", path);
+        return NULL;
+    }
+    g_autoptr(GString) text = g_string_new(NULL);
+    char block[1 << 16];
+    ssize_t got = 0;
+    int errnum = 0;
+    while (text->len <= limit && (got = read(fd, block, sizeof block)) != 0) {
+        if (got > 0)
+            g_string_append_len(text, block, got);
+        else if ((errnum = errno) != EINTR)
+            break;
+    }
+    close(fd);
+    if (got < 0) {
+        lob_fail_errno(err, LOB_ERROR_INPUT, errnum, "%s: cannot read", path);
+        return NULL;
+    }
+    if (text->len > limit) {
+        lob_fail(err, LOB_ERROR_INPUT, "%s: over %zu bytes, too large to be what is expected here", path,
+                 limit);
+        return NULL;
+    }
+    *size = text->len;
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
 
 /* O_EXCL with the process's umask: mkstemp would force 0600 on files a group means to share. */
 static int open_temporary(const char *path, char **name) {

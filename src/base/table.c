@@ -2,12 +2,8 @@
 #include "base/base_internal.h"
 
 #include <csv.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* Cohort tables have at most some ten thousand rows; anything this large is a mistake (a slide, a core dump).
  */
@@ -189,42 +185,9 @@ LobTable *lob_table_parse(const char *path, const char *data, size_t size, GErro
     return g_steal_pointer(&table);
 }
 
-static char *read_whole(const char *path, size_t *size, GError **err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        lob_fail_errno(err, LOB_ERROR_INPUT, errno, "%s: cannot open", path);
-        if (fd >= 0)
-            close(fd);
-        return NULL;
-    }
-    g_autoptr(GString) text = g_string_sized_new(info.st_size > 0 ? (size_t)info.st_size + 1 : 4096);
-    char block[1 << 16];
-    ssize_t got = 0;
-    while ((got = read(fd, block, sizeof block)) != 0 && text->len <= TABLE_BYTES_MAX) {
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            break;
-        g_string_append_len(text, block, got);
-    }
-    int errnum = errno;
-    close(fd);
-    if (got < 0) {
-        lob_fail_errno(err, LOB_ERROR_INPUT, errnum, "%s: cannot read", path);
-        return NULL;
-    }
-    if (text->len > TABLE_BYTES_MAX) {
-        lob_fail(err, LOB_ERROR_INPUT, "%s: over 1 GiB; this cannot be a cohort table", path);
-        return NULL;
-    }
-    *size = text->len;
-    return g_string_free(g_steal_pointer(&text), FALSE);
-}
-
 LobTable *lob_table_read(const char *path, GError **err) {
     size_t size = 0;
-    g_autofree char *data = read_whole(path, &size, err);
+    g_autofree char *data = lob_file_read(path, TABLE_BYTES_MAX, &size, err);
     return data != NULL ? lob_table_parse(path, data, size, err) : NULL;
 }
 

@@ -4,19 +4,20 @@
 
 #include "base/base.h"
 
-/* ---- study.yaml: every key has a default except those the design marks; unknown keys are errors with file
- * and line ---- */
+/* ---- study.yaml: every key has a default but study, cohort.patients, cohort.slides (needed unless features
+ * are given) and what an endpoint needs; unknown keys are errors with file and line ---- */
 typedef enum { LOB_ENDPOINT_SURVIVAL, LOB_ENDPOINT_BINARY, LOB_ENDPOINT_MULTICLASS } LobEndpointKind;
 
 typedef struct {
     char *name;
     LobEndpointKind kind;
-    char *time,
-        *event; /* survival: column names; time in days, event 0/1 (2 = competing where `competing` is set) */
-    char *competing;  /* column of a competing event's code, or NULL */
+    char *time, *event; /* survival: column names; time in days, event 0/1 */
+    /* Column of a competing event, or NULL. The event column itself: its code 2 is the competing event.
+     * Another column: 0/1, and 1 where event is 0 is the competing event. */
+    char *competing;
     char *label;      /* binary, multiclass: column */
     double landmark;  /* days; 0 = none */
-    double *horizons; /* days, ascending */
+    double *horizons; /* days on the clock of the cohort's `time` (from the landmark), ascending */
     size_t n_horizons;
 } LobEndpoint;
 
@@ -72,7 +73,8 @@ typedef struct {
     size_t n_centers;
     struct {
         char *kind;
-        bool benefit;
+        bool benefit; /* false where there are no arms */
+        /* 0, dropout and weight_decay: negative = the model's own default */
         int epochs, hidden, attention, intervals, batch, max_tiles;
         double lr, weight_decay, dropout;
     } model;
@@ -83,20 +85,23 @@ typedef struct {
         uint64_t seed;
     } validation;
     struct {
-        char *mpiio;
-        int stripe_count;
-        double reader_seconds;
-        double reader_gib;
-        double lease_seconds;
+        char *mpiio;           /* MPI-IO module ("ompio", "romio321" ...), or NULL */
+        int stripe_count;      /* 0 = leave to the file system */
+        double reader_seconds; /* a reader process may take this long over one tile */
+        double reader_gib;     /* and this much memory */
+        double lease_seconds;  /* work in one lease */
     } site;
     char *output;      /* resolved directory */
     char *text_sha256; /* of the study file's bytes */
 } LobStudy;
 
-/* INPUT errors: file, line, key, what was expected. `output` overrides the study's, may be NULL. */
+/* INPUT errors: file, line, key, what was expected; named files must exist. `output` (as seen from the
+ * working folder) overrides the study's (as seen from study.yaml), may be NULL. */
 LobStudy *lob_study_read(const char *path, const char *output, GError **err);
 void lob_study_free(LobStudy *study);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobStudy, lob_study_free)
+/* Replaces the study's site by a site profile: a YAML file with the keys of `site`. */
+bool lob_study_read_site(LobStudy *study, const char *path, GError **err);
 char *lob_study_out(const LobStudy *study, const char *name); /* path under output; caller frees */
 
 /* ---- cohort ---- */
@@ -110,7 +115,8 @@ typedef struct {
 typedef struct {
     char *patient_id;
     uint32_t center; /* index */
-    int arm;         /* index into study.arms, -1 = missing */
+    uint32_t row;    /* of patient_table */
+    int arm;         /* as the arm column says: index into study.arms, -1 = missing */
     bool eligible;
     uint32_t *slides;
     size_t n_slides; /* indices */
@@ -124,9 +130,19 @@ typedef struct {
     size_t n_patients; /* in order of patient_id */
     char **centers;
     size_t n_centers; /* sorted */
-    double **time;    /* [endpoint][patient] days, NAN missing (survival) */
-    int8_t *
-        *event; /* [endpoint][patient] 0 censored, 1 event, 2 competing; or the label's class; -1 missing */
+    /* [endpoint][patient] days, NAN missing (survival). Counted from time zero; where the endpoint has a
+     * landmark, from the landmark, so that values <= 0 belong to patients no longer at risk at it. */
+    double **time;
+    /* [endpoint][patient] 0 censored, 1 event, 2 competing; or the label's class; -1 missing */
+    int8_t **event;
+    /* [endpoint][patient] index into study.arms, -1 = missing. Without a landmark: the arm column. With one
+     * and start columns: what was started by the landmark. A treatment started later, or never, counts as not
+     * given, whatever the arm column says; where the arm column says given and the start day is missing, the
+     * arm is missing. The start of a part of the factorial code is in the start column of the level that is
+     * this part alone ([1,0] or [0,1]), else in that of [1,1]; a part without one is taken from the arm
+     * column.
+     */
+    int8_t **arm_at;
     char ***labels;     /* [endpoint] NULL-terminated class names (binary, multiclass), or NULL */
     double *covariates; /* [patient][n_covariates] NAN missing; text columns are coded by `levels` */
     char ***levels;     /* [covariate] NULL-terminated sorted texts of a text column, or NULL for a number */
@@ -134,16 +150,18 @@ typedef struct {
     char *flow;              /* eligibility counts, one line each */
 } LobCohort;
 
-/* Reads and checks both tables. Errors are INPUT; all inconsistencies are collected and reported together (up
- * to 20), each with file and line: duplicate ids, a patient in two centers, a slide without patient, an event
- * code not declared, negative time, unknown arm, fewer than 2 centers under loco ... Things that are
- * suspicious but not wrong go to the log as warnings (an arm present in one center only, a patient without
- * slides). */
+/* Reads and checks both tables. Where the study names no slides table (features alone), every patient has one
+ * slide of the patient's own id. A covariate is a number where every cell is one, else text by levels. Errors
+ * are INPUT; all inconsistencies are collected and reported together (up to 20), each with file and line:
+ * duplicate ids, a patient in two centers, a slide without patient, an event code not declared, negative
+ * time, unknown arm, fewer than 2 centers under loco ... Things that are suspicious but not wrong go to the
+ * log as warnings (an arm present in one center only, a patient without slides). */
 LobCohort *lob_cohort_read(const LobStudy *study, GError **err);
 void lob_cohort_free(LobCohort *cohort);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCohort, lob_cohort_free)
 
-/* Whether a patient takes part in an endpoint: eligible, outcome known, and still at risk at the landmark. */
+/* Whether a patient takes part in an endpoint: eligible, outcome known, and still at risk at the landmark
+ * (event and censoring both after it). */
 bool lob_cohort_usable(const LobCohort *cohort, size_t endpoint, size_t patient);
 
 /* Centers x arms x events as text for people. Caller frees. */
@@ -173,16 +191,19 @@ typedef struct {
     uint32_t *train;
     size_t n_train; /* usable patients of the other folds, ascending */
     uint32_t *inner;
-    size_t n_inner; /* of train: the patients kept for early stopping (one training center in turn, or a
-                       fifth) */
+    size_t n_inner; /* of train, ascending: a fifth, drawn within training centers and outcomes, for early
+                       stopping */
     uint32_t *held_out;
     size_t n_held_out; /* usable patients of this fold: inputs may be scored, outcomes are not here */
     double *time;
     int8_t *event;       /* [patient]; blanked for the held-out */
     size_t n_covariates; /* after missingness flags and dropped columns */
-    float *covariates;   /* [patient][n_covariates] imputed and scaled by training values */
+    char **names;        /* [n_covariates] "age", "age missing", "sex=m" */
+    float *covariates;   /* [patient][n_covariates] imputed and scaled by training values; never NAN */
     double *cuts;
-    size_t n_cuts; /* interval ends, days: quantiles of training event times */
+    /* Ends of the intervals (cuts[b-1], cuts[b]], days, ascending: quantiles of training event times, the
+     * last one the largest. 0 unless survival. */
+    size_t n_cuts;
 } LobView;
 
 /* `seed` chooses the inner patients. INPUT error where nothing can be trained (no event in training). */
