@@ -1,0 +1,22 @@
+/* The encoders' table of functions. Only src/encoder includes this. */
+#ifndef LOB_ENCODER_INTERNAL_H
+#define LOB_ENCODER_INTERNAL_H
+
+#include "encoder/encoder.h"
+
+typedef struct {
+    bool (*encode)(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
+                   void *user, GError **err);
+    void (*free)(LobEncoder *encoder);
+} LobEncoderOps;
+
+/* Every encoder's struct begins with this. */
+struct LobEncoder {
+    const LobEncoderOps *ops;
+    LobEncoderInfo info;
+    size_t batch;
+};
+
+LobEncoder *lob_texture_open(const LobEncoderOptions *options, GError **err);
+
+#endif
