@@ -8,7 +8,8 @@
 #include "cohort/cohort.h"
 
 /* Bags of all patients, resident, in the order of the cohort's patients. Rows of a patient's slides follow
- * each other. */
+ * each other. Training wants them without unreadable (NaN) and without repeated rows: see lob_bags_compact.
+ */
 typedef struct {
     size_t n_patients, dim;
     const uint64_t *first;    /* [n_patients] row */
@@ -16,37 +17,59 @@ typedef struct {
     const uint16_t *features; /* [rows][dim] binary16, borrowed (may be shared by a node) */
 } LobBags;
 
+/* Drops, within each patient, rows holding a value that is not finite and rows whose bytes repeat an earlier
+ * row: the same slide given twice then changes no pooling, whatever the aggregator. Rows move up within the
+ * patient's range (first stays, count shrinks). origin [rows] may be NULL; else origin[r] is where row r came
+ * from. Returns how many rows went. */
+uint64_t lob_bags_compact(uint16_t *features, size_t dim, size_t n_patients, const uint64_t *first,
+                          uint64_t *count, uint64_t *origin);
+
 typedef struct {
     const char *kind; /* "mean" | "abmil" | "clinical" */
-    int hidden, attention, intervals;
+    int hidden, attention;
     int epochs, batch; /* patients a mini-batch */
     int max_tiles;     /* a bag is subsampled per epoch above this; 0 = never */
     double lr, weight_decay, dropout;
-    int patience;        /* epochs without a better inner loss before stopping; 0 = run all epochs */
+    bool cosine;         /* the learning rate falls to 0 along a half cosine; else constant */
+    int patience;        /* epochs without a better inner loss before stopping; 0 = run all epochs on all
+                            training patients */
+    bool refit;          /* after the best epoch is known, train again that long on all training patients */
     bool use_covariates; /* fuse the view's covariates before the head */
     uint64_t seed;
 } LobModelOptions;
 
-extern const LobModelOptions lob_model_defaults;
-void lob_model_options_from_study(LobModelOptions *options, const LobStudy *study, uint64_t seed);
+/* What suits the kind; values a study file leaves at 0 (dropout: below 0) are taken from here. */
+bool lob_model_defaults_of(const char *kind, LobEndpointKind endpoint, LobModelOptions *options,
+                           GError **err);
+bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *study, const char *kind,
+                                  LobEndpointKind endpoint, uint64_t seed, GError **err);
+/* One line naming every option, for lock files and logs. Caller frees. */
+char *lob_model_options_text(const LobModelOptions *options);
 
 /* What training one fold with one seed gives for its held-out patients, and for the training patients (from
  * which cut points are taken). */
 typedef struct {
     size_t n_patients; /* of the cohort */
-    float *lp;         /* [n_patients] linear predictor, NAN where not scored; higher = worse */
-    float *survival;   /* [n_patients][n_horizons] S(t), NAN where not scored */
+    float *lp;       /* [n_patients] linear predictor, NAN where not scored; higher = worse. Survival: without
+                        any baseline. Binary: log odds with the average intercept. Multiclass: of class 1. */
+    float *survival; /* [n_patients][n_horizons] S(t), NAN where not scored or beyond the last interval */
     size_t n_horizons;
+    float *probability; /* [n_patients][n_classes] binary and multiclass, else NULL */
+    size_t n_classes;
     float *attention; /* [rows] attention of held-out patients' tiles, or NULL where the model has none */
-    int best_epoch;
+    int best_epoch, epochs_run;
     double inner_loss, train_loss;
-    double cut; /* median linear predictor of the training patients */
+    double cut;     /* median linear predictor of the training patients */
+    float *weights; /* [n_weights] everything fitted but the view's own: scaler, network, intercepts */
+    size_t n_weights;
 } LobModelResult;
 
-/* The seam: kinds of aggregators are a table in model.c. stop may be NULL; STOPPED where it asked. */
+/* The seam: kinds of aggregators are a table in aggregate.c. stop may be NULL; STOPPED where it asked. bags
+ * may be NULL for "clinical". Patients without a tile are neither trained on nor scored where bags are given.
+ */
 bool lob_model_fit(const LobView *view, const LobBags *bags, const LobModelOptions *options,
                    LobModelResult *result, bool (*stop)(void *user), void *user, GError **err);
 void lob_model_result_clear(LobModelResult *result);
-const char *const *lob_model_kinds(void);
+const char *const *lob_model_kinds(void); /* NULL-terminated */
 
 #endif

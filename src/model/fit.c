@@ -1,0 +1,288 @@
+/* One fold: which epochs to train is found inside the training centers, then the held-out patients are
+ * scored. Nothing here reads an outcome of a held-out patient: the view has none. */
+#include "model/fit.h"
+
+static uint32_t *with_tiles(const LobBags *bags, const uint32_t *patients, size_t n, size_t *kept) {
+    uint32_t *out = g_new(uint32_t, MAX(n, 1));
+    *kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!bags || bags->count[patients[i]] > 0)
+            out[(*kept)++] = patients[i];
+    return out;
+}
+
+static size_t count_classes(const LobView *view) {
+    char **labels = view->cohort->labels ? view->cohort->labels[view->endpoint] : NULL;
+    return labels ? g_strv_length(labels) : 2;
+}
+
+bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const LobModelOptions *options,
+                  GError **err) {
+    *fit = (LobFit){.view = view,
+                    .bags = bags,
+                    .options = options,
+                    .aggregator = lob_aggregator_find(options->kind),
+                    .classes = count_classes(view)};
+    if (!fit->aggregator)
+        return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s is not known", options->kind);
+    if (fit->classes > LOB_MAX_CLASSES)
+        return lob_fail(err, LOB_ERROR_INPUT, "endpoint %s: %zu classes, at most %d are possible",
+                        view->cohort->study->endpoints[view->endpoint].name, fit->classes, LOB_MAX_CLASSES);
+    if (fit->aggregator->needs_bag && !bags)
+        return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s needs features", options->kind);
+    if (!fit->aggregator->needs_bag && view->n_covariates == 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s needs covariates", options->kind);
+    fit->train = with_tiles(bags, view->train, view->n_train, &fit->n_train);
+    fit->inner = with_tiles(bags, view->inner, view->n_inner, &fit->n_inner);
+    fit->held_out = with_tiles(bags, view->held_out, view->n_held_out, &fit->n_held_out);
+    if (fit->n_train < 2)
+        return lob_fail(err, LOB_ERROR_INPUT, "fold %d: %zu of %zu training patients have tiles", view->fold,
+                        fit->n_train, view->n_train);
+    if (!fit->aggregator->needs_bag)
+        return true;
+    for (size_t p = 0; p < bags->n_patients; p++)
+        fit->max_rows = MAX(fit->max_rows, (size_t)bags->count[p]);
+    fit->x = g_new(float, MAX(fit->max_rows, 1) * bags->dim);
+    lob_scaler_fit(&fit->scaler, bags, fit->train, fit->n_train);
+    return true;
+}
+
+void lob_fit_clear(LobFit *fit) {
+    lob_scaler_clear(&fit->scaler);
+    g_free(fit->train);
+    g_free(fit->inner);
+    g_free(fit->held_out);
+    g_free(fit->x);
+    *fit = (LobFit){0};
+}
+
+/* Patients of `all` that are not in `some`; both ascending. */
+static uint32_t *without(const uint32_t *all, size_t n, const uint32_t *some, size_t n_some, size_t *left) {
+    uint32_t *out = g_new(uint32_t, MAX(n, 1));
+    *left = 0;
+    for (size_t i = 0, j = 0; i < n; i++) {
+        while (j < n_some && some[j] < all[i])
+            j++;
+        if (j == n_some || some[j] != all[i])
+            out[(*left)++] = all[i];
+    }
+    return out;
+}
+
+/* Trains for `epochs`, without judging. */
+static bool train_plain(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, int epochs,
+                        LobModelResult *result, GError **err) {
+    lob_run_init(run, fit, patients, n);
+    for (int e = 0; e < epochs; e++)
+        if (!lob_run_epoch(run, fit, patients, n, e, &result->train_loss, err))
+            return false;
+    result->best_epoch = result->epochs_run = epochs;
+    return true;
+}
+
+/* Trains on the training patients less the inner ones, who judge each epoch; the best weights come back. */
+static bool train_judged(LobRun *run, LobFit *fit, LobModelResult *result, GError **err) {
+    size_t n;
+    g_autofree uint32_t *patients = without(fit->train, fit->n_train, fit->inner, fit->n_inner, &n);
+    lob_run_init(run, fit, patients, n);
+    size_t bytes = run->net.n_params * sizeof *run->params;
+    g_autofree float *best = g_malloc(bytes);
+    memcpy(best, run->params, bytes);
+    result->best_epoch = 0;
+    result->inner_loss = lob_run_judge(run, fit, fit->inner, fit->n_inner);
+    for (int e = 0; e < fit->options->epochs && e - result->best_epoch < fit->options->patience; e++) {
+        if (!lob_run_epoch(run, fit, patients, n, e, &result->train_loss, err))
+            return false;
+        result->epochs_run = e + 1;
+        double loss = lob_run_judge(run, fit, fit->inner, fit->n_inner);
+        if (loss < result->inner_loss || !isfinite(result->inner_loss)) {
+            result->inner_loss = loss;
+            result->best_epoch = e + 1;
+            memcpy(best, run->params, bytes);
+        }
+    }
+    memcpy(run->params, best, bytes);
+    return true;
+}
+
+/* Early stopping needs enough events among the inner patients to judge by, and someone left to train on. */
+static bool can_judge(const LobFit *fit) {
+    size_t events = 0;
+    for (size_t i = 0; i < fit->n_inner; i++)
+        events += fit->view->event[fit->inner[i]] == 1;
+    return events >= 5 && fit->n_inner < fit->n_train;
+}
+
+static bool train(LobRun *run, LobFit *fit, LobModelResult *result, GError **err) {
+    const LobModelOptions *o = fit->options;
+    if (o->patience <= 0 || !can_judge(fit))
+        return train_plain(run, fit, fit->train, fit->n_train, o->epochs, result, err);
+    if (!train_judged(run, fit, result, err))
+        return false;
+    if (!o->refit || result->best_epoch == 0)
+        return true;
+    int epochs = result->best_epoch;
+    lob_run_clear(run);
+    return train_plain(run, fit, fit->train, fit->n_train, epochs, result, err);
+}
+
+/* ---- scores ---- */
+
+/* log(1 - h_b) of each interval for a center never seen (the average intercept). */
+static void log_survivals(const LobRun *run, double lp, double *out) {
+    const LobNet *net = &run->net;
+    double shift = lp;
+    for (size_t c = 0; c < net->centers; c++)
+        shift += (double)run->params[net->center + c] / (double)net->centers;
+    for (size_t b = 0; b < net->intervals; b++) {
+        double x = (double)run->params[net->base + b] + shift;
+        out[b] = -(MAX(x, 0) + log1p(exp(-fabs(x))));
+    }
+}
+
+/* S at a horizon: whole intervals, and of the one it falls into the share that has passed at constant hazard.
+ */
+static double survival_at(const LobView *view, const double *log_survival, double horizon) {
+    double sum = 0, start = 0;
+    for (size_t b = 0; b < view->n_cuts; b++) {
+        if (horizon <= view->cuts[b])
+            return exp(sum + log_survival[b] * (horizon - start) / (view->cuts[b] - start));
+        sum += log_survival[b];
+        start = view->cuts[b];
+    }
+    return NAN;
+}
+
+static void score_classes(const LobRun *run, float *lp, float *probability) {
+    const LobNet *net = &run->net;
+    double x[LOB_MAX_CLASSES], top = -INFINITY, sum = 0;
+    for (size_t k = 0; k < net->outputs; k++) {
+        x[k] = (double)run->work->out[k] + (double)run->params[net->base + k];
+        for (size_t c = 0; c < net->centers; c++)
+            x[k] += (double)run->params[net->center + c * net->outputs + k] / (double)net->centers;
+        top = MAX(top, x[k]);
+    }
+    if (net->outputs == 1) {
+        *lp = (float)x[0];
+        probability[1] = (float)(1 / (1 + exp(-x[0])));
+        probability[0] = (float)(1 / (1 + exp(x[0])));
+        return;
+    }
+    for (size_t k = 0; k < net->outputs; k++)
+        sum += exp(x[k] - top);
+    for (size_t k = 0; k < net->outputs; k++)
+        probability[k] = (float)(exp(x[k] - top) / sum);
+    *lp = (float)(x[1] - x[0]);
+}
+
+static void score(LobRun *run, LobFit *fit, LobModelResult *result) {
+    const LobView *view = fit->view;
+    const LobEndpoint *endpoint = &view->cohort->study->endpoints[view->endpoint];
+    g_autofree double *log_survival = g_new(double, run->net.intervals);
+    for (size_t i = 0; i < fit->n_held_out; i++) {
+        uint32_t p = fit->held_out[i];
+        lob_run_forward(run, fit, p);
+        if (endpoint->kind != LOB_ENDPOINT_SURVIVAL) {
+            score_classes(run, &result->lp[p], result->probability + p * result->n_classes);
+        } else {
+            result->lp[p] = run->work->out[0];
+            log_survivals(run, (double)result->lp[p], log_survival);
+            for (size_t h = 0; h < result->n_horizons; h++)
+                result->survival[p * result->n_horizons + h] =
+                    (float)survival_at(view, log_survival, endpoint->horizons[h]);
+        }
+        if (result->attention)
+            memcpy(result->attention + fit->bags->first[p], run->work->weight,
+                   fit->bags->count[p] * sizeof(float));
+    }
+}
+
+static int compare_float(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The median score of the training patients: the cut between low and high risk. */
+static double training_cut(LobRun *run, LobFit *fit) {
+    g_autofree float *lp = g_new(float, fit->n_train);
+    g_autofree float *unused = g_new(float, MAX(fit->classes, 2));
+    for (size_t i = 0; i < fit->n_train; i++) {
+        lob_run_forward(run, fit, fit->train[i]);
+        lp[i] = run->work->out[0];
+        if (run->net.endpoint != LOB_ENDPOINT_SURVIVAL)
+            score_classes(run, &lp[i], unused);
+    }
+    qsort(lp, fit->n_train, sizeof *lp, compare_float);
+    size_t n = fit->n_train;
+    return n % 2 ? (double)lp[n / 2] : ((double)lp[n / 2 - 1] + (double)lp[n / 2]) / 2;
+}
+
+static float *filled(size_t n) {
+    float *v = g_new(float, MAX(n, 1));
+    for (size_t i = 0; i < n; i++)
+        v[i] = NAN;
+    return v;
+}
+
+static void result_init(LobModelResult *result, const LobFit *fit) {
+    const LobEndpoint *endpoint = &fit->view->cohort->study->endpoints[fit->view->endpoint];
+    size_t n = fit->view->cohort->n_patients;
+    *result = (LobModelResult){.n_patients = n, .inner_loss = NAN, .lp = filled(n)};
+    if (endpoint->kind == LOB_ENDPOINT_SURVIVAL) {
+        result->n_horizons = endpoint->n_horizons;
+        result->survival = filled(n * endpoint->n_horizons);
+    } else {
+        result->n_classes = fit->classes;
+        result->probability = filled(n * fit->classes);
+    }
+    if (fit->aggregator->has_attention) {
+        uint64_t rows = 0;
+        for (size_t p = 0; p < fit->bags->n_patients; p++)
+            rows = MAX(rows, fit->bags->first[p] + fit->bags->count[p]);
+        result->attention = filled(rows);
+    }
+}
+
+static void keep_weights(const LobRun *run, const LobFit *fit, LobModelResult *result) {
+    size_t d = fit->scaler.dim, n = run->net.n_params;
+    result->n_weights = 2 * d + n;
+    result->weights = g_new(float, result->n_weights);
+    if (d) {
+        memcpy(result->weights, fit->scaler.mean, d * sizeof(float));
+        memcpy(result->weights + d, fit->scaler.inverse, d * sizeof(float));
+    }
+    memcpy(result->weights + 2 * d, run->params, n * sizeof(float));
+}
+
+bool lob_model_fit(const LobView *view, const LobBags *bags, const LobModelOptions *options,
+                   LobModelResult *result, bool (*stop)(void *user), void *user, GError **err) {
+    LobFit fit;
+    LobRun run = {0};
+    *result = (LobModelResult){0};
+    bool ok = lob_fit_init(&fit, view, bags, options, err);
+    fit.stop = stop;
+    fit.user = user;
+    if (ok) {
+        result_init(result, &fit);
+        ok = train(&run, &fit, result, err);
+    }
+    if (ok) {
+        result->cut = training_cut(&run, &fit);
+        score(&run, &fit, result);
+        keep_weights(&run, &fit, result);
+    }
+    lob_run_clear(&run);
+    lob_fit_clear(&fit);
+    if (!ok)
+        lob_model_result_clear(result);
+    return ok;
+}
+
+void lob_model_result_clear(LobModelResult *result) {
+    g_free(result->lp);
+    g_free(result->survival);
+    g_free(result->probability);
+    g_free(result->attention);
+    g_free(result->weights);
+    *result = (LobModelResult){0};
+}

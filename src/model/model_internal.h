@@ -1,0 +1,147 @@
+/* The network behind model.h: one flat parameter vector, an aggregator, a linear head, an endpoint's loss.
+ *
+ * The arithmetic is written once in lob_real: float in the program; a test that defines LOB_MODEL_DOUBLE and
+ * includes the sources gets it in double, under other names, for central differences. */
+#ifndef LOB_MODEL_INTERNAL_H
+#define LOB_MODEL_INTERNAL_H
+
+#include "model/model.h"
+#include <cblas.h>
+#include <math.h>
+
+#ifdef LOB_MODEL_DOUBLE
+typedef double lob_real;
+#define LOB_GEMM cblas_dgemm
+#define LOB_GEMV cblas_dgemv
+#define LOB_EXP exp
+#define LOB_TANH tanh
+#define LOB_LOG1P log1p
+#define LOB_FABS fabs
+#define lob_aggregator_find lob_aggregator_find_double
+#define lob_aggregator_names lob_aggregator_names_double
+#define lob_loss_find lob_loss_find_double
+#define lob_loss_patient lob_loss_patient_double
+#define lob_net_init_shape lob_net_init_shape_double
+#define lob_net_init_params lob_net_init_params_double
+#define lob_net_work_new lob_net_work_new_double
+#define lob_net_work_free lob_net_work_free_double
+#define lob_net_forward lob_net_forward_double
+#define lob_net_backward lob_net_backward_double
+#define lob_net_decay_mask lob_net_decay_mask_double
+#else
+typedef float lob_real;
+#define LOB_GEMM cblas_sgemm
+#define LOB_GEMV cblas_sgemv
+#define LOB_EXP expf
+#define LOB_TANH tanhf
+#define LOB_LOG1P log1pf
+#define LOB_FABS fabsf
+#endif
+
+typedef struct LobAggregator LobAggregator;
+
+/* Sizes, and where each block lies in the parameter vector. */
+typedef struct {
+    const LobAggregator *aggregator;
+    LobEndpointKind endpoint;
+    size_t dim, hidden, attention; /* columns of a tile; widths */
+    size_t z, covariates;          /* of the patient vector; of the covariates joined to it */
+    size_t outputs;                /* of the head: 1, or the number of classes */
+    size_t intervals;              /* survival: intervals of the hazard; else 1 */
+    size_t centers;                /* training centers: each has its own intercept */
+    size_t head;                   /* offset of [outputs][z + covariates] */
+    size_t base;                   /* offset of a[intervals] (survival) or a[outputs] */
+    size_t center;                 /* offset of u[centers][outputs] */
+    size_t n_params;
+} LobNet;
+
+/* One patient's scratch, grown to the largest bag. All arrays are [n] tiles x the width named. */
+typedef struct {
+    size_t capacity;
+    lob_real *h, *dh; /* hidden */
+    lob_real *ta, *sb,
+        *g; /* attention: tanh and sigmoid branches, their (dropped) product; backward overwrites them */
+    lob_real *weight, *dweight; /* [n] softmax weights and their gradient */
+    lob_real *mask;             /* [z] inverted-dropout factors of the patient vector */
+    lob_real *zc, *dzc;         /* [z + covariates] */
+    lob_real *out, *dout;       /* [outputs] */
+} LobNetWork;
+
+/* What one patient brings. */
+typedef struct {
+    const lob_real *x; /* [n][dim] scaled tiles */
+    size_t n;
+    const float *covariates; /* [covariates] */
+    int center;              /* index of its training center; -1: the average of all is used */
+    int target; /* survival: interval of the event, or intervals fully survived; else the class */
+    bool event;
+} LobNetInput;
+
+/* The seam. params point at the aggregator's own block, which starts the vector. forward fills z [z]. */
+struct LobAggregator {
+    const char *kind;
+    bool needs_bag, has_attention;
+    size_t (*z)(const LobNet *net);
+    size_t (*n_params)(const LobNet *net);
+    void (*init)(const LobNet *net, LobRng *rng, lob_real *params);
+    void (*forward)(const LobNet *net, const lob_real *params, const lob_real *x, size_t n, LobNetWork *work,
+                    lob_real *z);
+    void (*backward)(const LobNet *net, const lob_real *params, const lob_real *x, size_t n, LobNetWork *work,
+                     const lob_real *dz, lob_real *grad);
+    /* Marks weights (1) as against biases (0). */
+    void (*decay)(const LobNet *net, uint8_t *mask);
+};
+
+const LobAggregator *lob_aggregator_find(const char *kind); /* NULL: no such kind */
+const char *const *lob_aggregator_names(void);
+
+void lob_net_init_shape(LobNet *net, const LobAggregator *aggregator, LobEndpointKind endpoint, size_t dim,
+                        size_t hidden, size_t attention, size_t covariates, size_t classes, size_t intervals,
+                        size_t centers);
+/* Weights of the aggregator at random, head and intercepts zero. */
+void lob_net_init_params(const LobNet *net, LobRng *rng, lob_real *params);
+void lob_net_decay_mask(const LobNet *net, uint8_t *mask); /* [n_params] */
+
+LobNetWork *lob_net_work_new(const LobNet *net, size_t max_tiles);
+void lob_net_work_free(LobNetWork *work);
+/* rng NULL: no dropout. work->out holds the head's outputs, work->zc the patient vector and covariates,
+ * work->weight the attention. */
+void lob_net_forward(const LobNet *net, const lob_real *params, const LobNetInput *input, double dropout,
+                     LobRng *rng, LobNetWork *work);
+/* Adds scale times the gradient of the patient's loss to grad and returns the loss; forward must have run. */
+lob_real lob_net_backward(const LobNet *net, const lob_real *params, const LobNetInput *input, lob_real scale,
+                          LobNetWork *work, lob_real *grad);
+/* The patient's loss for outputs `out`; with dout, d_base and d_center also its gradients (added). */
+lob_real lob_loss_patient(const LobNet *net, const lob_real *params, const LobNetInput *input,
+                          const lob_real *out, lob_real *dout, lob_real *grad, lob_real scale);
+
+#ifndef LOB_MODEL_DOUBLE
+/* ---- float only: scaling, optimiser, fit ---- */
+
+/* Column means and inverse SDs over training tiles, each patient with equal weight; a column that does not
+ * vary has inverse 0. */
+typedef struct {
+    size_t dim;
+    float *mean, *inverse;
+} LobScaler;
+void lob_scaler_fit(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n);
+void lob_scaler_clear(LobScaler *scaler);
+void lob_scaler_apply(const LobScaler *scaler, const uint16_t *rows, size_t n, float *out);
+
+/* AdamW (Loshchilov & Hutter 2019): decoupled decay of the weights marked. */
+typedef struct {
+    size_t n;
+    float *m, *v;
+    uint8_t *decay;
+    uint64_t step;
+} LobAdam;
+void lob_adam_init(LobAdam *adam, size_t n);
+void lob_adam_clear(LobAdam *adam);
+void lob_adam_step(LobAdam *adam, double lr, double weight_decay, const float *grad, float *params);
+
+/* Negative log partial likelihood (Breslow ties) per event of lp, stratified: no baseline enters, so that a
+ * center never seen can judge a model. NAN where no stratum has an event with company. */
+double lob_partial_loss(const float *lp, const double *time, const int8_t *event, const uint32_t *stratum,
+                        const uint32_t *patients, size_t n);
+#endif
+#endif

@@ -1,0 +1,103 @@
+/* The network as a whole: aggregator, covariates joined to the patient vector, linear head, loss. */
+#include "model/model_internal.h"
+
+void lob_net_init_shape(LobNet *net, const LobAggregator *aggregator, LobEndpointKind endpoint, size_t dim,
+                        size_t hidden, size_t attention, size_t covariates, size_t classes, size_t intervals,
+                        size_t centers) {
+    *net = (LobNet){.aggregator = aggregator,
+                    .endpoint = endpoint,
+                    .dim = dim,
+                    .hidden = hidden,
+                    .attention = attention,
+                    .covariates = covariates,
+                    .intervals = endpoint == LOB_ENDPOINT_SURVIVAL ? intervals : 1,
+                    .outputs = endpoint == LOB_ENDPOINT_MULTICLASS ? classes : 1,
+                    .centers = centers};
+    net->z = aggregator->z(net);
+    net->head = aggregator->n_params(net);
+    net->base = net->head + net->outputs * (net->z + covariates);
+    net->center = net->base + (endpoint == LOB_ENDPOINT_SURVIVAL ? intervals : net->outputs);
+    net->n_params = net->center + centers * net->outputs;
+}
+
+void lob_net_init_params(const LobNet *net, LobRng *rng, lob_real *params) {
+    memset(params, 0, net->n_params * sizeof *params);
+    net->aggregator->init(net, rng, params);
+}
+
+void lob_net_decay_mask(const LobNet *net, uint8_t *mask) {
+    memset(mask, 0, net->n_params);
+    net->aggregator->decay(net, mask);
+    memset(mask + net->head, 1, net->base - net->head);
+}
+
+LobNetWork *lob_net_work_new(const LobNet *net, size_t max_tiles) {
+    LobNetWork *work = g_new0(LobNetWork, 1);
+    size_t n = MAX(max_tiles, 1), zc = net->z + net->covariates;
+    work->capacity = n;
+    if (net->aggregator->has_attention) {
+        work->h = g_new(lob_real, n * net->hidden);
+        work->dh = g_new(lob_real, n * net->hidden);
+        work->ta = g_new(lob_real, n * net->attention);
+        work->sb = g_new(lob_real, n * net->attention);
+        work->g = g_new(lob_real, n * net->attention);
+        work->weight = g_new(lob_real, n);
+        work->dweight = g_new(lob_real, n);
+    }
+    work->mask = g_new(lob_real, MAX(net->z, 1));
+    work->zc = g_new(lob_real, MAX(zc, 1));
+    work->dzc = g_new(lob_real, MAX(zc, 1));
+    work->out = g_new(lob_real, net->outputs);
+    work->dout = g_new(lob_real, net->outputs);
+    return work;
+}
+
+void lob_net_work_free(LobNetWork *work) {
+    if (!work)
+        return;
+    lob_real *all[] = {work->h,       work->dh,   work->ta, work->sb,  work->g,   work->weight,
+                       work->dweight, work->mask, work->zc, work->dzc, work->out, work->dout};
+    for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
+        g_free(all[i]);
+    g_free(work);
+}
+
+void lob_net_forward(const LobNet *net, const lob_real *params, const LobNetInput *input, double dropout,
+                     LobRng *rng, LobNetWork *work) {
+    size_t width = net->z + net->covariates;
+    net->aggregator->forward(net, params, input->x, input->n, work, work->zc);
+    for (size_t j = 0; j < net->z; j++) {
+        bool drop = rng && lob_rng_uniform(rng) < dropout;
+        work->mask[j] = drop ? 0 : rng ? (lob_real)(1 / (1 - dropout)) : 1;
+        work->zc[j] *= work->mask[j];
+    }
+    for (size_t j = 0; j < net->covariates; j++)
+        work->zc[net->z + j] = (lob_real)input->covariates[j];
+    for (size_t k = 0; k < net->outputs; k++) {
+        const lob_real *w = params + net->head + k * width;
+        lob_real sum = 0;
+        for (size_t j = 0; j < width; j++)
+            sum += w[j] * work->zc[j];
+        work->out[k] = sum;
+    }
+}
+
+lob_real lob_net_backward(const LobNet *net, const lob_real *params, const LobNetInput *input, lob_real scale,
+                          LobNetWork *work, lob_real *grad) {
+    size_t width = net->z + net->covariates;
+    memset(work->dout, 0, net->outputs * sizeof *work->dout);
+    memset(work->dzc, 0, width * sizeof *work->dzc);
+    lob_real loss = lob_loss_patient(net, params, input, work->out, work->dout, grad, scale);
+    for (size_t k = 0; k < net->outputs; k++) {
+        const lob_real *w = params + net->head + k * width;
+        lob_real *dw = grad + net->head + k * width;
+        for (size_t j = 0; j < width; j++) {
+            dw[j] += work->dout[k] * work->zc[j];
+            work->dzc[j] += work->dout[k] * w[j];
+        }
+    }
+    for (size_t j = 0; j < net->z; j++)
+        work->dzc[j] *= work->mask[j];
+    net->aggregator->backward(net, params, input->x, input->n, work, work->dzc, grad);
+    return loss;
+}

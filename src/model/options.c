@@ -1,0 +1,95 @@
+/* What is trained by default, by kind and endpoint, and what a study file changes of it. */
+#include "model/model_internal.h"
+
+static const LobModelOptions defaults[] = {
+    {.kind = "abmil",
+     .hidden = 32,
+     .attention = 16,
+     .epochs = 60,
+     .batch = 16,
+     .max_tiles = 4096,
+     .lr = 1e-3,
+     .weight_decay = 1,
+     .dropout = 0.25,
+     .cosine = false,
+     .patience = 15,
+     .refit = true,
+     .use_covariates = true},
+    {.kind = "mean",
+     .epochs = 60,
+     .batch = 16,
+     .max_tiles = 0,
+     .lr = 2e-3,
+     .weight_decay = 1,
+     .dropout = 0.25,
+     .cosine = false,
+     .patience = 15,
+     .refit = true,
+     .use_covariates = true},
+    {.kind = "clinical",
+     .epochs = 200,
+     .batch = 32,
+     .max_tiles = 0,
+     .lr = 1e-2,
+     .weight_decay = 0.01,
+     .dropout = 0,
+     .cosine = true,
+     .patience = 0,
+     .refit = false,
+     .use_covariates = true},
+};
+
+bool lob_model_defaults_of(const char *kind, LobEndpointKind endpoint, LobModelOptions *options,
+                           GError **err) {
+    for (size_t i = 0; i < G_N_ELEMENTS(defaults); i++) {
+        if (g_strcmp0(defaults[i].kind, kind) != 0)
+            continue;
+        *options = defaults[i];
+        /* Too few cases lie in an inner set of a label to stop by: a fixed number of epochs. */
+        if (endpoint != LOB_ENDPOINT_SURVIVAL)
+            options->patience = 0;
+        return true;
+    }
+    g_autofree char *known = g_strjoinv(", ", (char **)lob_aggregator_names());
+    return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s is not known (there are: %s)", kind, known);
+}
+
+bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *study, const char *kind,
+                                  LobEndpointKind endpoint, uint64_t seed, GError **err) {
+    if (!lob_model_defaults_of(kind, endpoint, options, err))
+        return false;
+    options->seed = seed;
+    /* The study's numbers are meant for its own kind, not for the comparator trained beside it. */
+    if (g_strcmp0(kind, study->model.kind) != 0)
+        return true;
+    if (study->model.hidden > 0)
+        options->hidden = study->model.hidden;
+    if (study->model.attention > 0)
+        options->attention = study->model.attention;
+    if (study->model.epochs > 0)
+        options->epochs = study->model.epochs;
+    if (study->model.batch > 0)
+        options->batch = study->model.batch;
+    if (study->model.max_tiles > 0)
+        options->max_tiles = study->model.max_tiles;
+    if (study->model.lr > 0)
+        options->lr = study->model.lr;
+    if (study->model.weight_decay > 0)
+        options->weight_decay = study->model.weight_decay;
+    if (study->model.dropout >= 0)
+        options->dropout = study->model.dropout;
+    return true;
+}
+
+char *lob_model_options_text(const LobModelOptions *o) {
+    return g_strdup_printf("kind %s, hidden %d, attention %d, epochs %d, batch %d, max_tiles %d, lr %.17g, "
+                           "weight_decay %.17g, dropout %.17g, schedule %s, patience %d, refit %s, "
+                           "covariates %s",
+                           o->kind, o->hidden, o->attention, o->epochs, o->batch, o->max_tiles, o->lr,
+                           o->weight_decay, o->dropout, o->cosine ? "cosine" : "constant", o->patience,
+                           o->refit ? "yes" : "no", o->use_covariates ? "yes" : "no");
+}
+
+const char *const *lob_model_kinds(void) {
+    return lob_aggregator_names();
+}
