@@ -1,0 +1,63 @@
+/* lobule run: the whole pipeline, each stage skipping what is already done. */
+#include "jobs/common.h"
+#include "jobs/jobs.h"
+#include "report/report.h"
+
+typedef bool (*Stage)(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
+
+/* The page is made by one rank from the tables of the others; the others wait asleep. */
+static bool report_stage(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err) {
+    *exit_code = LOB_EXIT_DONE;
+    return world->rank != 0 || lob_report_write(cohort, err);
+}
+
+static const struct {
+    Stage run;
+    bool needs_slides;
+} stages[] = {
+    {lob_job_plan, true},
+    {lob_job_embed, true},
+    {lob_job_validate, false},
+    {report_stage, false},
+};
+
+/* Collective. The code on which every rank agrees: the first rank's that is not DONE, by rank order; an error
+ * on any rank ends the run on all of them. */
+static int agree(const LobWorld *world, int code) {
+    g_autofree void *all = NULL;
+    g_autofree size_t *sizes = NULL;
+    lob_world_gather(world, &code, sizeof code, &all, &sizes);
+    for (int r = 0; world->rank == 0 && r < world->size && code == LOB_EXIT_DONE; r++)
+        code = ((const int *)all)[r];
+    lob_world_bcast(world, &code, sizeof code);
+    return code;
+}
+
+int lob_cmd_run(int argc, char **argv) {
+    const LobJobSpec spec = {.name = "run",
+                             .summary =
+                                 "Plan, embed, validate and report; what is already done is not done again. "
+                                 "Under mpirun or srun all ranks work.",
+                             .readers = true};
+    LobJob job;
+    int code;
+    if (!lob_job_begin(&job, &spec, argc, argv, &code))
+        return code;
+    GError *error = NULL;
+    int worst = LOB_EXIT_DONE;
+    for (size_t i = 0; i < G_N_ELEMENTS(stages); i++) {
+        if (stages[i].needs_slides && job.study->features)
+            continue;
+        int stage_code = LOB_EXIT_DONE;
+        if (!stages[i].run(&job.world, job.cohort, &stage_code, &error))
+            stage_code = lob_error_exit_code(error);
+        stage_code = agree(&job.world, stage_code);
+        /* Failed slides are a warning that lasts; anything else that is not DONE ends the run here, on every
+         * rank. */
+        if (stage_code != LOB_EXIT_DONE)
+            worst = stage_code;
+        if (stage_code != LOB_EXIT_DONE && stage_code != LOB_EXIT_SLIDES_FAILED)
+            break;
+    }
+    return lob_job_end(&job, worst, error);
+}
