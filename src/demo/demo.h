@@ -10,10 +10,12 @@
 typedef struct {
     uint64_t seed;
     int patients, centers; /* patients in all */
-    int tiles; /* wanted tissue tiles a patient at 0.5 um/px, 224 px (slides); or rows a bag (bags) */
-    int dim;   /* columns of a bag */
-    bool bags; /* the large benefit cohort's numbers instead of the slide cohort's */
-    bool null; /* sharp null: no path from any image latent to the outcome */
+    int tiles;     /* wanted tissue tiles a patient at 0.5 um/px, 224 px (slides); or rows a bag (bags) */
+    int dim;       /* columns of a bag */
+    bool bags;     /* the large benefit cohort's numbers instead of the slide cohort's */
+    bool null;     /* sharp null: no path from any image latent to the outcome */
+    bool immortal; /* at risk from surgery on, treatment works from its start day, some start after day 90: a
+                      naive comparison is then biased by immortal time */
     double grade_effect, tace_effect, tace_immune_effect, covariate_effect, systemic_effect, vessel_effect;
 } LobDemoOptions;
 
@@ -23,16 +25,19 @@ typedef struct {
     char patient_id[24];
     int center, n_slides;
     char slide_id[2][32];
-    double grade, immune, vessel; /* latents, SD 1 */
+    double grade, immune; /* latents, mean 0, SD 1 */
+    double vessel;        /* vessel-encapsulating pattern: 0 or 1 */
+    double center_effect; /* on the log-hazard, part of lp_arm */
     double age, tumor_size_cm, afp_log10;
     int sex, mvi;
-    int arm;                       /* bit 0 TACE, bit 1 systemic */
+    int arm;                       /* bit 0 TACE, bit 1 systemic; what was given */
+    int intended;                  /* what was decided at surgery; differs only under `immortal` */
     double tace_day, systemic_day; /* NAN where not given */
     double time_days;
     int event;          /* recurrence-free survival */
     double lp_inputs;   /* true linear predictor of what the model is given: no arm, no hidden covariate */
-    double lp_arm[4];   /* true log-hazard under each arm */
-    double rmst_arm[4]; /* true restricted mean, days, to 5 years */
+    double lp_arm[4];   /* true log-hazard ratio to the baseline under each arm, center_effect included */
+    double rmst_arm[4]; /* true restricted mean, days, over the 5 years from the landmark */
 } LobDemoPatient;
 
 typedef struct {
@@ -46,7 +51,14 @@ LobDemo *lob_demo_new(const LobDemoOptions *options);
 void lob_demo_free(LobDemo *demo);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobDemo, lob_demo_free)
 
-/* study.yaml, slides.csv (not for bags), patients.csv, truth.csv in `dir`. */
+/* Everybody is recurrence-free at the landmark (the first imaging after surgery) unless options.immortal. */
+#define LOB_DEMO_LANDMARK_DAYS 90
+
+/* The name of a center as the tables give it. Caller frees. */
+char *lob_demo_center_name(int center);
+
+/* study.yaml, slides.csv, patients.csv, truth.csv in `dir`. Rows of slides.csv point at
+ * slides/<slide_id>.svs, with bags at features/<slide_id>.h5. */
 bool lob_demo_write_tables(const LobDemo *demo, const char *dir, GError **err);
 
 /* Draws slide `slide` (0 or 1) of a patient to dir/slides/<slide_id>.svs (pyramidal tiled JPEG, Aperio
