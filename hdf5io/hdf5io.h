@@ -31,8 +31,9 @@ typedef struct {
     bool float32; /* /features is float32 instead of float16 */
     int tile_size, overlap;
     double tile_mpp, min_tissue;
-    char *tissue; /* method and options in words */
-    char *cpu;    /* CPU type that created the part */
+    char *tissue;    /* method and options in words */
+    char *cpu;       /* CPU type that created the part */
+    char *openslide; /* version of the library that reads the slides; NULL or "" = none (not compared) */
 } LobStoreHeader;
 void lob_store_header_clear(LobStoreHeader *header);
 /* INPUT error printing every difference ("encoder: store texture, study uni") where two are not the same. */
@@ -57,9 +58,11 @@ typedef struct {
  * MPI_COMM_NULL = one process, no MPI (MPI_Init not needed). */
 typedef struct LobPart LobPart;
 
-/* Collective over comm. Creates path (must not exist) with all datasets; coords [n][2] and tissue [n] are
- * read on rank 0 only (others may pass NULL); header and slides must be the same everywhere. One flush at the
- * end; on return every rank holds the part open for writing. */
+/* Collective over comm. Creates path (must not exist; it appears by rename when it is whole) with all
+ * datasets; coords [n][2] and tissue [n], n = sum of the slides' counts, are read on rank 0 only (others may
+ * pass NULL); slides' rows follow each other in the order given (first of one = end of the one before);
+ * header and slides must be the same everywhere. One flush at the end; on return every rank holds the part
+ * open for writing. */
 LobPart *lob_part_create(const char *path, MPI_Comm comm, const LobStoreHeader *header,
                          const LobStoreSlide *slides, size_t n_slides, const int32_t (*coords)[2],
                          const uint8_t *tissue, GError **err);
@@ -69,8 +72,8 @@ LobPart *lob_part_open(const char *path, MPI_Comm comm, GError **err);
  * CRC-32C of the bytes as stored, chained over the range alone. */
 bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *rows, uint32_t *crc,
                          GError **err);
-/* Collective. States, CRCs of slides (from rank 0) go in, then the clean-end mark; closes. Errors leave the
- * part unfinished. */
+/* Collective. States, CRCs and unreadable counts of slides (from rank 0; no slide may be pending any more) go
+ * in, then the clean-end mark; closes in any case. Errors leave the part unfinished. */
 bool lob_part_finish(LobPart *part, const LobStoreSlide *slides, size_t n_slides, GError **err);
 /* Collective. Closes without finishing. */
 void lob_part_close(LobPart *part);
