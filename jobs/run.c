@@ -1,6 +1,7 @@
 /* lobule run: the whole pipeline, each stage skipping what is already done. */
 #include "jobs/common.h"
 #include "jobs/jobs.h"
+#include "jobs/provenance.h"
 #include "report/report.h"
 
 typedef bool (*Stage)(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
@@ -8,7 +9,7 @@ typedef bool (*Stage)(const LobWorld *world, const LobCohort *cohort, int *exit_
 /* The page is made by one rank from the tables of the others; the others wait asleep. */
 static bool report_stage(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err) {
     *exit_code = LOB_EXIT_DONE;
-    return world->rank != 0 || lob_report_write(cohort, err);
+    return world->rank != 0 || (lob_provenance_write(world, cohort, err) && lob_report_write(cohort, err));
 }
 
 static const struct {
