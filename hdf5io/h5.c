@@ -265,15 +265,17 @@ bool lob_h5_read_number(hid_t object, const char *name, const char *path, double
 }
 
 bool lob_h5_has(hid_t file, const char *name) {
-    H5L_info_t link;
-    return H5Lexists(file, name, H5P_DEFAULT) > 0 && H5Lget_info(file, name, &link, H5P_DEFAULT) >= 0;
+    return H5Lexists(file, name, H5P_DEFAULT) > 0;
 }
 
-static bool lies_in_this_file(hid_t file, const char *name, hid_t dataset) {
+static bool is_hard_link(hid_t file, const char *name) {
     H5L_info_t link;
+    return H5Lget_info(file, name, &link, H5P_DEFAULT) >= 0 && link.type == H5L_TYPE_HARD;
+}
+
+static bool stored_in_this_file(hid_t dataset) {
     g_auto(LobHid) dcpl = H5Dget_create_plist(dataset);
-    return dcpl >= 0 && H5Lget_info(file, name, &link, H5P_DEFAULT) >= 0 && link.type == H5L_TYPE_HARD &&
-           H5Pget_layout(dcpl) != H5D_VIRTUAL && H5Pget_external_count(dcpl) == 0;
+    return dcpl >= 0 && H5Pget_layout(dcpl) != H5D_VIRTUAL && H5Pget_external_count(dcpl) == 0;
 }
 
 hid_t lob_h5_open_dataset(hid_t file, const char *name, const char *path, int rank, hsize_t dims[2],
@@ -282,10 +284,11 @@ hid_t lob_h5_open_dataset(hid_t file, const char *name, const char *path, int ra
         lob_fail(err, LOB_ERROR_INPUT, "%s: dataset %s is missing", path, name);
         return LOB_NO_HID;
     }
-    g_auto(LobHid) dataset = H5Dopen2(file, name, H5P_DEFAULT);
-    if (!LOB_H5(err, LOB_ERROR_INPUT, dataset, "%s: %s is not a readable dataset", path, name))
+    bool inside = is_hard_link(file, name);
+    g_auto(LobHid) dataset = inside ? H5Dopen2(file, name, H5P_DEFAULT) : LOB_NO_HID;
+    if (inside && !LOB_H5(err, LOB_ERROR_INPUT, dataset, "%s: %s is not a readable dataset", path, name))
         return LOB_NO_HID;
-    if (!lies_in_this_file(file, name, dataset)) {
+    if (!inside || !stored_in_this_file(dataset)) {
         lob_fail(err, LOB_ERROR_INPUT, "%s: dataset %s points outside this file, which is refused", path,
                  name);
         return LOB_NO_HID;
