@@ -56,74 +56,135 @@ void lob_fit_clear(LobFit *fit) {
     *fit = (LobFit){0};
 }
 
-/* Patients of `all` that are not in `some`; both ascending. */
-static uint32_t *without(const uint32_t *all, size_t n, const uint32_t *some, size_t n_some, size_t *left) {
-    uint32_t *out = g_new(uint32_t, MAX(n, 1));
-    *left = 0;
-    for (size_t i = 0, j = 0; i < n; i++) {
-        while (j < n_some && some[j] < all[i])
-            j++;
-        if (j == n_some || some[j] != all[i])
-            out[(*left)++] = all[i];
+/* ---- how long to train ----
+ * The losses of all rounds are added epoch by epoch (weighted by what they were judged on), so that every
+ * training center has its say; the length found is then trained again on all of them. A round that stopped
+ * early keeps its last loss. */
+
+typedef struct {
+    uint32_t *learn, *judge;
+    size_t n_learn, n_judge;
+} Round;
+
+static void round_clear(Round *round) {
+    g_free(round->learn);
+    g_free(round->judge);
+}
+
+/* Splits the training patients by a mark: the marked judge. */
+static Round split(const LobFit *fit, const bool *marked) {
+    Round round = {g_new(uint32_t, fit->n_train), g_new(uint32_t, fit->n_train), 0, 0};
+    for (size_t i = 0; i < fit->n_train; i++) {
+        if (marked[i])
+            round.judge[round.n_judge++] = fit->train[i];
+        else
+            round.learn[round.n_learn++] = fit->train[i];
     }
-    return out;
+    return round;
 }
 
-/* Trains for `epochs`, without judging. */
-static bool train_plain(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, int epochs,
-                        LobModelResult *result, GError **err) {
-    lob_run_init(run, fit, patients, n);
-    for (int e = 0; e < epochs; e++)
-        if (!lob_run_epoch(run, fit, patients, n, e, &result->train_loss, err))
-            return false;
-    result->best_epoch = result->epochs_run = epochs;
-    return true;
-}
-
-/* Trains on the training patients less the inner ones, who judge each epoch; the best weights come back. */
-static bool train_judged(LobRun *run, LobFit *fit, LobModelResult *result, GError **err) {
-    size_t n;
-    g_autofree uint32_t *patients = without(fit->train, fit->n_train, fit->inner, fit->n_inner, &n);
-    lob_run_init(run, fit, patients, n);
-    size_t bytes = run->net.n_params * sizeof *run->params;
-    g_autofree float *best = g_malloc(bytes);
-    memcpy(best, run->params, bytes);
-    result->best_epoch = 0;
-    result->inner_loss = lob_run_judge(run, fit, fit->inner, fit->n_inner);
-    for (int e = 0; e < fit->options->epochs && e - result->best_epoch < fit->options->patience; e++) {
-        if (!lob_run_epoch(run, fit, patients, n, e, &result->train_loss, err))
-            return false;
-        result->epochs_run = e + 1;
-        double loss = lob_run_judge(run, fit, fit->inner, fit->n_inner);
-        if (loss < result->inner_loss || !isfinite(result->inner_loss)) {
-            result->inner_loss = loss;
-            result->best_epoch = e + 1;
-            memcpy(best, run->params, bytes);
+/* Round r leaves out the training centers whose rank among them is r modulo the number of rounds. */
+static size_t make_rounds(const LobFit *fit, Round *rounds) {
+    const LobCohort *cohort = fit->view->cohort;
+    g_autofree size_t *rank = g_new(size_t, cohort->n_centers);
+    g_autofree bool *there = g_new0(bool, cohort->n_centers), *marked = g_new0(bool, fit->n_train);
+    size_t n_centers = 0, inner = 0;
+    for (size_t i = 0; i < fit->n_train; i++)
+        there[cohort->patients[fit->train[i]].center] = true;
+    for (size_t c = 0; c < cohort->n_centers; c++)
+        rank[c] = there[c] ? n_centers++ : 0;
+    if (n_centers < 2) {
+        for (size_t i = 0; i < fit->n_train; i++) {
+            marked[i] = inner < fit->n_inner && fit->inner[inner] == fit->train[i];
+            inner += marked[i];
         }
+        rounds[0] = split(fit, marked);
+        return 1;
     }
-    memcpy(run->params, best, bytes);
-    return true;
+    size_t n = MIN((size_t)fit->options->rounds, n_centers);
+    for (size_t r = 0; r < n; r++) {
+        for (size_t i = 0; i < fit->n_train; i++)
+            marked[i] = rank[cohort->patients[fit->train[i]].center] % n == r;
+        rounds[r] = split(fit, marked);
+    }
+    return n;
 }
 
-/* Early stopping needs enough events among the inner patients to judge by, and someone left to train on. */
-static bool can_judge(const LobFit *fit) {
-    size_t events = 0;
-    for (size_t i = 0; i < fit->n_inner; i++)
-        events += fit->view->event[fit->inner[i]] == 1;
-    return events >= 5 && fit->n_inner < fit->n_train;
+/* Adds the round's loss after each epoch to curve [epochs + 1], weighted by the events judged. */
+static bool run_round(LobFit *fit, const Round *round, double *curve, int *epochs_run, GError **err) {
+    const LobModelOptions *o = fit->options;
+    LobRun run;
+    double weight = 0, best = INFINITY, loss = 0, unused;
+    int best_epoch = 0;
+    bool ok = true;
+    for (size_t i = 0; i < round->n_judge; i++)
+        weight += fit->view->event[round->judge[i]] == 1;
+    lob_run_init(&run, fit, round->learn, round->n_learn);
+    for (int e = 0; ok && e <= o->epochs; e++) {
+        if (e - best_epoch <= o->patience) {
+            ok = e == 0 || lob_run_epoch(&run, fit, round->learn, round->n_learn, e - 1, &unused, err);
+            loss = ok ? lob_run_judge(&run, fit, round->judge, round->n_judge) : NAN;
+            *epochs_run = MAX(*epochs_run, e);
+        }
+        if (loss < best) {
+            best = loss;
+            best_epoch = e;
+        }
+        if (isfinite(loss))
+            curve[e] += weight * loss;
+    }
+    lob_run_clear(&run);
+    return ok;
+}
+
+static bool can_judge(const LobFit *fit, const Round *round) {
+    size_t judged = 0, learned = 0;
+    for (size_t i = 0; i < round->n_judge; i++)
+        judged += fit->view->event[round->judge[i]] == 1;
+    for (size_t i = 0; i < round->n_learn; i++)
+        learned += fit->view->event[round->learn[i]] == 1;
+    return judged > 0 && learned > 0 && round->n_judge > 1;
+}
+
+/* The number of epochs that was best for the rounds together; all of them where no round can judge. */
+static bool find_epochs(LobFit *fit, LobModelResult *result, GError **err) {
+    const LobModelOptions *o = fit->options;
+    result->best_epoch = o->epochs;
+    if (o->rounds <= 0)
+        return true;
+    g_autofree Round *rounds = g_new0(Round, (size_t)o->rounds);
+    g_autofree double *curve = g_new0(double, (size_t)o->epochs + 1);
+    size_t n = make_rounds(fit, rounds), judged = 0;
+    double events = 0;
+    bool ok = true;
+    for (size_t r = 0; ok && r < n; r++) {
+        if (!can_judge(fit, &rounds[r]))
+            continue;
+        judged++;
+        for (size_t i = 0; i < rounds[r].n_judge; i++)
+            events += fit->view->event[rounds[r].judge[i]] == 1;
+        ok = run_round(fit, &rounds[r], curve, &result->epochs_run, err);
+    }
+    for (int e = 0; ok && judged > 0 && e <= o->epochs; e++) {
+        if (e > 0 && curve[e] >= curve[result->best_epoch])
+            continue;
+        result->best_epoch = e;
+        result->inner_loss = curve[e] / events;
+    }
+    for (size_t r = 0; r < n; r++)
+        round_clear(&rounds[r]);
+    return ok;
 }
 
 static bool train(LobRun *run, LobFit *fit, LobModelResult *result, GError **err) {
-    const LobModelOptions *o = fit->options;
-    if (o->patience <= 0 || !can_judge(fit))
-        return train_plain(run, fit, fit->train, fit->n_train, o->epochs, result, err);
-    if (!train_judged(run, fit, result, err))
+    if (!find_epochs(fit, result, err))
         return false;
-    if (!o->refit || result->best_epoch == 0)
-        return true;
-    int epochs = result->best_epoch;
-    lob_run_clear(run);
-    return train_plain(run, fit, fit->train, fit->n_train, epochs, result, err);
+    lob_run_init(run, fit, fit->train, fit->n_train);
+    for (int e = 0; e < result->best_epoch; e++)
+        if (!lob_run_epoch(run, fit, fit->train, fit->n_train, e, &result->train_loss, err))
+            return false;
+    result->epochs_run = MAX(result->epochs_run, result->best_epoch);
+    return true;
 }
 
 /* ---- scores ---- */

@@ -30,10 +30,12 @@ typedef struct {
     int epochs, batch; /* patients a mini-batch */
     int max_tiles;     /* a bag is subsampled per epoch above this; 0 = never */
     double lr, weight_decay, dropout;
-    bool cosine;         /* the learning rate falls to 0 along a half cosine; else constant */
-    int patience;        /* epochs without a better inner loss before stopping; 0 = run all epochs on all
-                            training patients */
-    bool refit;          /* after the best epoch is known, train again that long on all training patients */
+    bool cosine; /* the learning rate falls to 0 along a half cosine; else constant */
+    /* How many epochs: all of them on all training patients (0), or as many as were best for patients not
+     * trained on, found in up to this many rounds that each leave out some training centers (with fewer than
+     * two of them: the view's inner patients), and then trained again on all training patients. */
+    int rounds;
+    int patience;        /* a round ends after this many epochs without a better loss */
     bool use_covariates; /* fuse the view's covariates before the head */
     uint64_t seed;
 } LobModelOptions;

@@ -139,8 +139,9 @@ void lob_adam_init(LobAdam *adam, size_t n);
 void lob_adam_clear(LobAdam *adam);
 void lob_adam_step(LobAdam *adam, double lr, double weight_decay, const float *grad, float *params);
 
-/* Negative log partial likelihood (Breslow ties) per event of lp, stratified: no baseline enters, so that a
- * center never seen can judge a model. NAN where no stratum has an event with company. */
+/* Negative log partial likelihood (Breslow ties) per event, stratified; lp [n] and stratum [n] go with
+ * patients [n], time and event with the cohort. No baseline enters, so that a center never seen can judge a
+ * model. NAN where no stratum has an event with company. */
 double lob_partial_loss(const float *lp, const double *time, const int8_t *event, const uint32_t *stratum,
                         const uint32_t *patients, size_t n);
 #endif

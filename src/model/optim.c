@@ -46,7 +46,7 @@ double lob_partial_loss(const float *lp, const double *time, const int8_t *event
     g_autofree Subject *s = g_new(Subject, MAX(n, 1));
     for (size_t i = 0; i < n; i++) {
         uint32_t p = patients[i];
-        s[i] = (Subject){stratum[i], time[p], lp[p], event[p] == 1};
+        s[i] = (Subject){stratum[i], time[p], lp[i], event[p] == 1};
     }
     qsort(s, n, sizeof *s, later_first);
     double loss = 0, top = 0, sum = 0; /* sum of exp(lp - top) over the risk set */

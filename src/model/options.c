@@ -12,8 +12,9 @@ static const LobModelOptions defaults[] = {
      .weight_decay = 1,
      .dropout = 0.25,
      .cosine = false,
-     .patience = 15,
-     .refit = true,
+
+     .rounds = 5,
+     .patience = 20,
      .use_covariates = true},
     {.kind = "mean",
      .epochs = 60,
@@ -23,8 +24,9 @@ static const LobModelOptions defaults[] = {
      .weight_decay = 1,
      .dropout = 0.25,
      .cosine = false,
-     .patience = 15,
-     .refit = true,
+
+     .rounds = 5,
+     .patience = 20,
      .use_covariates = true},
     {.kind = "clinical",
      .epochs = 200,
@@ -34,8 +36,9 @@ static const LobModelOptions defaults[] = {
      .weight_decay = 0.01,
      .dropout = 0,
      .cosine = true,
+
+     .rounds = 0,
      .patience = 0,
-     .refit = false,
      .use_covariates = true},
 };
 
@@ -47,7 +50,7 @@ bool lob_model_defaults_of(const char *kind, LobEndpointKind endpoint, LobModelO
         *options = defaults[i];
         /* Too few cases lie in an inner set of a label to stop by: a fixed number of epochs. */
         if (endpoint != LOB_ENDPOINT_SURVIVAL)
-            options->patience = 0;
+            options->rounds = 0;
         return true;
     }
     g_autofree char *known = g_strjoinv(", ", (char **)lob_aggregator_names());
@@ -74,7 +77,7 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
         options->max_tiles = study->model.max_tiles;
     if (study->model.lr > 0)
         options->lr = study->model.lr;
-    if (study->model.weight_decay > 0)
+    if (study->model.weight_decay >= 0)
         options->weight_decay = study->model.weight_decay;
     if (study->model.dropout >= 0)
         options->dropout = study->model.dropout;
@@ -83,11 +86,11 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
 
 char *lob_model_options_text(const LobModelOptions *o) {
     return g_strdup_printf("kind %s, hidden %d, attention %d, epochs %d, batch %d, max_tiles %d, lr %.17g, "
-                           "weight_decay %.17g, dropout %.17g, schedule %s, patience %d, refit %s, "
+                           "weight_decay %.17g, dropout %.17g, schedule %s, rounds %d, patience %d, "
                            "covariates %s",
                            o->kind, o->hidden, o->attention, o->epochs, o->batch, o->max_tiles, o->lr,
-                           o->weight_decay, o->dropout, o->cosine ? "cosine" : "constant", o->patience,
-                           o->refit ? "yes" : "no", o->use_covariates ? "yes" : "no");
+                           o->weight_decay, o->dropout, o->cosine ? "cosine" : "constant", o->rounds,
+                           o->patience, o->use_covariates ? "yes" : "no");
 }
 
 const char *const *lob_model_kinds(void) {
