@@ -313,7 +313,8 @@ static float *write_stains(LobTexture *t, const uint8_t *rgb, float *out) {
     const Spread h = spread(t, t->hema), e = spread(t, t->eosin);
     colour_planes(t, rgb);
     const Spread s = spread(t, t->a), v = spread(t, t->b);
-    const float values[] = {h.mean, h.sd,   h.skew, t->level_background, e.mean, e.sd, e.skew, s.mean,
+    const float values[] = {h.mean, h.sd,   h.skew, -log10f(MAX(1 - t->level_background, 0.01f)),
+                            e.mean, e.sd,   e.skew, s.mean,
                             s.sd,   v.mean, v.sd};
     memcpy(out, values, sizeof values);
     return out + G_N_ELEMENTS(values);

@@ -10,6 +10,7 @@ enum { LOB_GLCM_LEVELS = 16, LOB_LBP_BINS = 10 };
  * density (base 10). */
 typedef struct {
     float x, y, area, eccentricity;
+    float breadth;   /* minor axis of that ellipse, um */
     float fill;      /* area over that of the ellipse with the same second moments: 1 for an ellipse */
     float darkness;  /* mean haematoxylin */
     float contrast;  /* darkness above the local background */
@@ -31,10 +32,11 @@ typedef struct {
     double mpp;
     uint8_t *tissue, *mask, *scratch8; /* tissue and mask are 0 or 1 */
     float *hema, *eosin, *grey;        /* optical densities: haematoxylin, eosin, mean over the channels */
-    float *smooth;                     /* haematoxylin, lightly smoothed */
-    float *background;                 /* local haematoxylin outside nuclei */
-    float *a, *b, *line;               /* free for the stage at work; line [4 * size + 256] */
-    int32_t *label;                    /* 0 = background, k = nucleus k - 1 */
+    float *smooth; /* light absorbed by haematoxylin (1 - transmittance), lightly smoothed: blur is linear in
+                      it */
+    float *background;   /* the same, local, outside nuclei */
+    float *a, *b, *line; /* free for the stage at work; line [4 * size + 256] */
+    int32_t *label;      /* 0 = background, k = nucleus k - 1 */
     uint32_t *order, *queue;
     float *basin_peak;
     int32_t *basin_parent;
@@ -43,7 +45,7 @@ typedef struct {
     size_t nucleus_count, nucleus_capacity, tissue_count;
     float *values; /* [nucleus_capacity], for percentiles */
     float white[3];
-    float level_background, level_strong; /* median and 99th percentile of haematoxylin inside tissue */
+    float level_background, level_strong; /* low and high levels of the absorbed light inside tissue */
 } LobTexture;
 
 typedef struct {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 static const float MIN_AREA = 9, MAX_AREA = 320; /* um2 */
+static const float MIN_BREADTH = 1.8f;           /* um */
 static const float MIN_FILL = 0.6f;       /* below it: a fibre, a fold, a heap that did not come apart */
 static const float MIN_RED_SHARE = 0.42f; /* haematoxylin absorbs red; erythrocytes and pigment hardly do */
 
@@ -38,13 +39,6 @@ static float step(float value, float at, float width) {
     return 1 / (1 + expf(-4 * (value - at) / width));
 }
 
-static float lymphocyte_likeness(const LobTextureNucleus *n) {
-    const float small = step(n->area, 13, 6) * (1 - step(n->area, 52, 16));
-    const float round = 1 - step(n->eccentricity, 0.78f, 0.2f);
-    const float dark = step(n->contrast, 0.33f, 0.14f);
-    return small * round * dark;
-}
-
 /* Shape from second moments; a pixel's own extent adds 1/12 to each variance. */
 static LobTextureNucleus describe(const LobTexture *t, const LobTextureMoments *m) {
     const double mx = m->x / m->n, my = m->y / m->n;
@@ -52,25 +46,47 @@ static LobTextureNucleus describe(const LobTexture *t, const LobTextureMoments *
     const double xy = m->xy / m->n - mx * my;
     const double half = (xx + yy) / 2, root = sqrt((xx - yy) * (xx - yy) / 4 + xy * xy);
     const double large = half + root, little = MAX(half - root, 1e-3);
-    const double hema = m->hema / m->n, contrast = MAX(hema - m->background / m->n, 1e-3);
-    LobTextureNucleus n = {
+    const double hema = m->hema / m->n,
+                 contrast = MAX(hema + log10(MAX(1 - m->background / m->n, 0.01)), 1e-3);
+    return (LobTextureNucleus){
         .x = (float)mx,
         .y = (float)my,
         .area = (float)(m->n * t->mpp * t->mpp),
         .eccentricity = (float)sqrt(MAX(0, 1 - little / large)),
+        .breadth = (float)(4 * sqrt(little) * t->mpp),
         .fill = (float)(m->n / (4 * G_PI * sqrt(large * little))),
         .darkness = (float)hema,
         .contrast = (float)contrast,
         .roughness = (float)MIN(sqrt(MAX(0, m->hema2 / m->n - hema * hema)) / contrast, 2),
         .at_border = m->at_border,
     };
-    n.lympho = lymphocyte_likeness(&n);
-    return n;
 }
 
 static bool is_nucleus(const LobTextureNucleus *n, const LobTextureMoments *m) {
     const float share = (float)(m->hema / (m->hema + m->eosin + 1e-9));
-    return n->area >= MIN_AREA && n->area <= MAX_AREA && n->fill >= MIN_FILL && share >= MIN_RED_SHARE;
+    return n->area >= MIN_AREA && n->area <= MAX_AREA && n->breadth >= MIN_BREADTH && n->fill >= MIN_FILL &&
+           share >= MIN_RED_SHARE;
+}
+
+/* The usual contrast of a nucleus too large for a lymphocyte: the tile's own, drawn to a prior where there
+ * are few, so that "dark" follows the strength of the stain. */
+static float usual_contrast(const LobTexture *t) {
+    const double prior = 0.35, weight = 4, large = 42;
+    double sum = prior * weight, count = weight;
+    for (size_t k = 0; k < t->nucleus_count; k++) {
+        if ((double)t->nuclei[k].area > large) {
+            sum += (double)t->nuclei[k].contrast;
+            count++;
+        }
+    }
+    return (float)(sum / count);
+}
+
+static float lymphocyte_likeness(const LobTextureNucleus *n, float usual) {
+    const float small = step(n->area, 12, 6) * (1 - step(n->area, 48, 14));
+    const float round = 1 - step(n->eccentricity, 0.8f, 0.2f);
+    const float dark = step(n->contrast / usual, 1.3f, 0.4f);
+    return small * round * dark;
 }
 
 void lob_texture_measure(LobTexture *t) {
@@ -83,4 +99,8 @@ void lob_texture_measure(LobTexture *t) {
         }
     }
     t->nucleus_count = kept;
+    const float usual = usual_contrast(t);
+    for (size_t k = 0; k < kept; k++) {
+        t->nuclei[k].lympho = lymphocyte_likeness(&t->nuclei[k], usual);
+    }
 }

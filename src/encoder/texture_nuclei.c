@@ -11,11 +11,12 @@ static const double PEAK_RADIUS_UM = 3.5; /* about a nucleus's radius */
 static const double BACKGROUND_UM = 20;   /* radius over which the background is taken to be even */
 static const double HOLE_UM2 = 18;        /* pale chromatin inside a nucleus, filled */
 static const double OPENING_UM = 0.5;     /* threads thinner than twice this go */
-static const double SADDLE_UM = 0.45;     /* two summits of the distance map closer in height are one */
-static const double SADDLE_SHARE = 0.12;  /* the same, as a share of the lower summit */
-static const double MIN_RADIUS_UM = 1.2;  /* inscribed circle */
-static const double MIN_CONTRAST = 0.055; /* optical density */
-static const double MAX_CONTRAST = 0.16;  /* a nucleus of this contrast always counts */
+/* Nuclei part along the valleys of a relief: distance to the outside, plus a height for absorption. */
+static const double RELIEF_UM = 3;       /* height of full absorption */
+static const double SADDLE_UM = 0.25;    /* two summits that stand less above their saddle are one ... */
+static const double SADDLE_SHARE = 0.08; /* ... plus this share of the lower summit */
+static const double MIN_CONTRAST = 0.09; /* share of light absorbed */
+static const double MAX_CONTRAST = 0.22; /* a nucleus of this contrast always counts */
 
 static int px(const LobTexture *t, double um) {
     return MAX(1, (int)lround(um / t->mpp));
@@ -27,22 +28,28 @@ static float least_contrast(const LobTexture *t) {
     return CLAMP(0.32f * span, (float)MIN_CONTRAST, (float)MAX_CONTRAST);
 }
 
-/* Mean haematoxylin of the tissue that is surely not nucleus within BACKGROUND_UM, drawn to the tile's own
- * level where there is little such tissue. */
-static void find_background(LobTexture *t) {
+/* Where the first guess at the background is taken: tissue of no more than the tile's own low level. */
+static void mark_pale(LobTexture *t) {
     const float limit = t->level_background + least_contrast(t);
-    const float prior = 0.05f;
-    const int radius = px(t, BACKGROUND_UM);
+    for (size_t i = 0; i < t->pixels; i++) {
+        t->mask[i] = t->smooth[i] >= limit;
+    }
+}
+
+/* Mean absorption of the tissue outside the mask within `radius`, drawn to `prior` where there is little. */
+static void find_background(LobTexture *t, int radius, const float *prior) {
+    const float share = 0.05f;
     float *weight = t->a, *sum = t->background;
 
     for (size_t i = 0; i < t->pixels; i++) {
-        weight[i] = t->tissue[i] && t->smooth[i] < limit ? 1 : 0;
-        sum[i] = weight[i] * t->smooth[i];
+        const float level = prior ? prior[i] : t->level_background;
+        weight[i] = t->tissue[i] && !t->mask[i] ? 1 : 0;
+        sum[i] = weight[i] * t->smooth[i] + share * level;
     }
     lob_filter_mean(t, sum, sum, radius);
     lob_filter_mean(t, weight, weight, radius);
     for (size_t i = 0; i < t->pixels; i++) {
-        t->background[i] = (sum[i] + prior * t->level_background) / (weight[i] + prior);
+        t->background[i] = sum[i] / (weight[i] + share);
     }
 }
 
@@ -132,14 +139,14 @@ static void fill_holes(LobTexture *t) {
     }
 }
 
-/* Pixels of the mask by falling distance (counting sort, ties by index); returns their number. */
-static size_t sort_by_distance(LobTexture *t, const float *distance) {
+/* Pixels of the mask by falling relief (counting sort, ties by index); returns their number. */
+static size_t sort_by_relief(LobTexture *t, const float *relief) {
     enum { BINS = 4096, PER_PX = 16 };
     uint32_t start[BINS + 1] = {0};
     size_t count = 0;
     for (size_t i = 0; i < t->pixels; i++) {
         if (t->mask[i]) {
-            const int bin = MIN((int)(distance[i] * PER_PX), BINS - 1);
+            const int bin = MIN((int)(relief[i] * PER_PX), BINS - 1);
             start[BINS - bin]++;
             count++;
         }
@@ -149,7 +156,7 @@ static size_t sort_by_distance(LobTexture *t, const float *distance) {
     }
     for (size_t i = 0; i < t->pixels; i++) {
         if (t->mask[i]) {
-            const int bin = MIN((int)(distance[i] * PER_PX), BINS - 1);
+            const int bin = MIN((int)(relief[i] * PER_PX), BINS - 1);
             t->order[start[BINS - 1 - bin]++] = (uint32_t)i;
         }
     }
@@ -187,11 +194,11 @@ static int32_t meet(LobTexture *t, const int32_t *basins, int count, float level
     return best;
 }
 
-/* Watershed of the distance map with merging of shallow summits: touching nuclei part at their waist. Labels
+/* Watershed of the relief with merging of shallow summits: touching nuclei part at their waist. Labels
  * are basins + 1 afterwards; returns the number of basins before merging. */
-static int32_t split(LobTexture *t, const float *distance) {
+static int32_t split(LobTexture *t, const float *relief) {
     const int32_t width = t->size;
-    const size_t count = sort_by_distance(t, distance);
+    const size_t count = sort_by_relief(t, relief);
     int32_t basins = 0;
 
     memset(t->label, 0, t->pixels * sizeof *t->label);
@@ -208,24 +215,23 @@ static int32_t split(LobTexture *t, const float *distance) {
             }
         }
         if (found == 0) {
-            t->basin_peak[basins] = distance[i];
+            t->basin_peak[basins] = relief[i];
             t->basin_parent[basins] = basins;
             t->label[i] = ++basins;
         } else {
-            t->label[i] = meet(t, near, found, distance[i]) + 1;
+            t->label[i] = meet(t, near, found, relief[i]) + 1;
         }
     }
     return basins;
 }
 
-/* Labels become 1 .. nucleus_count in the order of basins; small ones become background. */
+/* Labels become 1 .. nucleus_count in the order of basins. */
 static void number(LobTexture *t, int32_t basins) {
     int32_t *final = (int32_t *)(void *)t->queue;
     t->nucleus_count = 0;
     for (int32_t b = 0; b < basins; b++) {
         final[b] = 0;
-        if (t->basin_parent[b] == b && (double)t->basin_peak[b] * t->mpp >= MIN_RADIUS_UM &&
-            t->nucleus_count < t->nucleus_capacity) {
+        if (t->basin_parent[b] == b && t->nucleus_count < t->nucleus_capacity) {
             final[b] = (int32_t)++t->nucleus_count;
         }
     }
@@ -237,11 +243,17 @@ static void number(LobTexture *t, int32_t basins) {
 }
 
 void lob_texture_segment(LobTexture *t) {
-    lob_filter_gauss(t, t->hema, t->smooth, MAX(SMOOTH_UM / t->mpp, 0.4));
-    find_background(t);
+    lob_filter_gauss(t, t->smooth, t->smooth, MAX(SMOOTH_UM / t->mpp, 0.4));
+    mark_pale(t);
+    find_background(t, px(t, BACKGROUND_UM), NULL);
+    threshold(t);
+    find_background(t, px(t, BACKGROUND_UM / 2), t->background);
     threshold(t);
     fill_holes(t);
     open_mask(t);
     lob_filter_distance(t, t->mask, t->a);
+    for (size_t i = 0; i < t->pixels; i++) {
+        t->a[i] += (float)(RELIEF_UM / t->mpp) * t->smooth[i];
+    }
     number(t, split(t, t->a));
 }

@@ -140,16 +140,29 @@ static void find_stains(const LobTexture *t, const uint8_t *rgb, float table[3][
     drawn_to(&pink, EOSIN, eosin);
 }
 
-/* Background, median and 99th percentile of haematoxylin inside tissue. */
+/* The background's and the darkest structures' level inside tissue. */
 static void find_levels(LobTexture *t) {
-    uint32_t histogram[256] = {0};
+    enum { BINS = 256 };
+    uint32_t histogram[BINS] = {0};
     for (size_t i = 0; i < t->pixels; i++) {
         if (t->tissue[i]) {
-            histogram[bin_of((double)t->hema[i])]++;
+            histogram[(int)(t->smooth[i] * (BINS - 1))]++;
         }
     }
-    t->level_background = (float)(quantile(histogram, 0.25) / 170);
-    t->level_strong = (float)(quantile(histogram, 0.985) / 170);
+    t->level_background = (float)(quantile(histogram, 0.25) / (BINS - 1));
+    t->level_strong = (float)(quantile(histogram, 0.985) / (BINS - 1));
+}
+
+/* Absorbed light from density, by a table of steps of 1/512. */
+static void absorb(LobTexture *t) {
+    enum { STEPS = 1024, PER_DENSITY = 512 };
+    float table[STEPS];
+    for (int i = 0; i < STEPS; i++) {
+        table[i] = (float)(1 - pow(10, -(double)i / PER_DENSITY));
+    }
+    for (size_t i = 0; i < t->pixels; i++) {
+        t->smooth[i] = table[(int)MIN(t->hema[i] * PER_DENSITY + 0.5f, (float)(STEPS - 1))];
+    }
 }
 
 void lob_texture_stains(LobTexture *t, const uint8_t *rgb) {
@@ -174,5 +187,6 @@ void lob_texture_stains(LobTexture *t, const uint8_t *rgb) {
         t->tissue[i] = MAX(r, g) >= (float)TISSUE_DENSITY;
         t->tissue_count += t->tissue[i];
     }
+    absorb(t);
     find_levels(t);
 }
