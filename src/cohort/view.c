@@ -1,0 +1,304 @@
+/* The training view of a fold. Everything fitted here loops over view->train alone; that is the whole defence
+ * against leakage, so nothing here may look at another patient except to apply what was fitted. */
+#include "cohort/cohort_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INTERVALS_DEFAULT 10
+#define EVENTS_PER_INTERVAL 5
+#define INNER_SHARE 0.2
+
+/* ---- who ---- */
+
+static void split_patients(LobView *view, const LobFolds *folds) {
+    const LobCohort *cohort = view->cohort;
+    const int16_t *fold = folds->fold + (size_t)view->repeat * folds->n_patients;
+    view->train = g_new(uint32_t, cohort->n_patients);
+    view->held_out = g_new(uint32_t, cohort->n_patients);
+    view->time = g_new(double, cohort->n_patients);
+    view->event = g_new(int8_t, cohort->n_patients);
+    for (size_t p = 0; p < cohort->n_patients; p++) {
+        view->time[p] = NAN;
+        view->event[p] = -1;
+        if (fold[p] < 0 || !lob_cohort_usable(cohort, view->endpoint, p))
+            continue;
+        if (fold[p] == view->fold) {
+            view->held_out[view->n_held_out++] = (uint32_t)p;
+        } else {
+            view->train[view->n_train++] = (uint32_t)p;
+            view->time[p] = cohort->time[view->endpoint][p];
+            view->event[p] = cohort->event[view->endpoint][p];
+        }
+    }
+}
+
+typedef struct {
+    uint32_t patient, center;
+    int8_t event;
+    uint64_t draw;
+} Drawn;
+
+static int compare_drawn(const void *a, const void *b) {
+    const Drawn *x = a, *y = b;
+    if (x->center != y->center)
+        return x->center < y->center ? -1 : 1;
+    if (x->event != y->event)
+        return x->event < y->event ? -1 : 1;
+    if (x->draw != y->draw)
+        return x->draw < y->draw ? -1 : 1;
+    return x->patient < y->patient ? -1 : 1;
+}
+
+static int compare_u32(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* A fifth of each center x outcome group, by each patient's own draw; what rounding leaves over is carried on
+ * to the next group, so that small groups give their share too. */
+static void draw_inner(LobView *view, uint64_t seed) {
+    g_autofree Drawn *drawn = g_new(Drawn, view->n_train);
+    for (size_t i = 0; i < view->n_train; i++) {
+        const LobCohortPatient *patient = &view->cohort->patients[view->train[i]];
+        g_autofree char *stream = g_strconcat("inner/", patient->patient_id, NULL);
+        LobRng rng;
+        lob_rng_init(&rng, seed, stream);
+        drawn[i] = (Drawn){view->train[i], patient->center, view->event[view->train[i]], lob_rng_u64(&rng)};
+    }
+    qsort(drawn, view->n_train, sizeof *drawn, compare_drawn);
+    view->inner = g_new(uint32_t, view->n_train);
+    double owed = 0.5; /* half a patient ahead: the total is rounded, not cut off */
+    for (size_t begin = 0, end; begin < view->n_train; begin = end) {
+        for (end = begin; end < view->n_train && drawn[end].center == drawn[begin].center &&
+                          drawn[end].event == drawn[begin].event;
+             end++)
+            continue;
+        owed += INNER_SHARE * (double)(end - begin);
+        size_t take = MIN((size_t)owed, end - begin);
+        owed -= (double)take;
+        for (size_t i = begin; i < begin + take; i++)
+            view->inner[view->n_inner++] = drawn[i].patient;
+    }
+    qsort(view->inner, view->n_inner, sizeof *view->inner, compare_u32);
+}
+
+/* ---- time ---- */
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* R's type 7: linear between order statistics. sorted [n], n > 0. */
+static double quantile(const double *sorted, size_t n, double share) {
+    double position = share * (double)(n - 1);
+    size_t below = (size_t)position;
+    if (below + 1 >= n)
+        return sorted[n - 1];
+    return sorted[below] + (position - (double)below) * (sorted[below + 1] - sorted[below]);
+}
+
+/* Fewer intervals where events are few: a hazard fitted to less than a handful of events is noise. */
+static void cut_time(LobView *view) {
+    const int wanted = view->cohort->study->model.intervals;
+    g_autofree double *times = g_new(double, view->n_train);
+    size_t n = 0;
+    for (size_t i = 0; i < view->n_train; i++)
+        if (view->event[view->train[i]] == 1)
+            times[n++] = view->time[view->train[i]];
+    qsort(times, n, sizeof *times, compare_doubles);
+    size_t intervals = wanted > 0 ? (size_t)wanted : INTERVALS_DEFAULT;
+    intervals = MAX((size_t)1, MIN(intervals, n / EVENTS_PER_INTERVAL));
+    view->cuts = g_new(double, intervals);
+    for (size_t b = 0; b < intervals; b++) {
+        double cut = quantile(times, n, (double)(b + 1) / (double)intervals);
+        if (view->n_cuts == 0 || cut > view->cuts[view->n_cuts - 1])
+            view->cuts[view->n_cuts++] = cut;
+    }
+}
+
+/* ---- covariates ---- */
+
+typedef struct {
+    LobView *view;
+    GPtrArray *names, *columns; /* columns: float * [patient] */
+} Design;
+
+static float *add_column(Design *design, char *name) {
+    float *column = g_new0(float, design->view->cohort->n_patients);
+    g_ptr_array_add(design->names, name);
+    g_ptr_array_add(design->columns, column);
+    return column;
+}
+
+static double cell(const LobView *view, size_t patient, size_t covariate) {
+    return view->cohort->covariates[patient * view->cohort->study->n_covariates + covariate];
+}
+
+/* Name of a training center in which no training patient has a value, or NULL. */
+static const char *absent_in(const LobView *view, size_t covariate) {
+    const LobCohort *cohort = view->cohort;
+    g_autofree uint8_t *seen = g_new0(uint8_t, cohort->n_centers); /* 1 patients, 2 values */
+    for (size_t i = 0; i < view->n_train; i++) {
+        uint32_t p = view->train[i];
+        seen[cohort->patients[p].center] |= isnan(cell(view, p, covariate)) ? 1 : 3;
+    }
+    for (size_t c = 0; c < cohort->n_centers; c++)
+        if (seen[c] == 1)
+            return cohort->centers[c];
+    return NULL;
+}
+
+/* Median over training values for what is missing, then mean 0 and SD 1 over training patients. */
+static void add_number(Design *design, size_t covariate, double *values, size_t n) {
+    LobView *view = design->view;
+    const size_t n_train = view->n_train;
+    qsort(values, n, sizeof *values, compare_doubles);
+    const double median = quantile(values, n, 0.5);
+    double mean = 0, square = 0;
+    for (size_t i = 0; i < n_train; i++) {
+        double value = cell(view, view->train[i], covariate);
+        mean += (isnan(value) ? median : value) / (double)n_train;
+    }
+    for (size_t i = 0; i < n_train; i++) {
+        double value = cell(view, view->train[i], covariate);
+        double distance = (isnan(value) ? median : value) - mean;
+        square += distance * distance / (double)n_train;
+    }
+    const double sd = sqrt(square);
+    float *column = add_column(design, g_strdup(view->cohort->study->covariates[covariate]));
+    for (size_t p = 0; p < view->cohort->n_patients; p++) {
+        double value = cell(view, p, covariate);
+        column[p] = (float)(((isnan(value) ? median : value) - mean) / sd);
+    }
+}
+
+/* One 0/1 column a level seen in training but the most frequent one, which also stands for missing values and
+ * for levels that training never saw. */
+static void add_levels(Design *design, size_t covariate, const double *values, size_t n) {
+    LobView *view = design->view;
+    char **levels = view->cohort->levels[covariate];
+    const size_t n_levels = g_strv_length(levels);
+    g_autofree size_t *frequency = g_new0(size_t, n_levels);
+    for (size_t i = 0; i < n; i++)
+        frequency[(size_t)values[i]]++;
+    size_t reference = 0;
+    for (size_t l = 1; l < n_levels; l++)
+        if (frequency[l] > frequency[reference])
+            reference = l;
+    for (size_t l = 0; l < n_levels; l++) {
+        if (l == reference || frequency[l] == 0)
+            continue;
+        float *column = add_column(
+            design, g_strdup_printf("%s=%s", view->cohort->study->covariates[covariate], levels[l]));
+        for (size_t p = 0; p < view->cohort->n_patients; p++)
+            column[p] = cell(view, p, covariate) == (double)l ? 1.0f : 0.0f;
+    }
+}
+
+static bool all_equal(const double *values, size_t n) {
+    for (size_t i = 1; i < n; i++)
+        if (values[i] != values[0])
+            return false;
+    return true;
+}
+
+static void add_covariate(Design *design, size_t covariate, const char *fold_name) {
+    LobView *view = design->view;
+    const char *name = view->cohort->study->covariates[covariate];
+    const char *absent = absent_in(view, covariate);
+    if (absent != NULL) {
+        lob_info("fold '%s': covariate '%s' is left out, center '%s' has no value of it", fold_name, name,
+                 absent);
+        return;
+    }
+    g_autofree double *values = g_new(double, view->n_train);
+    size_t n = 0;
+    for (size_t i = 0; i < view->n_train; i++) {
+        double value = cell(view, view->train[i], covariate);
+        if (!isnan(value))
+            values[n++] = value;
+    }
+    if (all_equal(values, n))
+        lob_info("fold '%s': covariate '%s' is left out, it is constant in training", fold_name, name);
+    else if (view->cohort->levels[covariate] != NULL)
+        add_levels(design, covariate, values, n);
+    else
+        add_number(design, covariate, values, n);
+    if (n == view->n_train)
+        return;
+    float *flag = add_column(design, g_strdup_printf("%s missing", name));
+    for (size_t p = 0; p < view->cohort->n_patients; p++)
+        flag[p] = isnan(cell(view, p, covariate)) ? 1.0f : 0.0f;
+}
+
+static void fit_covariates(LobView *view, const char *fold_name) {
+    g_autoptr(GPtrArray) columns = g_ptr_array_new_with_free_func(g_free);
+    Design design = {view, g_ptr_array_new(), columns};
+    for (size_t c = 0; c < view->cohort->study->n_covariates; c++)
+        add_covariate(&design, c, fold_name);
+    const size_t width = columns->len, n = view->cohort->n_patients;
+    view->n_covariates = width;
+    view->covariates = g_new(float, MAX((size_t)1, n * width));
+    for (size_t p = 0; p < n; p++)
+        for (size_t c = 0; c < width; c++)
+            view->covariates[p * width + c] = ((const float *)columns->pdata[c])[p];
+    g_ptr_array_add(design.names, NULL);
+    view->names = (char **)g_ptr_array_free(design.names, FALSE);
+}
+
+/* ---- whole ---- */
+
+static bool check_trainable(const LobView *view, const char *fold_name, GError **err) {
+    const LobEndpoint *e = &view->cohort->study->endpoints[view->endpoint];
+    size_t events = 0, first = 0;
+    for (size_t i = 0; i < view->n_train; i++) {
+        events += view->event[view->train[i]] == 1;
+        first += view->event[view->train[i]] == view->event[view->train[0]];
+    }
+    if (e->kind == LOB_ENDPOINT_SURVIVAL && events == 0)
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "endpoint '%s', fold '%s' held out: no event among the %zu training patients",
+                        e->name, fold_name, view->n_train);
+    if (e->kind != LOB_ENDPOINT_SURVIVAL && first == view->n_train)
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "endpoint '%s', fold '%s' held out: fewer than two classes among the %zu training "
+                        "patients",
+                        e->name, fold_name, view->n_train);
+    return true;
+}
+
+LobView *lob_view_new(const LobCohort *cohort, const LobFolds *folds, size_t endpoint, int repeat, int fold,
+                      uint64_t seed, GError **err) {
+    g_assert(endpoint < cohort->study->n_endpoints && folds->n_patients == cohort->n_patients);
+    g_assert(repeat >= 0 && repeat < folds->repeats && fold >= 0 && fold < folds->folds);
+    g_autoptr(LobView) view = g_new0(LobView, 1);
+    view->cohort = cohort;
+    view->endpoint = endpoint;
+    view->repeat = repeat;
+    view->fold = fold;
+    split_patients(view, folds);
+    if (!check_trainable(view, folds->names[fold], err))
+        return NULL;
+    draw_inner(view, seed);
+    fit_covariates(view, folds->names[fold]);
+    if (cohort->study->endpoints[endpoint].kind == LOB_ENDPOINT_SURVIVAL)
+        cut_time(view);
+    return g_steal_pointer(&view);
+}
+
+void lob_view_free(LobView *view) {
+    if (view == NULL)
+        return;
+    g_free(view->train);
+    g_free(view->inner);
+    g_free(view->held_out);
+    g_free(view->time);
+    g_free(view->event);
+    g_strfreev(view->names);
+    g_free(view->covariates);
+    g_free(view->cuts);
+    g_free(view);
+}
