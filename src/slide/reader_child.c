@@ -1,0 +1,187 @@
+/* The reader's side: opens, reads and resamples what it is told to, in a process of its own. */
+#include "slide/reader_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+typedef struct {
+    int control;
+    LobShared *shared;
+    const LobReaderLimits *limits;
+    LobSlide *slide;
+    /* LOB_TEST_READER in parts; action "" where unset */
+    char action[16], when[32], part[256];
+} Reader;
+
+static void parse_test(Reader *reader) {
+    const char *text = g_getenv("LOB_TEST_READER");
+    if (text == NULL)
+        return;
+    g_auto(GStrv) halves = g_strsplit(text, ":", 2);
+    if (halves[0] == NULL || halves[1] == NULL)
+        return;
+    g_auto(GStrv) words = g_strsplit(halves[0], "@", 2);
+    g_strlcpy(reader->action, words[0], sizeof reader->action);
+    g_strlcpy(reader->when, words[1] != NULL ? words[1] : "tile", sizeof reader->when);
+    g_strlcpy(reader->part, halves[1], sizeof reader->part);
+}
+
+static void misbehave(const char *action) {
+    if (strcmp(action, "segv") == 0) {
+        raise(SIGSEGV);
+    } else if (strcmp(action, "hang") == 0) {
+        for (volatile unsigned turns = 0;; turns++)
+            ;
+    } else if (strcmp(action, "eat") == 0) {
+        for (;;)
+            memset(g_malloc(64 << 20), 1, 64 << 20);
+    } else if (strcmp(action, "exit") == 0) {
+        _exit(7);
+    }
+}
+
+/* `moment` is "open", or NULL for tiles; tiles [0, n) are about to be read. */
+static void test_hook(Reader *reader, const char *moment, const int32_t (*xy)[2], size_t n) {
+    if (reader->action[0] == '\0' || strstr(reader->shared->path, reader->part) == NULL)
+        return;
+    bool now = moment != NULL && strcmp(reader->when, moment) == 0;
+    if (moment == NULL && strcmp(reader->when, "tile") == 0)
+        now = true;
+    if (moment == NULL && strcmp(reader->when, "once") == 0)
+        now = atomic_exchange(&reader->shared->test_fired, 1) == 0;
+    int x, y;
+    if (moment == NULL && sscanf(reader->when, "%d,%d", &x, &y) == 2)
+        for (size_t i = 0; i < n; i++)
+            now |= xy[i][0] == x && xy[i][1] == y;
+    if (now)
+        misbehave(reader->action);
+}
+
+/* GLib ends the process where it cannot allocate; leaving by a code of our own tells the rank the cause. */
+static void on_log(const char *domain, GLogLevelFlags level, const char *message, void *user) {
+    (void)domain, (void)user;
+    if ((level & G_LOG_FLAG_FATAL) != 0 && strstr(message, "failed to allocate") != NULL)
+        _exit(LOB_READER_EXIT_MEMORY);
+}
+
+static void beat(void *user) {
+    Reader *reader = user;
+    atomic_store(&reader->shared->beat_ns, lob_monotonic_ns());
+}
+
+static bool open_slide(Reader *reader, GError **err) {
+    LobShared *shared = reader->shared;
+    g_clear_pointer(&reader->slide, lob_slide_close);
+    test_hook(reader, "open", NULL, 0);
+    LobSlideSpec spec = {shared->path, shared->mpp, (LobMppSource)shared->mpp_source};
+    reader->slide = lob_slide_open(&spec, err);
+    if (reader->slide == NULL)
+        return false;
+    shared->info = *lob_slide_info(reader->slide);
+    return true;
+}
+
+/* One tile, tried twice. False only where the slide itself is lost. */
+static bool read_tile(Reader *reader, const LobReaderOrder *order, LobTileBuffer *buffer, size_t i,
+                      GError **err) {
+    size_t bytes = 3 * (size_t)order->spec.size * (size_t)order->spec.size;
+    g_autoptr(GError) reason = NULL;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        g_clear_error(&reason);
+        beat(reader);
+        if (lob_slide_tile(reader->slide, &order->spec, buffer->xy[i][0], buffer->xy[i][1],
+                           buffer->rgb + i * bytes, &reason)) {
+            buffer->status[i] = LOB_TILE_OK;
+            return true;
+        }
+        if (!lob_slide_reopen(reader->slide, err))
+            return false;
+    }
+    buffer->status[i] = LOB_TILE_UNREADABLE;
+    memset(buffer->rgb + i * bytes, 0, bytes);
+    if (buffer->reason[0] == '\0')
+        g_strlcpy(buffer->reason, reason->message, LOB_REASON_SIZE);
+    return true;
+}
+
+static bool read_tiles(Reader *reader, const LobReaderOrder *order, GError **err) {
+    LobShared *shared = reader->shared;
+    LobTileBuffer buffer = lob_shared_buffer(shared, reader->limits, order->buffer);
+    const int32_t(*xy)[2] = (const int32_t(*)[2])buffer.xy;
+    size_t bytes = 3 * (size_t)order->spec.size * (size_t)order->spec.size, band;
+    atomic_store(&shared->buffer, order->buffer);
+    for (size_t i = order->first; i < order->n; i += band) {
+        band = order->singly
+                   ? 1
+                   : lob_slide_band_length(lob_slide_info(reader->slide), &order->spec, xy + i, order->n - i);
+        atomic_store(&shared->current, (uint32_t)i);
+        atomic_store(&shared->band, (uint32_t)band);
+        beat(reader);
+        test_hook(reader, NULL, xy + i, band);
+        if (band > 1 &&
+            lob_slide_band(reader->slide, &order->spec, xy + i, band, buffer.rgb + i * bytes, NULL)) {
+            memset(buffer.status + i, LOB_TILE_OK, band);
+            continue;
+        }
+        if (band > 1 && !lob_slide_reopen(reader->slide, err))
+            return false;
+        for (size_t t = i; t < i + band; t++)
+            if (!read_tile(reader, order, &buffer, t, err))
+                return false;
+    }
+    return true;
+}
+
+static bool read_overview(Reader *reader, const LobReaderOrder *order, int memory, GError **err) {
+    size_t size = 3 * (size_t)order->width * (size_t)order->height;
+    void *pixels = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (pixels == MAP_FAILED)
+        return lob_fail_errno(err, LOB_ERROR_SLIDE, errno,
+                              "an overview of %d x %d px does not fit into the reader's memory", order->width,
+                              order->height);
+    bool ok = lob_overview_fill(reader->slide, order->width, order->height, pixels, beat, reader, err);
+    munmap(pixels, size);
+    return ok || (lob_slide_reopen(reader->slide, NULL) && false);
+}
+
+static bool obey(Reader *reader, const LobReaderOrder *order, int memory, GError **err) {
+    beat(reader);
+    if (order->op == LOB_ORDER_OPEN)
+        return open_slide(reader, err);
+    if (reader->slide == NULL)
+        return lob_fail(err, LOB_ERROR_INTERNAL, "no slide is open");
+    if (order->op == LOB_ORDER_TILES)
+        return read_tiles(reader, order, err);
+    return read_overview(reader, order, memory, err);
+}
+
+void lob_reader_main(int control, int memory, const LobReaderLimits *limits) {
+    g_log_set_default_handler(on_log, NULL);
+    LobShared *shared = mmap(NULL, lob_shared_size(limits), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (shared == MAP_FAILED)
+        _exit(LOB_READER_EXIT_MEMORY);
+    close(memory);
+    Reader reader = {.control = control, .shared = shared, .limits = limits};
+    parse_test(&reader);
+    lob_reader_limit(limits->memory_bytes);
+    lob_reader_confine();
+    for (;;) {
+        LobReaderOrder order;
+        int fds[1];
+        if (lob_record_receive(control, &order, sizeof order, fds, 1) != (ssize_t)sizeof order)
+            _exit(0);
+        g_autoptr(GError) err = NULL;
+        LobReaderAnswer answer = {.op = order.op, .buffer = order.buffer};
+        answer.ok = obey(&reader, &order, fds[0], &err);
+        if (fds[0] >= 0)
+            close(fds[0]);
+        if (!answer.ok)
+            g_strlcpy(shared->message, err != NULL ? err->message : "unknown cause", sizeof shared->message);
+        if (lob_record_send(control, &answer, sizeof answer, NULL, 0) < 0)
+            _exit(0);
+    }
+}

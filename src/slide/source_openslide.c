@@ -1,0 +1,97 @@
+/* OpenSlide as a source of pixels. Floor: 3.4.1. */
+#include "slide/slide_internal.h"
+
+#include <inttypes.h>
+#include <openslide.h>
+
+static int64_t property_integer(openslide_t *os, const char *name, int64_t fallback) {
+    const char *text = openslide_get_property_value(os, name);
+    int64_t value;
+    if (text == NULL || !g_ascii_string_to_signed(text, 10, INT64_MIN, INT64_MAX, &value, NULL))
+        return fallback;
+    return value;
+}
+
+static bool fill_levels(openslide_t *os, LobSlideInfo *info, GError **err) {
+    int levels = openslide_get_level_count(os);
+    if (levels < 1)
+        return lob_fail(err, LOB_ERROR_SLIDE, "the slide has no image level");
+    info->levels = MIN(levels, LOB_SLIDE_MAX_LEVELS);
+    for (int i = 0; i < info->levels; i++) {
+        openslide_get_level_dimensions(os, i, &info->level[i].width, &info->level[i].height);
+        info->level[i].downsample = openslide_get_level_downsample(os, i);
+        if (info->level[i].width < 1 || info->level[i].height < 1 || !(info->level[i].downsample > 0))
+            return lob_fail(err, LOB_ERROR_SLIDE, "level %d of the slide has no pixels", i);
+    }
+    info->width = info->level[0].width;
+    info->height = info->level[0].height;
+    return true;
+}
+
+/* Bounds that do not lie inside the slide are not believed. */
+static void fill_bounds(openslide_t *os, LobSlideInfo *info) {
+    int64_t x = property_integer(os, OPENSLIDE_PROPERTY_NAME_BOUNDS_X, 0);
+    int64_t y = property_integer(os, OPENSLIDE_PROPERTY_NAME_BOUNDS_Y, 0);
+    int64_t w = property_integer(os, OPENSLIDE_PROPERTY_NAME_BOUNDS_WIDTH, info->width);
+    int64_t h = property_integer(os, OPENSLIDE_PROPERTY_NAME_BOUNDS_HEIGHT, info->height);
+    bool inside = x >= 0 && y >= 0 && x < info->width && y < info->height && w > 0 && h > 0 &&
+                  w <= info->width - x && h <= info->height - y;
+    info->bounds_x = inside ? x : 0;
+    info->bounds_y = inside ? y : 0;
+    info->bounds_width = inside ? w : info->width;
+    info->bounds_height = inside ? h : info->height;
+}
+
+static void fill_properties(openslide_t *os, LobSlideInfo *info) {
+    LobMppTexts texts = {
+        .mpp_x = openslide_get_property_value(os, OPENSLIDE_PROPERTY_NAME_MPP_X),
+        .mpp_y = openslide_get_property_value(os, OPENSLIDE_PROPERTY_NAME_MPP_Y),
+        .aperio_mpp = openslide_get_property_value(os, "aperio.MPP"),
+        .x_resolution = openslide_get_property_value(os, "tiff.XResolution"),
+        .y_resolution = openslide_get_property_value(os, "tiff.YResolution"),
+        .unit = openslide_get_property_value(os, "tiff.ResolutionUnit"),
+    };
+    lob_mpp_from_texts(&texts, info);
+    const char *objective = openslide_get_property_value(os, OPENSLIDE_PROPERTY_NAME_OBJECTIVE_POWER);
+    info->objective = objective != NULL ? g_ascii_strtod(objective, NULL) : 0;
+    const char *vendor = openslide_get_property_value(os, OPENSLIDE_PROPERTY_NAME_VENDOR);
+    g_strlcpy(info->vendor, vendor != NULL ? vendor : "", sizeof info->vendor);
+    const char *hash = openslide_get_property_value(os, OPENSLIDE_PROPERTY_NAME_QUICKHASH1);
+    g_strlcpy(info->quickhash, hash != NULL ? hash : "", sizeof info->quickhash);
+}
+
+static void *source_open(const char *path, LobSlideInfo *info, GError **err) {
+    openslide_t *os = openslide_open(path);
+    if (os == NULL)
+        return NULL;
+    const char *text = openslide_get_error(os);
+    if (text != NULL) {
+        lob_fail(err, LOB_ERROR_SLIDE, "OpenSlide cannot open it: %s", text);
+        openslide_close(os);
+        return NULL;
+    }
+    if (!fill_levels(os, info, err)) {
+        openslide_close(os);
+        return NULL;
+    }
+    fill_bounds(os, info);
+    fill_properties(os, info);
+    return os;
+}
+
+/* OpenSlide's errors stick to the handle: whatever is read after one is empty pixels. */
+static bool source_read(void *handle, int level, int64_t x, int64_t y, int width, int height, uint32_t *argb,
+                        GError **err) {
+    openslide_read_region(handle, argb, x, y, level, width, height);
+    const char *text = openslide_get_error(handle);
+    if (text != NULL)
+        return lob_fail(err, LOB_ERROR_SLIDE, "cannot decode level %d at %" PRId64 ",%" PRId64 ": %s", level,
+                        x, y, text);
+    return true;
+}
+
+static void source_close(void *handle) {
+    openslide_close(handle);
+}
+
+const LobSlideSource lob_source_openslide = {"openslide", source_open, source_read, source_close};
