@@ -122,12 +122,12 @@ typedef struct {
     float cells, membrane, eosin, blue, fibre;
 } Ground;
 
-/* Cytoplasm of tumour (bluer with grade) or liver at one point; stain: slow variation of the staining. */
-static Ground parenchyma(const LobDemoScene *s, bool tumour, float cords, float x, float y) {
+/* Cytoplasm of tumour (bluer with grade) or liver at one point; width: of its sinusoids, about 1. */
+static Ground parenchyma(const LobDemoScene *s, bool tumour, float cords, float width, float x, float y) {
     uint32_t cell = 0;
     float slit = tumour ? s->tumour_slit : s->liver_slit, slope = tumour ? s->tumour_slope : s->liver_slope;
     float pitch = tumour ? s->tumour_pitch : s->liver_pitch;
-    Ground g = {.cells = CLAMP((fabsf(cords) - slit) * slope, -20.0F, 20.0F)};
+    Ground g = {.cells = CLAMP((fabsf(cords) - slit * width) * slope, -20.0F, 20.0F)};
     g.membrane = membrane(s->salt + (tumour ? 0U : 16U), pitch, x, y, &cell);
     float own = lob_demo_unit(cell), grade = (float)CLAMP(s->grade, -2.5, 2.5);
     float clear = own > 0.93F && tumour ? 0.55F : 1.0F;
@@ -159,8 +159,9 @@ static Ground ground_at(const LobDemoPainter *p, size_t at, float x, float y, fl
     float stroma = saturate(MAX(capsule, portal) * 0.25F + 0.5F);
     Ground ground = stroma_ground();
     if (stroma < 1.0F)
-        ground = mix(parenchyma(s, tumour > 0.0F, p->waves[(tumour > 0.0F ? 0 : points) + at], x, y), ground,
-                     stroma);
+        ground = mix(parenchyma(s, tumour > 0.0F, p->waves[(tumour > 0.0F ? 0 : points) + at],
+                                1.0F - 0.35F * p->waves[(tumour > 0.0F ? points : 0) + at], x, y),
+                     ground, stroma);
     float stain = 1.0F + 0.07F * p->waves[2 * points + at];
     ground.eosin *= stain;
     return ground;
@@ -223,7 +224,21 @@ static void expand_row(LobDemoPainter *p, int field, int y) {
     }
 }
 
-/* Ground of one px row: cytoplasm with grain and membranes, sinusoids, fibres. gx, gy: level-0 px. */
+/* Fibres run along the capsule: the texture's x axis is turned that way. */
+static void fibre_row(const LobDemoPainter *p, const float *share, int gx, int gy, float *out) {
+    const LobDemoScene *s = p->scene;
+    float c = -s->cut_ny, q = s->cut_nx;
+    for (int x = 0; x < SIDE; x++) {
+        out[x] = 0.0F;
+        if (share[x] <= 0.01F)
+            continue;
+        int u = (int)floorf(c * (float)(gx + x) + q * (float)gy);
+        int v = (int)floorf(c * (float)gy - q * (float)(gx + x));
+        out[x] = s->fibre[(v & TEXTURE_MASK) * LOB_DEMO_TEXTURE + (u & TEXTURE_MASK)];
+    }
+}
+
+/* Ground of one px row at level-0 px (gx, gy): cytoplasm with grain and membranes, sinusoids, fibres. */
 static void ground_row(LobDemoPainter *p, int y, int gx, int gy) {
     const LobDemoScene *s = p->scene;
     const float *tissue = p->rows + F_TISSUE * (SIDE + 64), *cells = p->rows + F_CELLS * (SIDE + 64);
@@ -231,19 +246,18 @@ static void ground_row(LobDemoPainter *p, int y, int gx, int gy) {
     const float *blue = p->rows + F_BLUE * (SIDE + 64), *fibre = p->rows + F_FIBRE * (SIDE + 64);
     float *h = p->h + y * SIDE, *e = p->e + y * SIDE, grain[SIDE], fibres[SIDE];
     const float *grain_row = s->grain + (gy & TEXTURE_MASK) * LOB_DEMO_TEXTURE;
-    const float *fibre_row = s->fibre + (gy & TEXTURE_MASK) * LOB_DEMO_TEXTURE;
-    for (int x = 0; x < SIDE; x++) {
+    for (int x = 0; x < SIDE; x++)
         grain[x] = grain_row[(gx + x) & TEXTURE_MASK];
-        fibres[x] = fibre_row[(gx + x) & TEXTURE_MASK];
-    }
+    fibre_row(p, fibre, gx, gy, fibres);
     for (int x = 0; x < SIDE; x++) {
         float inside = saturate(tissue[x] * 0.7F + 0.5F);
-        float cell = saturate(cells[x] * 0.8F + 0.5F);
-        float line = saturate(membrane_um[x] * 0.55F);
-        float rough = 1.0F + 0.17F * (1.0F - fibre[x]) * grain[x] + 0.22F * fibre[x] * fibres[x];
-        float body_e = eosin[x] * rough * (1.18F - 0.18F * line);
+        float cell = saturate((cells[x] + 0.35F * grain[x]) * 0.7F + 0.5F);
+        float line = saturate(membrane_um[x] * 0.7F);
+        float rough = 1.0F + 0.20F * (1.0F - fibre[x]) * grain[x] + 0.22F * fibre[x] * fibres[x];
+        float body_e = eosin[x] * rough * (1.30F - 0.30F * line);
         float body_h = blue[x] * (1.0F + 0.25F * grain[x]);
-        e[x] = inside * (0.05F + cell * (body_e - 0.05F));
+        float gap_e = 0.09F + 0.02F * grain[x];
+        e[x] = inside * (gap_e + cell * (body_e - gap_e));
         h[x] = inside * cell * body_h;
     }
 }
@@ -411,7 +425,7 @@ void lob_demo_paint(LobDemoPainter *p, int column, int row, uint8_t *rgb) {
         for (int y = 0; y < SIDE; y++) {
             for (int field = F_TISSUE; field <= F_FIBRE; field++)
                 expand_row(p, field, y);
-            ground_row(p, y, gx, gy);
+            ground_row(p, y, gx, gy + y);
         }
         stamp_all(p, false, gx, gy);
         stamp_all(p, true, gx, gy);

@@ -184,7 +184,7 @@ static void add_tumour_cell(Crowd *crowd, float x, float y) {
     double g = scene->grade + 0.30 * (double)lob_demo_waves_at(&scene->grade_field, x, y);
     g = CLAMP(g, -2.7, 2.7);
     double up = g + 2.7; /* 0 .. 5.4 */
-    if (lob_rng_uniform(rng) < 0.34 - 0.075 * g)
+    if (lob_rng_uniform(rng) < 0.24 - 0.06 * g)
         return;
     double radius = 3.85 * exp(0.13 * g + (0.06 + 0.02 * up) * lob_rng_normal(rng));
     double aspect = 1.06 + 0.05 * up + (0.03 + 0.03 * up) * fabs(lob_rng_normal(rng));
@@ -289,7 +289,7 @@ static void settle_between(Crowd *crowd) {
         if (u < 0.16)
             add_stroma(crowd, x, y, atan2((double)fx, -(double)fy));
         else if (u < 0.34 && fabsf(f) < 0.6F * slit)
-            add_disc(scene, rng, x, y, 2.6 + 0.4 * lob_rng_uniform(rng), 1.2, 0.03F, uniform(rng, 0.75, 1.0));
+            add_disc(scene, rng, x, y, 2.3 + 0.5 * lob_rng_uniform(rng), 1.2, 0.03F, uniform(rng, 0.55, 0.8));
     }
 }
 

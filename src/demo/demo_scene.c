@@ -186,9 +186,9 @@ static void place_cells(LobDemoScene *scene, LobRng *rng) {
     /* RMS slope of a unit-variance field of wave number k is k / sqrt(2). */
     scene->tumour_slope = (float)(tumour_wave / (2.0 * G_PI) * 1.2);
     scene->liver_slope = (float)(liver_wave / (2.0 * G_PI) * 1.2);
-    scene->tumour_slit = 2.3F / scene->tumour_slope;
-    scene->liver_slit = 2.6F / scene->liver_slope;
-    scene->tumour_pitch = (float)(17.0 - 1.2 * g);
+    scene->tumour_slit = 1.9F / scene->tumour_slope;
+    scene->liver_slit = 2.3F / scene->liver_slope;
+    scene->tumour_pitch = (float)(16.2 - 1.1 * g);
     scene->liver_pitch = 21.0F;
     scene->salt = (uint32_t)lob_rng_u64(rng);
 }
