@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define LEVELS_MAX 50
+#define VALUE_MAX 1e12
 
 static int compare_texts(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -71,6 +72,10 @@ static void read_column(LobCohort *cohort, size_t covariate, int column, LobProb
             value = (double)(level - levels);
         } else if (!lob_text_number(cell, &value)) {
             g_assert_not_reached();
+        } else if (fabs(value) > VALUE_MAX) {
+            lob_problem(problems, "%s:%zu: covariate '%s': %g; expected at most %g in size", study->patients,
+                        lob_table_line(cohort->patient_table, cohort->patients[p].row),
+                        study->covariates[covariate], value, VALUE_MAX);
         }
         cohort->covariates[p * study->n_covariates + covariate] = value;
     }

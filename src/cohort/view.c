@@ -9,6 +9,8 @@
 #define INTERVALS_DEFAULT 10
 #define EVENTS_PER_INTERVAL 5
 #define INNER_SHARE 0.2
+/* With cells bounded by 1e12 this keeps every scaled value within a float. */
+#define SPREAD_MIN 1e-18
 
 /* ---- who ---- */
 
@@ -168,7 +170,13 @@ static void add_number(Design *design, size_t covariate, double *values, size_t 
         square += distance * distance / (double)n_train;
     }
     const double sd = sqrt(square);
-    float *column = add_column(design, g_strdup(view->cohort->study->covariates[covariate]));
+    const char *name = view->cohort->study->covariates[covariate];
+    if (sd < SPREAD_MIN) {
+        lob_warning("covariate '%s' is left out: its spread over training patients is below %g", name,
+                    SPREAD_MIN);
+        return;
+    }
+    float *column = add_column(design, g_strdup(name));
     for (size_t p = 0; p < view->cohort->n_patients; p++) {
         double value = cell(view, p, covariate);
         column[p] = (float)(((isnan(value) ? median : value) - mean) / sd);
