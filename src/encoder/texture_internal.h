@@ -46,6 +46,7 @@ typedef struct {
     float *values; /* [nucleus_capacity], for percentiles */
     float white[3];
     float level_background, level_strong; /* low and high levels of the absorbed light inside tissue */
+    float level_eosin;                    /* mean inside tissue */
 } LobTexture;
 
 typedef struct {

@@ -5,8 +5,9 @@
 
 static const float MIN_AREA = 9, MAX_AREA = 320; /* um2 */
 static const float MIN_BREADTH = 1.8f;           /* um */
-static const float MIN_FILL = 0.6f;       /* below it: a fibre, a fold, a heap that did not come apart */
-static const float MIN_RED_SHARE = 0.42f; /* haematoxylin absorbs red; erythrocytes and pigment hardly do */
+static const float MIN_FILL = 0.6f; /* below it: a fibre, a fold, a heap that did not come apart */
+/* A nucleus adds more haematoxylin to its surroundings than eosin; an erythrocyte does the reverse. */
+static const float MIN_HEMA_TO_EOSIN = 0.8f;
 
 static void gather(const LobTexture *t, LobTextureMoments *all) {
     const size_t size = (size_t)t->size;
@@ -62,10 +63,10 @@ static LobTextureNucleus describe(const LobTexture *t, const LobTextureMoments *
     };
 }
 
-static bool is_nucleus(const LobTextureNucleus *n, const LobTextureMoments *m) {
-    const float share = (float)(m->hema / (m->hema + m->eosin + 1e-9));
+static bool is_nucleus(const LobTexture *t, const LobTextureNucleus *n, const LobTextureMoments *m) {
+    const float eosin = (float)(m->eosin / m->n) - t->level_eosin;
     return n->area >= MIN_AREA && n->area <= MAX_AREA && n->breadth >= MIN_BREADTH && n->fill >= MIN_FILL &&
-           share >= MIN_RED_SHARE;
+           n->contrast >= MIN_HEMA_TO_EOSIN * eosin;
 }
 
 /* The usual contrast of a nucleus too large for a lymphocyte: the tile's own, drawn to a prior where there
@@ -94,7 +95,7 @@ void lob_texture_measure(LobTexture *t) {
     gather(t, t->moments);
     for (size_t k = 0; k < t->nucleus_count; k++) {
         const LobTextureNucleus n = describe(t, &t->moments[k]);
-        if (is_nucleus(&n, &t->moments[k])) {
+        if (is_nucleus(t, &n, &t->moments[k])) {
             t->nuclei[kept++] = n;
         }
     }

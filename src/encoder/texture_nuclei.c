@@ -15,7 +15,7 @@ static const double OPENING_UM = 0.5;     /* threads thinner than twice this go 
 static const double RELIEF_UM = 3;       /* height of full absorption */
 static const double SADDLE_UM = 0.25;    /* two summits that stand less above their saddle are one ... */
 static const double SADDLE_SHARE = 0.08; /* ... plus this share of the lower summit */
-static const double MIN_CONTRAST = 0.09; /* share of light absorbed */
+static const double MIN_CONTRAST = 0.11; /* share of light absorbed */
 static const double MAX_CONTRAST = 0.22; /* a nucleus of this contrast always counts */
 
 static int px(const LobTexture *t, double um) {

@@ -140,17 +140,20 @@ static void find_stains(const LobTexture *t, const uint8_t *rgb, float table[3][
     drawn_to(&pink, EOSIN, eosin);
 }
 
-/* The background's and the darkest structures' level inside tissue. */
+/* The background's and the darkest structures' level inside tissue, and the mean eosin. */
 static void find_levels(LobTexture *t) {
     enum { BINS = 256 };
     uint32_t histogram[BINS] = {0};
+    double eosin = 0;
     for (size_t i = 0; i < t->pixels; i++) {
         if (t->tissue[i]) {
             histogram[(int)(t->smooth[i] * (BINS - 1))]++;
+            eosin += (double)t->eosin[i];
         }
     }
     t->level_background = (float)(quantile(histogram, 0.25) / (BINS - 1));
-    t->level_strong = (float)(quantile(histogram, 0.985) / (BINS - 1));
+    t->level_eosin = (float)(eosin / (double)MAX(t->tissue_count, 1));
+    t->level_strong = (float)(quantile(histogram, 0.99) / (BINS - 1));
 }
 
 /* Absorbed light from density, by a table of steps of 1/512. */
