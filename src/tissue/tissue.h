@@ -16,9 +16,12 @@ typedef struct {
     double min_hole_um2;   /* smaller holes are filled */
     bool keep_holes;       /* true: larger holes stay holes (not tissue) */
     const char *masks;     /* method masks: folder of <slide_id>.png or .geojson; borrowed */
+    /* of the slide at hand; set before lob_tissue_mask */
+    const char *slide_id;       /* method masks: names the file; borrowed */
+    int64_t origin_x, origin_y; /* level-0 px of the overview's top-left (the slide's bounds) */
 } LobTissueOptions;
 
-extern const LobTissueOptions lob_tissue_defaults; /* otsu at 8 um/px */
+extern const LobTissueOptions lob_tissue_defaults; /* otsu at 8 um/px, slide_id NULL, origin 0, 0 */
 
 /* A mask over the slide (or its bounds): 255 tissue, 0 not. */
 typedef struct {
@@ -31,8 +34,9 @@ void lob_mask_clear(LobMask *mask);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobMask, lob_mask_clear)
 
 /* overview: RGB at scale_x, scale_y level-0 px a pixel, of a slide with mpp_x, mpp_y um/px at level 0 (so
- * that um options can be turned into px). An overview without contrast (blank slide) gives an empty mask, not
- * an error. */
+ * that um options can be turned into px). A blank slide gives an empty mask, not an error. The mask's scale
+ * is the overview's, its origin the options'. Method masks: a missing, broken or misshapen mask is a SLIDE
+ * error. */
 bool lob_tissue_mask(const LobImage *overview, double scale_x, double scale_y, double mpp_x, double mpp_y,
                      const LobTissueOptions *options, LobMask *mask, GError **err);
 

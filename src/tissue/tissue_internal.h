@@ -1,0 +1,36 @@
+/* Inside the room of tissue: binary morphology and masks from files. Binary images hold 0 and 255. */
+#ifndef LOB_TISSUE_INTERNAL_H
+#define LOB_TISSUE_INTERNAL_H
+
+#include "tissue/tissue.h"
+
+/* Median of a square of side 2 radius + 1, borders repeated. In place. */
+void lob_median_filter(LobImage *image, int radius);
+
+/* Closing (dilation, then erosion) by a disc of `diameter` px; outside the image is background for the
+ * dilation and foreground for the erosion, so that the border takes no part. In place. */
+void lob_close_disc(LobImage *mask, int diameter);
+
+/* Connected parts of the pixels that equal `value`, 8-connected for 255, 4-connected for 0. label
+ * [height*width]: 0 elsewhere, else 1 .. n; area[i]: px of part i; border[i]: whether it touches the image's
+ * border. */
+typedef struct {
+    uint32_t n;
+    uint32_t *label;
+    uint64_t *area; /* [n + 1] */
+    bool *border;   /* [n + 1] */
+} LobParts;
+void lob_parts_find(const LobImage *mask, uint8_t value, LobParts *parts);
+void lob_parts_clear(LobParts *parts);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobParts, lob_parts_clear)
+
+/* Drops objects smaller than min_object px; fills holes smaller than min_hole px, or all where !keep_holes.
+ */
+void lob_clean_parts(LobImage *mask, double min_object, double min_hole, bool keep_holes);
+
+/* Reads <folder>/<slide>.png or .geojson into a mask of the given size; scale_x, scale_y: level-0 px a mask
+ * px. INPUT errors name the file. */
+bool lob_mask_from_file(const char *folder, const char *slide, double scale_x, double scale_y,
+                        int64_t origin_x, int64_t origin_y, LobImage *mask, GError **err);
+
+#endif
