@@ -66,6 +66,9 @@ bool lob_demo_write_tables(const LobDemo *demo, const char *dir, GError **err);
  * temporary name and renamed. */
 bool lob_demo_draw_slide(const LobDemo *demo, size_t patient, int slide, const char *dir, GError **err);
 
+/* What drawing a slide costs, in no particular unit: its pixels. */
+double lob_demo_slide_cost(const LobDemo *demo, size_t patient, int slide);
+
 /* A patient's bag for --bags: out [tiles][dim]. */
 void lob_demo_bag(const LobDemo *demo, size_t patient, float *out);
 

@@ -215,6 +215,16 @@ static void place_artefacts(LobDemoScene *scene, LobRng *rng) {
     scene->pen_width = uniform(rng, 22, 40);
 }
 
+double lob_demo_slide_cost(const LobDemo *demo, size_t patient, int slide) {
+    const LobDemoPatient *p = &demo->patients[patient];
+    LobDemoScanner scanner;
+    (void)slide; /* a patient's slides are of one size */
+    if (demo->options.bags)
+        return 1.0;
+    lob_demo_scanner(demo->options.seed, p->center, &scanner);
+    return demo->options.tiles / (double)p->n_slides / (scanner.mpp * scanner.mpp);
+}
+
 LobDemoScene *lob_demo_scene_new(const LobDemo *demo, size_t patient, int slide) {
     const LobDemoPatient *p = &demo->patients[patient];
     g_autofree char *stream = g_strdup_printf("slide/%s", p->slide_id[slide]);

@@ -1,0 +1,146 @@
+/* lobule demo: a synthetic multi-center cohort with known truth. */
+#include "demo/demo.h"
+#include "jobs/jobs.h"
+#include "mpi/world.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+
+typedef struct {
+    gint patients, centers, tiles, dim;
+    gint64 seed;
+    gboolean null, bags, immortal, json;
+    gdouble grade, tace, tace_immune, covariate, systemic, vessel;
+} Wanted;
+
+#define UNSET (-1e300)
+
+static bool parse(int *argc, char ***argv, Wanted *w, GError **err) {
+    const GOptionEntry entries[] = {
+        {"patients", 0, 0, G_OPTION_ARG_INT, &w->patients, "Patients in all (160; bags: 2000)", "N"},
+        {"centers", 0, 0, G_OPTION_ARG_INT, &w->centers, "Hospitals (4; bags: 6)", "N"},
+        {"tiles", 0, 0, G_OPTION_ARG_INT, &w->tiles,
+         "Tissue tiles a patient at 0.5 um/px (80), or rows of a bag (32)", "N"},
+        {"seed", 0, 0, G_OPTION_ARG_INT64, &w->seed, "Seed of everything (1)", "N"},
+        {"bags", 0, 0, G_OPTION_ARG_NONE, &w->bags,
+         "Feature files instead of slides, with the larger benefit cohort's numbers", NULL},
+        {"dim", 0, 0, G_OPTION_ARG_INT, &w->dim, "Columns of a bag (48)", "N"},
+        {"null", 0, 0, G_OPTION_ARG_NONE, &w->null, "Nothing an image shows has to do with the outcome",
+         NULL},
+        {"immortal", 0, 0, G_OPTION_ARG_NONE, &w->immortal,
+         "At risk from surgery, treatment works from its start day: plants immortal time", NULL},
+        {"grade-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->grade, "Log hazard ratio per SD of grade", "X"},
+        {"tace-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->tace, "Of TACE at average immune", "X"},
+        {"tace-immune-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->tace_immune, "Added per SD of immune", "X"},
+        {"covariate-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->covariate, "Of clinical covariates per SD", "X"},
+        {"systemic-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->systemic, "Of systemic therapy", "X"},
+        {"vessel-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->vessel, "Added where vessels encapsulate", "X"},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &w->json, "A summary on stdout", NULL},
+        {NULL, 0, 0, 0, NULL, NULL, NULL},
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new("DIR");
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_option_context_set_summary(
+        context, "Draws a cohort of several hospitals whose truth is known (truth.csv) into DIR: study.yaml, "
+                 "tables, slides.\nSlides that are there already are kept. Start ranks with mpirun or srun.");
+    g_autoptr(GError) problem = NULL;
+    if (!g_option_context_parse(context, argc, argv, &problem))
+        return lob_fail(err, LOB_ERROR_INPUT, "%s", problem->message);
+    if (*argc != 2)
+        return lob_fail(err, LOB_ERROR_INPUT, "expected one folder, see lobule demo --help");
+    return true;
+}
+
+static bool number_in(const char *name, gint given, int low, int high, int *value, GError **err) {
+    if (given == G_MININT)
+        return true;
+    if (given < low || given > high)
+        return lob_fail(err, LOB_ERROR_INPUT, "--%s %d: expected %d to %d", name, given, low, high);
+    *value = given;
+    return true;
+}
+
+static bool effect_in(const char *name, gdouble given, double *value, GError **err) {
+    if (given <= UNSET)
+        return true;
+    if (!isfinite(given) || fabs(given) > 5.0)
+        return lob_fail(err, LOB_ERROR_INPUT, "--%s %g: expected -5 to 5 on the log hazard", name, given);
+    *value = given;
+    return true;
+}
+
+static bool options_from(const Wanted *w, LobDemoOptions *o, GError **err) {
+    lob_demo_defaults(o, w->bags);
+    o->seed = (uint64_t)w->seed;
+    o->null = w->null;
+    o->immortal = w->immortal;
+    if (w->dim != G_MININT && !w->bags)
+        return lob_fail(err, LOB_ERROR_INPUT, "--dim is for --bags: slides have no columns");
+    if (w->seed < 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "--seed %" G_GINT64_FORMAT ": expected 0 or more", w->seed);
+    if (!number_in("centers", w->centers, 1, 99, &o->centers, err) ||
+        !number_in("patients", w->patients, o->centers, 99999, &o->patients, err) ||
+        !number_in("tiles", w->tiles, 4, w->bags ? 1000000 : 20000, &o->tiles, err) ||
+        !number_in("dim", w->dim, 8, 4096, &o->dim, err))
+        return false;
+    return effect_in("grade-effect", w->grade, &o->grade_effect, err) &&
+           effect_in("tace-effect", w->tace, &o->tace_effect, err) &&
+           effect_in("tace-immune-effect", w->tace_immune, &o->tace_immune_effect, err) &&
+           effect_in("covariate-effect", w->covariate, &o->covariate_effect, err) &&
+           effect_in("systemic-effect", w->systemic, &o->systemic_effect, err) &&
+           effect_in("vessel-effect", w->vessel, &o->vessel_effect, err);
+}
+
+static void print_summary(const LobDemoOptions *options, const char *dir, double seconds) {
+    g_autoptr(LobDemo) demo = lob_demo_new(options);
+    int events = 0, treated = 0;
+    for (size_t i = 0; i < demo->n_patients; i++) {
+        events += demo->patients[i].event;
+        treated += demo->patients[i].arm & 1;
+    }
+    g_autofree char *study = g_build_filename(dir, "study.yaml", NULL);
+    json_t *object = json_pack("{s:s, s:I, s:i, s:I, s:i, s:i, s:I, s:f}", "study", study, "patients",
+                               (json_int_t)demo->n_patients, "centers", options->centers, "slides",
+                               (json_int_t)demo->n_slides, "events", events, "tace", treated, "seed",
+                               (json_int_t)options->seed, "seconds", seconds);
+    g_assert(object != NULL);
+    if (json_dumpf(object, stdout, 0) == 0)
+        (void)putchar('\n');
+    json_decref(object);
+}
+
+int lob_cmd_demo(int argc, char **argv) {
+    Wanted w = {.patients = G_MININT,
+                .centers = G_MININT,
+                .tiles = G_MININT,
+                .dim = G_MININT,
+                .seed = 1,
+                .grade = UNSET,
+                .tace = UNSET,
+                .tace_immune = UNSET,
+                .covariate = UNSET,
+                .systemic = UNSET,
+                .vessel = UNSET};
+    LobDemoOptions options;
+    LobWorld world = {.size = 1};
+    GError *error = NULL;
+    int rank = lob_launcher_rank(), code = LOB_EXIT_OTHER;
+    double start = lob_clock();
+    lob_log_setup(LOB_LOG_INFO, rank);
+    if (parse(&argc, &argv, &w, &error) && options_from(&w, &options, &error) &&
+        lob_world_start(&world, &argc, &argv, &error)) {
+        rank = world.rank;
+        lob_log_setup(LOB_LOG_INFO, rank);
+        if (lob_job_demo(&world, &options, argv[1], &code, &error) && rank == 0 && w.json)
+            print_summary(&options, argv[1], lob_clock() - start);
+    }
+    if (error != NULL) {
+        code = lob_error_exit_code(error);
+        if (rank == 0)
+            lob_error_log("%s", error->message);
+        g_error_free(error);
+    }
+    lob_world_end(&world);
+    return rank == 0 ? code : LOB_EXIT_DONE;
+}
