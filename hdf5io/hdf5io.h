@@ -161,6 +161,11 @@ bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
                    void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
 void lob_bag_set_clear(LobBagSet *set); /* not the features' memory */
 
+/* ---- other tools' feature files ---- */
+typedef enum { LOB_FORMAT_TRIDENT, LOB_FORMAT_CLAM, LOB_FORMAT_STAMP } LobFeatureFormat;
+const char *lob_feature_format_name(LobFeatureFormat format); /* "trident" ... */
+bool lob_feature_format_parse(const char *name, LobFeatureFormat *format, GError **err);
+
 /* Writes <path> in TRIDENT's layout (features [N,D] float32, coords [N,2] int64 and attributes), by rename.
  */
 bool lob_feature_file_write(const char *path, const float *features, size_t n, int dim,

@@ -71,6 +71,10 @@ bool lob_store_slides_create(hid_t file, hid_t dcpl, const LobStoreSlide *slides
 bool lob_store_slides_read(hid_t file, const char *path, LobStoreSlide **slides, size_t *n, GError **err);
 uint32_t lob_store_slides_crc(const LobStoreSlide *slides, size_t n); /* of ids and row ranges */
 
+/* store.c: rows as binary16 together with the CRC-32C of them as stored */
+bool lob_store_read_halves_crc(LobStore *store, uint64_t first, size_t n, uint16_t *out, uint32_t *crc,
+                               GError **err);
+
 /* fsync of the folder that holds path, so that a created or renamed name survives power loss */
 bool lob_sync_folder(const char *path, GError **err);
 

@@ -212,10 +212,34 @@ static void take_crc(const LobStore *store, const void *rows, size_t done, size_
     *crc = lob_crc32c(*crc, rows, n * (size_t)store->header.dim * (store->header.float32 ? 4 : 2));
 }
 
+struct halves_and_crc {
+    uint16_t *out;
+    uint32_t *crc;
+};
+
+static void take_both(const LobStore *store, const void *rows, size_t done, size_t n, void *user) {
+    struct halves_and_crc *both = user;
+    take_halves(store, rows, done, n, both->out);
+    take_crc(store, rows, done, n, both->crc);
+}
+
 bool lob_store_read_halves(LobStore *store, uint64_t first, size_t n, uint16_t *out, GError **err) {
     if (store->header.float32)
         return scan_rows(store, first, n, take_halves, out, err);
     return lob_h5_read_rows(store->features, store->type, first, n, out, store->what, err);
+}
+
+bool lob_store_read_halves_crc(LobStore *store, uint64_t first, size_t n, uint16_t *out, uint32_t *crc,
+                               GError **err) {
+    *crc = 0;
+    if (store->header.float32) {
+        struct halves_and_crc both = {out, crc};
+        return scan_rows(store, first, n, take_both, &both, err);
+    }
+    if (!lob_store_read_halves(store, first, n, out, err))
+        return false;
+    *crc = lob_crc32c(0, out, n * (size_t)store->header.dim * sizeof *out);
+    return true;
 }
 
 bool lob_store_read_floats(LobStore *store, uint64_t first, size_t n, float *out, GError **err) {

@@ -1,0 +1,363 @@
+/* Bags: all patients' rows in one block of binary16, from lobule stores or a folder of other tools' files. */
+#include "hdf5io/feature_file.h"
+#include <math.h>
+#include <string.h>
+
+#define SCRATCH_BYTES ((size_t)32 << 20)
+
+/* Where a cohort slide's rows come from; rows 0 = nowhere. */
+typedef struct {
+    LobStore *store;
+    const char *store_path;
+    const LobStoreSlide *slide;
+    char *file;
+    uint64_t rows; /* those that will be in the bag */
+} Place;
+
+typedef struct {
+    const LobCohort *cohort;
+    GPtrArray *stores, *store_paths, *folders;
+    GHashTable *slides; /* slide_id -> index + 1 into the cohort's slides */
+    Place *places;      /* [cohort slides] */
+    GString *trouble, *left_out;
+    size_t n_trouble, n_left_out, n_foreign; /* foreign: slides of stores that the cohort does not know */
+    int dim;
+    char *dim_from; /* the file that set dim */
+    LobBagSet *set;
+} Loader;
+
+static void loader_clear(Loader *loader) {
+    g_clear_pointer(&loader->stores, g_ptr_array_unref);
+    g_clear_pointer(&loader->store_paths, g_ptr_array_unref);
+    g_clear_pointer(&loader->folders, g_ptr_array_unref);
+    g_clear_pointer(&loader->slides, g_hash_table_unref);
+    for (size_t i = 0; loader->places && i < loader->cohort->n_slides; i++)
+        g_free(loader->places[i].file);
+    g_free(loader->places);
+    g_free(loader->dim_from);
+    g_string_free(loader->trouble, true);
+    g_string_free(loader->left_out, true);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Loader, loader_clear)
+
+static void list(GString *text, size_t *n, const char *format, ...) G_GNUC_PRINTF(3, 4);
+static void list(GString *text, size_t *n, const char *format, ...) {
+    va_list args;
+    if ((*n)++ >= 20)
+        return;
+    g_string_append(text, text->len ? "; " : "");
+    va_start(args, format);
+    g_string_append_vprintf(text, format, args);
+    va_end(args);
+}
+
+/* ---- sources ---- */
+
+static bool add_store(Loader *loader, const char *path, GError **err) {
+    LobStore *store = lob_store_open(path, err);
+    if (!store)
+        return false;
+    g_ptr_array_add(loader->stores, store);
+    g_ptr_array_add(loader->store_paths, g_strdup(path));
+    if (!lob_store_finished(store))
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "%s: this store is not finished; run embed to its end before it is used", path);
+    return loader->stores->len < 2 ||
+           lob_store_header_agree(lob_store_header(loader->stores->pdata[0]), lob_store_header(store),
+                                  loader->store_paths->pdata[0], path, err);
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* part-*.h5 in a folder, sorted; empty where there are none. */
+static GPtrArray *parts_in(const char *folder) {
+    GPtrArray *parts = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    const char *name = NULL;
+    while (dir && (name = g_dir_read_name(dir)))
+        if (g_str_has_prefix(name, "part-") && g_str_has_suffix(name, ".h5"))
+            g_ptr_array_add(parts, g_build_filename(folder, name, NULL));
+    g_ptr_array_sort(parts, by_name);
+    return parts;
+}
+
+/* A store file; a folder with parts (a run's output or its store/); or a folder of <slide_id>.h5. */
+static bool add_source(Loader *loader, const char *source, GError **err) {
+    if (!g_file_test(source, G_FILE_TEST_IS_DIR))
+        return add_store(loader, source, err);
+    static const char *const under[] = {".", "store"};
+    for (size_t i = 0; i < G_N_ELEMENTS(under); i++) {
+        g_autofree char *folder = g_build_filename(source, i ? under[i] : "", NULL);
+        g_autoptr(GPtrArray) parts = parts_in(folder);
+        for (guint p = 0; p < parts->len; p++)
+            if (!add_store(loader, parts->pdata[p], err))
+                return false;
+        if (parts->len)
+            return true;
+    }
+    g_autofree char *clam = g_build_filename(source, "h5_files", NULL);
+    bool nested = g_file_test(clam, G_FILE_TEST_IS_DIR);
+    g_ptr_array_add(loader->folders, nested ? g_steal_pointer(&clam) : g_strdup(source));
+    return true;
+}
+
+static bool add_sources(Loader *loader, const char *const *sources, GError **err) {
+    if (!sources || !sources[0])
+        return lob_fail(err, LOB_ERROR_INPUT, "features: no store and no folder is given");
+    for (const char *const *source = sources; *source; source++)
+        if (!add_source(loader, *source, err))
+            return false;
+    return loader->stores->len == 0 || loader->folders->len == 0 ||
+           lob_fail(err, LOB_ERROR_INPUT,
+                    "features: %s is a lobule store and %s a folder of other tools' files; import the latter "
+                    "with 'lobule store import' to use both",
+                    (char *)loader->store_paths->pdata[0], (char *)loader->folders->pdata[0]);
+}
+
+/* ---- places ---- */
+
+static void place_store_slide(Loader *loader, LobStore *store, const char *path, const LobStoreSlide *slide) {
+    const LobCohort *cohort = loader->cohort;
+    size_t index = GPOINTER_TO_SIZE(g_hash_table_lookup(loader->slides, slide->slide_id));
+    if (index == 0) {
+        loader->n_foreign++;
+        return;
+    }
+    const LobCohortPatient *patient = &cohort->patients[cohort->slides[index - 1].patient];
+    Place *place = &loader->places[index - 1];
+    if (strcmp(slide->patient_id, patient->patient_id) != 0) {
+        list(loader->trouble, &loader->n_trouble, "%s: slide %s belongs to patient %s, in the study to %s",
+             path, slide->slide_id, slide->patient_id, patient->patient_id);
+        return;
+    }
+    if (slide->state != LOB_STATE_DONE)
+        return;
+    if (place->store) {
+        list(loader->trouble, &loader->n_trouble, "slide %s is in %s and in %s", slide->slide_id,
+             place->store_path, path);
+        return;
+    }
+    *place =
+        (Place){.store = store, .store_path = path, .slide = slide, .rows = slide->count - slide->unreadable};
+}
+
+static void place_stores(Loader *loader) {
+    for (guint s = 0; s < loader->stores->len; s++) {
+        size_t n = 0;
+        const LobStoreSlide *slides = lob_store_slides(loader->stores->pdata[s], &n);
+        for (size_t i = 0; i < n; i++)
+            place_store_slide(loader, loader->stores->pdata[s], loader->store_paths->pdata[s], &slides[i]);
+    }
+    if (loader->stores->len == 0)
+        return;
+    const LobStoreHeader *header = lob_store_header(loader->stores->pdata[0]);
+    loader->dim = header->dim;
+    loader->set->encoder = g_strdup(header->encoder);
+    loader->set->columns = g_strdupv(header->columns);
+}
+
+/* One of several widths or encoders in one study is an error that names both files. */
+static bool same_kind(Loader *loader, const LobFeatureFile *file, GError **err) {
+    if (loader->dim == 0 && file->dim > 0) {
+        loader->dim = file->dim;
+        loader->dim_from = g_strdup(file->path);
+    }
+    if (file->dim != 0 && file->dim != loader->dim)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s has %d features a tile, %s has %d", file->path, file->dim,
+                        loader->dim_from, loader->dim);
+    if (file->facts.encoder && !loader->set->encoder)
+        loader->set->encoder = g_strdup(file->facts.encoder);
+    if (file->facts.encoder && strcmp(file->facts.encoder, loader->set->encoder) != 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s was made by encoder %s, files before it by %s", file->path,
+                        file->facts.encoder, loader->set->encoder);
+    return true;
+}
+
+static bool place_file(Loader *loader, size_t index, const char *folder, GError **err) {
+    const char *slide_id = loader->cohort->slides[index].slide_id;
+    g_autofree char *name = g_strconcat(slide_id, ".h5", NULL);
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    if (strchr(slide_id, '/') || !g_file_test(path, G_FILE_TEST_EXISTS))
+        return true;
+    Place *place = &loader->places[index];
+    if (place->file) {
+        list(loader->trouble, &loader->n_trouble, "slide %s is in %s and in %s", slide_id, place->file, path);
+        return true;
+    }
+    g_autoptr(LobFeatureFile) file = lob_feature_file_open(path, err);
+    if (!file || !same_kind(loader, file, err))
+        return false;
+    place->file = g_steal_pointer(&path);
+    place->rows = file->rows;
+    return true;
+}
+
+static bool place_files(Loader *loader, GError **err) {
+    for (size_t i = 0; i < loader->cohort->n_slides; i++)
+        for (guint f = 0; f < loader->folders->len; f++)
+            if (!place_file(loader, i, loader->folders->pdata[f], err))
+                return false;
+    return true;
+}
+
+static bool place_slides(Loader *loader, GError **err) {
+    const LobCohort *cohort = loader->cohort;
+    size_t found = 0;
+    loader->slides = g_hash_table_new(g_str_hash, g_str_equal);
+    loader->places = g_new0(Place, cohort->n_slides + 1);
+    for (size_t i = 0; i < cohort->n_slides; i++)
+        g_hash_table_insert(loader->slides, cohort->slides[i].slide_id, GSIZE_TO_POINTER(i + 1));
+    place_stores(loader);
+    if (!place_files(loader, err))
+        return false;
+    if (loader->n_trouble)
+        return lob_fail(err, LOB_ERROR_INPUT, "features do not fit the study (%zu): %s", loader->n_trouble,
+                        loader->trouble->str);
+    for (size_t i = 0; i < cohort->n_slides; i++) {
+        found += loader->places[i].store || loader->places[i].file;
+        if (!loader->places[i].store && !loader->places[i].file)
+            list(loader->left_out, &loader->n_left_out, "%s", cohort->slides[i].slide_id);
+    }
+    if (found == 0 || loader->dim == 0)
+        return lob_fail(
+            err, LOB_ERROR_INPUT, "features: none of the study's %zu slides has any (looked in %s)",
+            cohort->n_slides,
+            (char *)(loader->stores->len ? loader->store_paths->pdata[0] : loader->folders->pdata[0]));
+    if (loader->n_left_out)
+        lob_warning("%zu of %zu slides have no features and are left out: %s%s", loader->n_left_out,
+                    cohort->n_slides, loader->left_out->str, loader->n_left_out > 20 ? " ..." : "");
+    if (loader->n_foreign)
+        lob_info("%zu slides of the stores are not in the study and are not used", loader->n_foreign);
+    return true;
+}
+
+/* ---- rows ---- */
+
+/* An unreadable tile's row is NaN throughout; any other NaN or infinity is damage or a faulty encoder. */
+typedef enum { ROW_GOOD, ROW_UNREADABLE, ROW_BAD } RowKind;
+
+static RowKind row_kind(const uint16_t *row, size_t dim) {
+    size_t nans = 0, infinities = 0;
+    for (size_t d = 0; d < dim; d++) {
+        bool special = (row[d] & 0x7c00) == 0x7c00;
+        nans += special && (row[d] & 0x3ff);
+        infinities += special && !(row[d] & 0x3ff);
+    }
+    return nans == dim ? ROW_UNREADABLE : nans + infinities ? ROW_BAD : ROW_GOOD;
+}
+
+/* Reads a store's slide, checks its sum, keeps its readable rows: exactly place->rows of them. */
+static bool read_store_slide(const Place *place, int dim, uint16_t *out, GError **err) {
+    const LobStoreSlide *slide = place->slide;
+    size_t width = (size_t)dim, step = MAX(SCRATCH_BYTES / (width * 2), 1);
+    g_autofree uint16_t *scratch = g_new(uint16_t, MIN(step, slide->count) * width + 1);
+    uint32_t crc = 0;
+    uint64_t kept = 0;
+    for (uint64_t done = 0; done < slide->count; done += step) {
+        size_t now = MIN(step, slide->count - done);
+        uint32_t piece = 0;
+        if (!lob_store_read_halves_crc(place->store, slide->first + done, now, scratch, &piece, err))
+            return false;
+        crc = lob_crc32c_combine(crc, piece, now * width * (lob_store_header(place->store)->float32 ? 4 : 2));
+        for (size_t r = 0; r < now; r++) {
+            RowKind kind = row_kind(scratch + r * width, width);
+            if (kind == ROW_BAD || (kind == ROW_GOOD && kept == place->rows))
+                return lob_fail(err, LOB_ERROR_IO,
+                                "%s: slide %s: row %" PRIu64 " holds %s; 'lobule store verify' tells more",
+                                place->store_path, slide->slide_id, slide->first + done + r,
+                                kind == ROW_BAD ? "a NaN or an infinity"
+                                                : "values where the tile is unreadable");
+            if (kind == ROW_GOOD)
+                memcpy(out + kept++ * width, scratch + r * width, width * sizeof *out);
+        }
+    }
+    if (crc != slide->crc32c || kept != place->rows)
+        return lob_fail(err, LOB_ERROR_IO,
+                        "%s: slide %s: rows %" PRIu64 "..%" PRIu64
+                        " are damaged (checksum %08x, should be %08x); 'lobule store verify' tells more",
+                        place->store_path, slide->slide_id, slide->first, slide->first + slide->count, crc,
+                        slide->crc32c);
+    return true;
+}
+
+static bool read_place(const Place *place, int dim, uint16_t *out, GError **err) {
+    if (place->store)
+        return read_store_slide(place, dim, out, err);
+    if (place->rows == 0)
+        return true;
+    g_autoptr(LobFeatureFile) file = lob_feature_file_open(place->file, err);
+    if (!file)
+        return false;
+    if (file->rows != place->rows || file->dim != dim)
+        return lob_fail(err, LOB_ERROR_IO, "%s: changed while it was being read", place->file);
+    return lob_feature_file_read_halves(file, 0, place->rows, out, err);
+}
+
+static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user, GError **err) {
+    const LobCohort *cohort = loader->cohort;
+    LobBagSet *set = loader->set;
+    uint64_t rows = 0, at = 0;
+    size_t width = (size_t)loader->dim;
+    for (size_t i = 0; i < cohort->n_slides; i++)
+        rows += loader->places[i].rows;
+    uint16_t *features = alloc(user, MAX(rows * width * sizeof *features, 1));
+    if (!features)
+        return lob_fail(err, LOB_ERROR_INTERNAL,
+                        "%.1f GiB for the features of %" PRIu64 " tiles cannot be had on this node",
+                        (double)(rows * width * 2) / (1 << 30), rows);
+    set->first = g_new0(uint64_t, cohort->n_patients + 1);
+    set->count = g_new0(uint64_t, cohort->n_patients + 1);
+    set->slides = g_malloc0((cohort->n_slides + 1) * sizeof *set->slides);
+    for (size_t p = 0; p < cohort->n_patients; p++) {
+        const LobCohortPatient *patient = &cohort->patients[p];
+        set->first[p] = at;
+        for (size_t s = 0; s < patient->n_slides; s++) {
+            const Place *place = &loader->places[patient->slides[s]];
+            if (!place->store && !place->file)
+                continue;
+            if (!read_place(place, loader->dim, features + at * width, err))
+                return false;
+            set->slides[set->n_slides].slide = patient->slides[s];
+            set->slides[set->n_slides].first = at;
+            set->slides[set->n_slides++].count = place->rows;
+            at += place->rows;
+        }
+        set->count[p] = at - set->first[p];
+    }
+    set->bags = (LobBags){.n_patients = cohort->n_patients,
+                          .dim = width,
+                          .first = set->first,
+                          .count = set->count,
+                          .features = features};
+    if (!set->encoder)
+        set->encoder = g_strdup("unknown");
+    return true;
+}
+
+bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
+                   void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err) {
+    *set = (LobBagSet){0};
+    g_auto(Loader) loader = {.cohort = cohort,
+                             .set = set,
+                             .stores = g_ptr_array_new_with_free_func((GDestroyNotify)lob_store_close),
+                             .store_paths = g_ptr_array_new_with_free_func(g_free),
+                             .folders = g_ptr_array_new_with_free_func(g_free),
+                             .trouble = g_string_new(NULL),
+                             .left_out = g_string_new(NULL)};
+    if (add_sources(&loader, sources, err) && place_slides(&loader, err) &&
+        fill_set(&loader, alloc, user, err))
+        return true;
+    lob_bag_set_clear(set);
+    return false;
+}
+
+void lob_bag_set_clear(LobBagSet *set) {
+    g_free(set->first);
+    g_free(set->count);
+    g_free(set->encoder);
+    g_strfreev(set->columns);
+    g_free(set->slides);
+    *set = (LobBagSet){0};
+}
