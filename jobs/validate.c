@@ -1,0 +1,18 @@
+/* lobule validate: trains on all centers but one, in turn, and scores the one left out. */
+#include "jobs/common.h"
+#include "jobs/jobs.h"
+
+int lob_cmd_validate(int argc, char **argv) {
+    const LobJobSpec spec = {.name = "validate",
+                             .summary =
+                                 "Trains each fold and seed on training centers alone, then scores the "
+                                 "held-out ones: predictions.csv, metrics.csv, meta.csv. What is already "
+                                 "trained is kept."};
+    LobJob job;
+    int code = LOB_EXIT_OTHER;
+    if (!lob_job_begin(&job, &spec, argc, argv, &code))
+        return code;
+    GError *err = NULL;
+    (void)lob_job_validate(&job.world, job.cohort, &code, &err);
+    return lob_job_end(&job, code, err);
+}

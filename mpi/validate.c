@@ -1,0 +1,191 @@
+/* The validation job: lock, train every fold and seed on training patients alone, then open the held-out
+ * centers. Each model is trained by one rank, so that the number of ranks changes nothing; results are kept
+ * as they come, so that a killed job goes on where it was. */
+#include "mpi/validate.h"
+#include "mpi/stop.h"
+
+#include <string.h>
+
+typedef struct {
+    const LobWorld *world;
+    LobPlan plan;
+    LobResident resident;
+    bool resident_loaded;
+    uint8_t *done;          /* [n_tasks] on every rank */
+    LobTaskResult *results; /* [n_tasks] rank 0: all; others: none */
+    bool tables_stand;      /* rank 0 found tables made under this lock */
+} Job;
+
+static char *done_mark(const Job *job) {
+    return lob_study_out(job->plan.cohort->study, "train/tables");
+}
+
+/* Which models are trained already, and whether the tables were written from them. */
+static void look_back(Job *job) {
+    for (size_t t = 0; t < job->plan.n_tasks; t++) {
+        g_autofree char *path = lob_task_path(&job->plan, t);
+        size_t size;
+        g_autofree char *bytes = NULL;
+        if (!g_file_test(path, G_FILE_TEST_EXISTS) ||
+            !(bytes = lob_file_read(path, SIZE_MAX / 2, &size, NULL)))
+            continue;
+        job->done[t] = lob_task_unpack(&job->plan, t, bytes, size, &job->results[t]);
+        if (!job->done[t])
+            lob_warning("%s: damaged or made under another lock; that model is trained again", path);
+    }
+    static const char *const tables[] = {"folds.csv", "predictions.csv", "metrics.csv", "meta.csv",
+                                         "training.csv"};
+    size_t size;
+    g_autofree char *mark = done_mark(job);
+    g_autofree char *text =
+        g_file_test(mark, G_FILE_TEST_EXISTS) ? lob_file_read(mark, 1024, &size, NULL) : NULL;
+    job->tables_stand = text && strcmp(text, job->plan.lock) == 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
+        g_autofree char *path = lob_study_out(job->plan.cohort->study, tables[i]);
+        job->tables_stand = job->tables_stand && g_file_test(path, G_FILE_TEST_EXISTS);
+    }
+}
+
+/* Rank 0: folds.csv and the lock, before anything of a held-out patient is read. */
+static bool prepare(Job *job, GError **err) {
+    const LobStudy *study = job->plan.cohort->study;
+    g_autofree char *folds = lob_study_out(study, "folds.csv"), *train = lob_study_out(study, "train");
+    if (!lob_make_dirs(train, err) || !lob_plan_lock(&job->plan, err) ||
+        !lob_folds_save(job->plan.folds, job->plan.cohort, folds, err))
+        return false;
+    look_back(job);
+    return true;
+}
+
+/* ---- training ---- */
+
+static void record(GByteArray *outbox, uint64_t task, const GByteArray *bytes) {
+    uint64_t head[2] = {task, bytes->len};
+    g_byte_array_append(outbox, (const guint8 *)head, sizeof head);
+    g_byte_array_append(outbox, bytes->data, bytes->len);
+}
+
+static bool train_one(Job *job, size_t task, GByteArray *outbox, GError **err) {
+    LobTaskResult result;
+    const LobTask *t = &job->plan.tasks[task];
+    const LobBags *bags = job->resident_loaded ? &job->resident.bags : NULL;
+    if (!lob_task_run(&job->plan, task, bags, &result, err))
+        return false;
+    g_autoptr(GByteArray) bytes = lob_task_pack(&job->plan, task, &result);
+    g_autofree char *path = lob_task_path(&job->plan, task);
+    bool ok = lob_file_replace(path, bytes->data, bytes->len, err);
+    record(outbox, task, bytes);
+    lob_info("trained %s on all but %s, seed %d: %lld epochs, %.1f s", job->plan.models[t->model],
+             job->plan.folds->names[t->fold], t->seed + 1, (long long)result.best_epoch, result.seconds);
+    lob_task_result_clear(&result);
+    return ok;
+}
+
+/* The tasks left are dealt round; a rank's own come in a fixed order. */
+static void train_mine(Job *job, GByteArray *outbox, GError **err) {
+    size_t left = 0;
+    for (size_t t = 0; t < job->plan.n_tasks; t++) {
+        if (job->done[t] || left++ % (size_t)job->world->size != (size_t)job->world->rank)
+            continue;
+        if (lob_run_state() != LOB_RUN_ON) {
+            lob_run_stop_error(err);
+            return;
+        }
+        if (!train_one(job, t, outbox, err))
+            return;
+    }
+}
+
+static bool unpack_all(Job *job, const char *at, size_t size, GError **err) {
+    for (const char *end = at + size; at < end;) {
+        uint64_t head[2];
+        memcpy(head, at, sizeof head);
+        at += sizeof head;
+        if (head[0] >= job->plan.n_tasks ||
+            !lob_task_unpack(&job->plan, head[0], at, head[1], &job->results[head[0]]))
+            return lob_fail(err, LOB_ERROR_INTERNAL, "a model's results were damaged on their way to rank 0");
+        at += head[1];
+    }
+    return true;
+}
+
+static bool train_all(Job *job, GError **err) {
+    g_autoptr(GByteArray) outbox = g_byte_array_new();
+    GError *problem = NULL;
+    train_mine(job, outbox, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    g_autofree void *all = NULL;
+    g_autofree size_t *sizes = NULL;
+    size_t total = 0;
+    lob_world_gather(job->world, outbox->data, outbox->len, &all, &sizes);
+    for (int r = 0; job->world->rank == 0 && r < job->world->size; r++)
+        total += sizes[r];
+    return job->world->rank != 0 || unpack_all(job, all, total, err);
+}
+
+/* ---- the job ---- */
+
+static bool write_tables(Job *job, GError **err) {
+    g_autofree char *mark = done_mark(job);
+    return lob_tables_write(&job->plan, job->results, &job->resident, err) &&
+           lob_file_replace(mark, job->plan.lock, strlen(job->plan.lock), err);
+}
+
+/* Every rank knows the lock and what is left. */
+static bool share_state(Job *job, size_t *left) {
+    lob_world_bcast(job->world, job->plan.lock, sizeof job->plan.lock);
+    lob_world_bcast(job->world, job->done, job->plan.n_tasks);
+    lob_world_bcast(job->world, &job->tables_stand, sizeof job->tables_stand);
+    *left = 0;
+    for (size_t t = 0; t < job->plan.n_tasks; t++)
+        *left += !job->done[t];
+    return *left > 0 || !job->tables_stand;
+}
+
+static bool work(Job *job, GError **err) {
+    GError *problem = NULL;
+    size_t left;
+    if (job->world->rank == 0)
+        (void)prepare(job, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    if (!share_state(job, &left)) {
+        lob_info("validation: all %zu models are trained and the tables stand; nothing to do",
+                 job->plan.n_tasks);
+        return true;
+    }
+    if (lob_plan_needs_bags(&job->plan)) {
+        if (!lob_resident_load(&job->resident, job->world, &job->plan, err))
+            return false;
+        job->resident_loaded = true;
+    }
+    lob_info("validation: %zu of %zu models to train on %d ranks", left, job->plan.n_tasks, job->world->size);
+    if (!train_all(job, err))
+        return false;
+    problem = NULL;
+    if (job->world->rank == 0)
+        (void)write_tables(job, &problem);
+    return lob_world_agree(job->world, problem, err);
+}
+
+bool lob_job_validate(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err) {
+    Job job = {.world = world};
+    GError *problem = NULL;
+    (void)lob_plan_init(&job.plan, cohort, &problem);
+    bool ok = lob_world_agree(world, problem, err);
+    if (ok) {
+        job.done = g_new0(uint8_t, job.plan.n_tasks);
+        job.results = g_new0(LobTaskResult, job.plan.n_tasks);
+        ok = work(&job, err);
+        for (size_t t = 0; t < job.plan.n_tasks; t++)
+            lob_task_result_clear(&job.results[t]);
+    }
+    lob_resident_clear(&job.resident);
+    lob_plan_clear(&job.plan);
+    g_free(job.done);
+    g_free(job.results);
+    if (ok)
+        *exit_code = LOB_EXIT_DONE;
+    return ok;
+}

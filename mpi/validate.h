@@ -1,0 +1,104 @@
+/* Inside the validation job: its plan of models, its lock, resident bags, results, tables. */
+#ifndef LOB_VALIDATE_H
+#define LOB_VALIDATE_H
+
+#include "hdf5io/hdf5io.h"
+#include "model/model.h"
+#include "mpi/world.h"
+
+#define LOB_TOP_TILES 8 /* kept a patient and a model, most attended first */
+
+/* ---- what is trained: endpoint x model x repeat x fold x seed, in this order ---- */
+typedef struct {
+    size_t endpoint, model;
+    int repeat, fold, seed;
+} LobTask;
+
+typedef struct {
+    const LobCohort *cohort; /* borrowed */
+    LobFolds *folds;
+    char **sources; /* NULL-terminated stores or one folder; empty: covariates only */
+    const char
+        *models[2]; /* the study's kind; then the comparator from covariates alone, where there are any */
+    size_t n_models;
+    LobModelOptions *options; /* [endpoint][model], seed of the first */
+    LobTask *tasks;
+    size_t n_tasks;
+    char lock[65]; /* hash of what was locked: results of another lock are not used */
+} LobPlan;
+
+bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err);
+void lob_plan_clear(LobPlan *plan);
+bool lob_plan_needs_bags(const LobPlan *plan);
+/* Rank 0. Writes output/lock.json, or compares with the one there: an INPUT error names what differs. Fills
+ * plan->lock. Nothing of a held-out center has been read before but ids and the tables. */
+bool lob_plan_lock(LobPlan *plan, GError **err);
+
+/* ---- bags, once a node ---- */
+typedef struct {
+    LobShared *features, *index;
+    LobBags bags;
+    LobBagSet set;    /* on the node's first rank: which slide rows came from */
+    uint64_t *origin; /* rank 0: row before repeated and unreadable ones were dropped */
+} LobResident;
+
+/* Collective. */
+bool lob_resident_load(LobResident *resident, const LobWorld *world, const LobPlan *plan, GError **err);
+void lob_resident_clear(LobResident *resident); /* collective */
+
+/* ---- one trained model's results ---- */
+typedef struct {
+    uint32_t patient;
+    float attention; /* share of the patient's attention */
+    uint64_t row;
+} LobTopTile;
+
+typedef struct {
+    uint64_t n, n_horizons, n_classes, n_tiles; /* n: scored patients */
+    int64_t best_epoch, epochs_run;
+    double inner_loss, train_loss, cut, seconds;
+    char digest[72];    /* SHA-256 of the weights, hexadecimal */
+    uint32_t *patient;  /* [n] */
+    float *lp;          /* [n] */
+    float *survival;    /* [n][n_horizons] */
+    float *probability; /* [n][n_classes] */
+    LobTopTile *tiles;  /* [n_tiles] */
+} LobTaskResult;
+
+bool lob_task_run(const LobPlan *plan, size_t task, const LobBags *bags, LobTaskResult *result, GError **err);
+void lob_task_result_clear(LobTaskResult *result);
+/* Bytes with the lock and a CRC, as kept in output/train/. */
+GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult *result);
+/* False where the bytes are damaged or of another lock. */
+bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t size, LobTaskResult *result);
+char *lob_task_path(const LobPlan *plan, size_t task);
+
+/* ---- tables, on rank 0 ---- */
+/* A patient's scores in one repeat, over the seeds. */
+typedef struct {
+    uint32_t patient;
+    int repeat, fold;
+    double lp;           /* mean over seeds */
+    double *seed_lp;     /* [seeds] */
+    double *survival;    /* [n_horizons] mean over seeds */
+    double *probability; /* [n_classes] mean over seeds */
+    bool high;           /* above the mean training cut of its fold */
+} LobScore;
+
+typedef struct {
+    size_t endpoint, model, n;
+    size_t n_horizons, n_classes;
+    int seeds;
+    LobScore *scores; /* [n] by repeat, then patient */
+} LobScores;
+
+void lob_scores_collect(LobScores *scores, const LobPlan *plan, const LobTaskResult *results, size_t endpoint,
+                        size_t model);
+void lob_scores_clear(LobScores *scores);
+
+bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
+                      GError **err);
+/* Appends the metrics of all models to metrics and meta. */
+void lob_metrics_rows(const LobPlan *plan, const LobScores *models, LobCsv *metrics, LobCsv *meta);
+
+#endif

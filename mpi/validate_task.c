@@ -1,0 +1,199 @@
+/* One model: trained on a fold's view, its scores kept in output/train/ until the tables are written. A file
+ * counts only under the lock it was made under and with its CRC right. */
+#include "mpi/stop.h"
+#include "mpi/validate.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MAGIC "LOBTASK2"
+
+char *lob_task_path(const LobPlan *plan, size_t task) {
+    const LobTask *t = &plan->tasks[task];
+    g_autofree char *name = g_strdup_printf("train/e%zu-%s-r%d-f%d-s%d.bin", t->endpoint,
+                                            plan->models[t->model], t->repeat, t->fold, t->seed);
+    return lob_study_out(plan->cohort->study, name);
+}
+
+static bool wants_stop(void *user) {
+    (void)user;
+    return lob_run_state() != LOB_RUN_ON;
+}
+
+/* ---- from a fit to what is kept ---- */
+
+static void keep_top_tiles(const LobModelResult *fit, const LobBags *bags, uint32_t patient, GArray *tiles) {
+    LobTopTile top[LOB_TOP_TILES];
+    size_t n = 0;
+    uint64_t first = bags->first[patient], end = first + bags->count[patient];
+    for (uint64_t row = first; row < end; row++) {
+        float a = fit->attention[row];
+        size_t at = n < LOB_TOP_TILES ? n++ : LOB_TOP_TILES;
+        if (at == LOB_TOP_TILES && a <= top[at - 1].attention)
+            continue;
+        at = MIN(at, LOB_TOP_TILES - 1);
+        for (; at > 0 && top[at - 1].attention < a; at--)
+            top[at] = top[at - 1];
+        top[at] = (LobTopTile){patient, a, row};
+    }
+    g_array_append_vals(tiles, top, (guint)n);
+}
+
+static void keep_scores(const LobModelResult *fit, const LobView *view, const LobBags *bags,
+                        LobTaskResult *result) {
+    g_autoptr(GArray) tiles = g_array_new(FALSE, FALSE, sizeof(LobTopTile));
+    size_t h = fit->n_horizons, k = fit->n_classes;
+    result->patient = g_new(uint32_t, MAX(view->n_held_out, 1));
+    result->lp = g_new(float, MAX(view->n_held_out, 1));
+    result->survival = g_new(float, MAX(view->n_held_out * h, 1));
+    result->probability = g_new(float, MAX(view->n_held_out * k, 1));
+    for (size_t i = 0; i < view->n_held_out; i++) {
+        uint32_t p = view->held_out[i];
+        if (isnan(fit->lp[p]))
+            continue;
+        size_t n = result->n++;
+        result->patient[n] = p;
+        result->lp[n] = fit->lp[p];
+        if (h)
+            memcpy(result->survival + n * h, fit->survival + p * h, h * sizeof(float));
+        if (k)
+            memcpy(result->probability + n * k, fit->probability + p * k, k * sizeof(float));
+        if (fit->attention)
+            keep_top_tiles(fit, bags, p, tiles);
+    }
+    result->n_tiles = tiles->len;
+    result->tiles = (LobTopTile *)(void *)g_array_free(g_steal_pointer(&tiles), FALSE);
+}
+
+bool lob_task_run(const LobPlan *plan, size_t task, const LobBags *bags, LobTaskResult *result,
+                  GError **err) {
+    const LobTask *t = &plan->tasks[task];
+    LobModelOptions options = plan->options[t->endpoint * plan->n_models + t->model];
+    options.seed += (uint64_t)t->seed;
+    *result = (LobTaskResult){0};
+    double start = lob_clock();
+    g_autoptr(LobView) view =
+        lob_view_new(plan->cohort, plan->folds, t->endpoint, t->repeat, t->fold, options.seed, err);
+    if (!view)
+        return false;
+    LobModelResult fit;
+    g_autoptr(GError) problem = NULL;
+    if (!lob_model_fit(view, bags, &options, &fit, wants_stop, NULL, &problem)) {
+        if (wants_stop(NULL))
+            return lob_run_stop_error(err);
+        g_propagate_prefixed_error(err, g_steal_pointer(&problem),
+                                   "fold %s, model %s: ", plan->folds->names[t->fold],
+                                   plan->models[t->model]);
+        return false;
+    }
+    result->n_horizons = fit.n_horizons;
+    result->n_classes = fit.n_classes;
+    result->best_epoch = fit.best_epoch;
+    result->epochs_run = fit.epochs_run;
+    result->inner_loss = fit.inner_loss;
+    result->train_loss = fit.train_loss;
+    result->cut = fit.cut;
+    g_autofree char *digest = lob_sha256_bytes(fit.weights, fit.n_weights * sizeof(float));
+    g_strlcpy(result->digest, digest, sizeof result->digest);
+    keep_scores(&fit, view, bags, result);
+    lob_model_result_clear(&fit);
+    result->seconds = lob_clock() - start;
+    return true;
+}
+
+void lob_task_result_clear(LobTaskResult *result) {
+    g_free(result->patient);
+    g_free(result->lp);
+    g_free(result->survival);
+    g_free(result->probability);
+    g_free(result->tiles);
+    *result = (LobTaskResult){0};
+}
+
+/* ---- bytes: head, arrays, CRC-32C ---- */
+
+typedef struct {
+    char magic[8], lock[72];
+    uint64_t task, n, n_horizons, n_classes, n_tiles;
+    int64_t best_epoch, epochs_run;
+    double inner_loss, train_loss, cut, seconds;
+    char digest[72];
+} Head;
+
+GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult *r) {
+    Head head = {.task = task,
+                 .n = r->n,
+                 .n_horizons = r->n_horizons,
+                 .n_classes = r->n_classes,
+                 .n_tiles = r->n_tiles,
+                 .best_epoch = r->best_epoch,
+                 .epochs_run = r->epochs_run,
+                 .inner_loss = r->inner_loss,
+                 .train_loss = r->train_loss,
+                 .cut = r->cut,
+                 .seconds = r->seconds};
+    memcpy(head.magic, MAGIC, sizeof head.magic);
+    memcpy(head.lock, plan->lock, sizeof plan->lock);
+    memcpy(head.digest, r->digest, sizeof head.digest);
+    GByteArray *bytes = g_byte_array_new();
+    g_byte_array_append(bytes, (const guint8 *)&head, sizeof head);
+    const struct {
+        const void *data;
+        size_t size;
+    } arrays[] = {{r->patient, r->n * sizeof *r->patient},
+                  {r->lp, r->n * sizeof *r->lp},
+                  {r->survival, r->n * r->n_horizons * sizeof *r->survival},
+                  {r->probability, r->n * r->n_classes * sizeof *r->probability},
+                  {r->tiles, r->n_tiles * sizeof *r->tiles}};
+    for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++)
+        g_byte_array_append(bytes, arrays[i].data, (guint)arrays[i].size);
+    uint32_t crc = lob_crc32c(0, bytes->data, bytes->len);
+    g_byte_array_append(bytes, (const guint8 *)&crc, sizeof crc);
+    return bytes;
+}
+
+static void *take(const char **at, size_t size) {
+    void *copy = g_malloc(MAX(size, 1));
+    memcpy(copy, *at, size);
+    *at += size;
+    return copy;
+}
+
+static bool head_is_ours(const LobPlan *plan, size_t task, const Head *head, size_t size) {
+    size_t n = plan->cohort->n_patients;
+    return memcmp(head->magic, MAGIC, sizeof head->magic) == 0 &&
+           memcmp(head->lock, plan->lock, sizeof plan->lock) == 0 && head->task == task && head->n <= n &&
+           head->n_horizons < 1000 && head->n_classes < 1000 && head->n_tiles <= n * LOB_TOP_TILES &&
+           size == sizeof *head + sizeof(uint32_t) +
+                       head->n * (8 + 4 * (head->n_horizons + head->n_classes)) +
+                       head->n_tiles * sizeof(LobTopTile);
+}
+
+bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t size, LobTaskResult *r) {
+    Head head;
+    uint32_t crc;
+    if (size < sizeof head + sizeof crc)
+        return false;
+    memcpy(&head, data, sizeof head);
+    memcpy(&crc, (const char *)data + size - sizeof crc, sizeof crc);
+    if (!head_is_ours(plan, task, &head, size) || crc != lob_crc32c(0, data, size - sizeof crc))
+        return false;
+    *r = (LobTaskResult){.n = head.n,
+                         .n_horizons = head.n_horizons,
+                         .n_classes = head.n_classes,
+                         .n_tiles = head.n_tiles,
+                         .best_epoch = head.best_epoch,
+                         .epochs_run = head.epochs_run,
+                         .inner_loss = head.inner_loss,
+                         .train_loss = head.train_loss,
+                         .cut = head.cut,
+                         .seconds = head.seconds};
+    memcpy(r->digest, head.digest, sizeof r->digest);
+    const char *at = (const char *)data + sizeof head;
+    r->patient = take(&at, r->n * sizeof *r->patient);
+    r->lp = take(&at, r->n * sizeof *r->lp);
+    r->survival = take(&at, r->n * r->n_horizons * sizeof *r->survival);
+    r->probability = take(&at, r->n * r->n_classes * sizeof *r->probability);
+    r->tiles = take(&at, r->n_tiles * sizeof *r->tiles);
+    return true;
+}
