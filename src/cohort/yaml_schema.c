@@ -7,6 +7,8 @@
 #define DOCUMENT_BYTES_MAX ((size_t)1 << 20)
 #define TEXT_BYTES_MAX 4096
 #define ITEMS_MAX 1000
+/* libyaml's scanner looks at every open bracket at every token, so nesting costs its square. */
+#define BRACKETS_MAX 5000
 
 bool lob_yaml_fail(const LobYaml *yaml, Node *node, GError **err, const char *format, ...) {
     va_list args;
@@ -39,6 +41,12 @@ static bool load_document(LobYaml *yaml, yaml_parser_t *parser, GError **err) {
 
 bool lob_yaml_parse(LobYaml *yaml, const char *path, const char *data, size_t size, GError **err) {
     *yaml = (LobYaml){.path = g_strdup(path), .sha256 = lob_sha256_bytes(data, size)};
+    size_t brackets = 0;
+    for (size_t i = 0; i < size; i++)
+        brackets += data[i] == '[' || data[i] == '{';
+    if (brackets > BRACKETS_MAX)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: over %d opening brackets; this is no study file", path,
+                        BRACKETS_MAX);
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser))
         return lob_fail(err, LOB_ERROR_INTERNAL, "%s: libyaml cannot start", path);
@@ -254,6 +262,9 @@ static size_t edit_distance(const char *a, const char *b) {
 
 const char *lob_nearest(const char *word, const char *const *candidates) {
     const char *best = NULL;
+    for (size_t i = 0; candidates[i] != NULL && strlen(word) >= 3; i++)
+        if (g_str_has_prefix(candidates[i], word))
+            return candidates[i];
     size_t best_distance = MAX((size_t)2, strlen(word) / 3) + 1;
     for (size_t i = 0; candidates[i] != NULL; i++) {
         size_t distance = edit_distance(word, candidates[i]);
