@@ -67,36 +67,19 @@ static bool add_store(Loader *loader, const char *path, GError **err) {
                                   loader->store_paths->pdata[0], path, err);
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* part-*.h5 in a folder, sorted; empty where there are none. */
-static GPtrArray *parts_in(const char *folder) {
-    GPtrArray *parts = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
-    const char *name = NULL;
-    while (dir && (name = g_dir_read_name(dir)))
-        if (g_str_has_prefix(name, "part-") && g_str_has_suffix(name, ".h5"))
-            g_ptr_array_add(parts, g_build_filename(folder, name, NULL));
-    g_ptr_array_sort(parts, by_name);
-    return parts;
-}
-
-/* A store file; a folder with parts (a run's output or its store/); or a folder of <slide_id>.h5. */
+/* A store, a folder with parts, or a folder of <slide_id>.h5. */
 static bool add_source(Loader *loader, const char *source, GError **err) {
-    if (!g_file_test(source, G_FILE_TEST_IS_DIR))
-        return add_store(loader, source, err);
-    static const char *const under[] = {".", "store"};
-    for (size_t i = 0; i < G_N_ELEMENTS(under); i++) {
-        g_autofree char *folder = g_build_filename(source, i ? under[i] : "", NULL);
-        g_autoptr(GPtrArray) parts = parts_in(folder);
-        for (guint p = 0; p < parts->len; p++)
-            if (!add_store(loader, parts->pdata[p], err))
-                return false;
-        if (parts->len)
-            return true;
+    g_autoptr(GError) cause = NULL;
+    g_auto(GStrv) parts = lob_store_find(source, &cause);
+    if (cause) {
+        g_propagate_error(err, g_steal_pointer(&cause));
+        return false;
     }
+    for (char **part = parts; part && *part; part++)
+        if (!add_store(loader, *part, err))
+            return false;
+    if (parts)
+        return true;
     g_autofree char *clam = g_build_filename(source, "h5_files", NULL);
     bool nested = g_file_test(clam, G_FILE_TEST_IS_DIR);
     g_ptr_array_add(loader->folders, nested ? g_steal_pointer(&clam) : g_strdup(source));

@@ -98,6 +98,30 @@ bool lob_store_crc_rows(LobStore *store, uint64_t first, size_t n, uint32_t *crc
  * journal and this combines them: crc(A||B) from crc(A), crc(B), length of B in bytes. */
 uint32_t lob_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b);
 
+/* The parts behind a path: a store file itself, or part-*.h5 in a folder or in its store/, sorted. Caller
+ * g_strfreev's; NULL and no error where a folder has none. */
+char **lob_store_find(const char *path, GError **err);
+/* <part>.journal beside <part>.h5. Caller frees. */
+char *lob_journal_path(const char *part_path);
+
+/* ---- verifying: every slide's rows against its checksum; of an unfinished part the journal's ranges ---- */
+typedef struct {
+    char *slide_id, *what;
+    uint64_t first, count; /* rows of the part */
+} LobStoreDamage;
+typedef struct {
+    LobStoreDamage *damage;
+    size_t n_damage;
+    uint64_t rows_checked, bytes_checked;
+    size_t slides_checked;
+    bool finished;
+} LobStoreReport;
+/* Damage is no error: it is in the report. */
+bool lob_store_verify(const char *path, LobStoreReport *report, GError **err);
+void lob_store_report_clear(LobStoreReport *report);
+/* done[n_slides]: rows that count; of an unfinished part those the journal vouches for. */
+bool lob_store_rows_done(const char *path, const LobStore *store, uint64_t *done, GError **err);
+
 /* ---- journal: append-only text lines, each closed by its own CRC ----
  * One process (rank 0) appends. A record counts if
  * its line is whole and its CRC is right; a torn tail is cut off on open, damage before the tail is an error
@@ -165,6 +189,24 @@ void lob_bag_set_clear(LobBagSet *set); /* not the features' memory */
 typedef enum { LOB_FORMAT_TRIDENT, LOB_FORMAT_CLAM, LOB_FORMAT_STAMP } LobFeatureFormat;
 const char *lob_feature_format_name(LobFeatureFormat format); /* "trident" ... */
 bool lob_feature_format_parse(const char *name, LobFeatureFormat *format, GError **err);
+
+/* One file a done slide: DIR/<slide_id>.h5 (CLAM: DIR/h5_files/). Rows of unreadable tiles (NaN) are left out
+ * and counted. Existing files are an INPUT error unless replace. */
+bool lob_store_export(LobStore *store, LobFeatureFormat format, const char *folder, bool replace,
+                      size_t *slides, uint64_t *left_out, GError **err);
+
+typedef struct {
+    const char *slides;  /* CSV: slide_id, patient_id, center[, mpp] */
+    const char *encoder; /* NULL = as the files say; needed where they do not */
+    double mpp;          /* of level 0, for slides without one in the table; 0 = not given */
+    int tile_size;       /* 0 = as the files say; needed where they do not */
+    double tile_mpp;
+    bool float16; /* store float16 though files hold more */
+} LobImportOptions;
+/* files: NULL-terminated feature files or folders of them. INPUT errors: whatever is contradictory or not
+ * said anywhere. */
+bool lob_store_import(const char *const *files, const LobImportOptions *options, const char *path,
+                      size_t *slides, uint64_t *rows, GError **err);
 
 /* Writes <path> in TRIDENT's layout (features [N,D] float32, coords [N,2] int64 and attributes), by rename.
  */
