@@ -2,10 +2,12 @@
 #include "slide/reader_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 typedef struct {
@@ -30,6 +32,20 @@ static void parse_test(Reader *reader) {
     g_strlcpy(reader->part, halves[1], sizeof reader->part);
 }
 
+/* What this process could still do: 16, plus 1: write a file, 2: make a socket, 4: use a descriptor not its
+ * own. */
+static int probe(void) {
+    int code = 16;
+    if (open("/tmp", O_RDWR | O_TMPFILE, 0600) >= 0)
+        code |= 1;
+    if (socket(AF_INET, SOCK_STREAM, 0) >= 0)
+        code |= 2;
+    for (int fd = 4; fd < 256; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            code |= 4;
+    return code;
+}
+
 static void misbehave(const char *action) {
     if (strcmp(action, "segv") == 0) {
         raise(SIGSEGV);
@@ -39,8 +55,8 @@ static void misbehave(const char *action) {
     } else if (strcmp(action, "eat") == 0) {
         for (;;)
             memset(g_malloc(64 << 20), 1, 64 << 20);
-    } else if (strcmp(action, "exit") == 0) {
-        _exit(7);
+    } else if (strcmp(action, "probe") == 0) {
+        _exit(probe());
     }
 }
 
