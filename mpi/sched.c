@@ -43,6 +43,7 @@ typedef struct {
 typedef struct {
     LobLease lease;
     int worker;
+    bool alone;
     double deadline;
 } Flight;
 
@@ -360,7 +361,10 @@ LobSchedAnswer lob_sched_next(LobSched *sched, int rank, double now, LobLease *l
     sched->centers[slide->center].dealt += lease->count;
     sched->progress.tiles_in_flight += lease->count;
     Flight *flight = g_new(Flight, 1);
-    *flight = (Flight){*lease, rank, lease_deadline(sched, worker, lease, now)};
+    *flight = (Flight){
+        .worker = rank, .alone = slide->alone, .deadline = lease_deadline(sched, worker, lease, now)};
+    lease->patience = flight->deadline - now;
+    flight->lease = *lease;
     g_hash_table_insert(sched->flights, GUINT_TO_POINTER(lease->lease), flight);
     return LOB_SCHED_LEASE;
 }
@@ -369,7 +373,7 @@ LobSchedAnswer lob_sched_next(LobSched *sched, int rank, double now, LobLease *l
 
 static void land(LobSched *sched, const Flight *flight) {
     sched->progress.tiles_in_flight -= flight->lease.count;
-    if (sched->slides[flight->lease.slide].alone)
+    if (flight->alone)
         sched->alone_in_flight = false;
 }
 
@@ -438,6 +442,11 @@ void lob_sched_fail_slide(LobSched *sched, uint32_t index) {
     change_undealt(sched, index, -(int64_t)sched->keys[index]);
     g_array_set_size(slide->gaps, 0);
     slide->failed = true;
+    settle(sched, index);
+}
+
+void lob_sched_clear_suspect(LobSched *sched, uint32_t index) {
+    sched->slides[index].alone = false;
     settle(sched, index);
 }
 

@@ -11,6 +11,7 @@ typedef struct {
     uint32_t first, count; /* tiles within the slide; first is a multiple of the batch */
     uint32_t lease;        /* identity, never reused */
     uint32_t attempt;      /* how often this range was dealt before */
+    double patience;       /* seconds from now until the lease is late */
 } LobLease;
 
 typedef struct LobSched LobSched;
@@ -47,6 +48,9 @@ void lob_sched_fail_slide(LobSched *sched, uint32_t slide);
 /* Puts late leases back; returns how many. */
 int lob_sched_expire(LobSched *sched, double now);
 bool lob_sched_holds(const LobSched *sched, int worker, uint32_t lease);
+
+/* A suspect came through: the rest of it is dealt like any other slide. */
+void lob_sched_clear_suspect(LobSched *sched, uint32_t slide);
 
 typedef struct {
     uint64_t tiles_total, tiles_done, tiles_in_flight;

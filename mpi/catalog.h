@@ -1,0 +1,56 @@
+/* Rank 0's knowledge of every slide of the cohort, from the plan's journal, the parts and their journals; and
+ * slides.csv, written from it. */
+#ifndef LOB_CATALOG_H
+#define LOB_CATALOG_H
+
+#include "mpi/plan_facts.h"
+
+typedef struct {
+    bool planned;   /* facts are valid */
+    bool same_spec; /* and were taken with the study's present options */
+    LobPlanFacts facts;
+    int part; /* 1-based number of the part that holds it; 0: none yet */
+    LobSlideState state;
+    bool lasting; /* failed for what is in the file: not tried again until the file changes */
+    char *reason; /* of failing, or NULL */
+    uint32_t unreadable;
+    double seconds; /* of embedding */
+} LobCatalogSlide;
+
+typedef struct {
+    int number;
+    char *path, *journal;
+    bool finished;
+    LobStoreHeader header;
+    LobStoreSlide *slides;
+    size_t n_slides;
+    bool keep; /* holds a slide that is done or quarantined, or is unfinished */
+} LobCatalogPart;
+
+typedef struct {
+    const LobCohort *cohort;
+    LobCatalogSlide *slides; /* [cohort->n_slides] */
+    LobCatalogPart *parts;
+    size_t n_parts;
+    GHashTable *index; /* slide_id (borrowed) -> cohort index + 1 */
+    char *spec;
+    bool same_spec; /* while the plan's journal is read */
+} LobCatalog;
+
+/* plan_spec: tiling and tissue options in words, as plans of this study are made with. */
+LobCatalog *lob_catalog_load(const LobCohort *cohort, const char *plan_spec, GError **err);
+void lob_catalog_free(LobCatalog *catalog);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCatalog, lob_catalog_free)
+/* Index in the cohort, or -1. */
+int64_t lob_catalog_find(const LobCatalog *catalog, const char *slide_id);
+void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const char *reason, bool lasting);
+/* INPUT error naming the differences where a part was made with another encoder, transform or tiling. */
+bool lob_catalog_agree(const LobCatalog *catalog, const LobStoreHeader *wanted, GError **err);
+bool lob_catalog_write_csv(const LobCatalog *catalog, GError **err); /* output/slides.csv */
+/* DONE, or SLIDES_FAILED after listing failures in the log. */
+int lob_catalog_verdict(const LobCatalog *catalog);
+
+char *lob_part_path(const LobStudy *study, int number, const char *ending); /* ".h5", ".journal" */
+char *lob_plan_journal_path(const LobStudy *study);
+
+#endif

@@ -1,0 +1,184 @@
+/* Planning: every slide's tissue, grid and count; then the part that will hold the new slides. */
+#include "mpi/plan_internal.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- which slides need it ---- */
+
+static bool same_file_on_disk(const LobPlanFacts *facts, const char *path) {
+    struct stat now;
+    return stat(path, &now) == 0 && (int64_t)now.st_size == facts->file_size &&
+           (int64_t)now.st_mtim.tv_sec * 1000000000 + now.st_mtim.tv_nsec == facts->file_mtime;
+}
+
+static bool same_scale_given(const LobPlanFacts *facts, const LobCohortSlide *slide) {
+    const bool was_given = facts->mpp_source == LOB_MPP_MANIFEST || facts->mpp_source == LOB_MPP_CENTER;
+    return slide->mpp > 0 ? was_given && facts->mpp_x == slide->mpp : !was_given;
+}
+
+static bool in_unfinished_part(const LobCatalog *catalog, const LobCatalogSlide *slide) {
+    return slide->part > 0 && !catalog->parts[slide->part - 1].finished;
+}
+
+bool lob_plan_settled(const LobCatalog *catalog, size_t i) {
+    const LobCatalogSlide *slide = &catalog->slides[i];
+    if (slide->state == LOB_STATE_DONE || slide->state == LOB_STATE_QUARANTINED ||
+        in_unfinished_part(catalog, slide))
+        return true;
+    return slide->lasting && slide->planned &&
+           same_file_on_disk(&slide->facts, catalog->cohort->slides[i].path) &&
+           same_scale_given(&slide->facts, &catalog->cohort->slides[i]);
+}
+
+static bool needs_planning(const LobCatalog *catalog, size_t i) {
+    const LobCatalogSlide *slide = &catalog->slides[i];
+    if (lob_plan_settled(catalog, i))
+        return false;
+    return !(slide->planned && slide->same_spec && slide->part == 0 &&
+             same_file_on_disk(&slide->facts, catalog->cohort->slides[i].path) &&
+             same_scale_given(&slide->facts, &catalog->cohort->slides[i]));
+}
+
+/* ---- rank 0 ---- */
+
+static LobSchedAnswer next_slide(void *user, int worker, GByteArray *task) {
+    LobPlan *plan = user;
+    (void)worker;
+    if (plan->dealt == plan->todo->len)
+        return plan->answered == plan->todo->len ? LOB_SCHED_FINISHED : LOB_SCHED_WAIT;
+    const uint32_t slide = g_array_index(plan->todo, uint32_t, plan->dealt++);
+    g_byte_array_append(task, (const guint8 *)&slide, sizeof slide);
+    return LOB_SCHED_LEASE;
+}
+
+static bool take_facts(void *user, int worker, const void *data, size_t size, GError **err) {
+    LobPlan *plan = user;
+    (void)worker;
+    g_autofree void *aligned = g_memdup2(data, size);
+    g_autoptr(GVariant) value = g_variant_ref_sink(
+        g_variant_new_from_data(G_VARIANT_TYPE(LOB_PLAN_RESULT), aligned, size, TRUE, NULL, NULL));
+    uint32_t index = 0;
+    const char *reason = NULL;
+    g_autoptr(GVariant) facts = NULL;
+    g_variant_get(value, "(u&s@" LOB_PLAN_FACTS_TYPE ")", &index, &reason, &facts);
+    LobCatalogSlide *slide = &plan->stage.catalog->slides[index];
+    const bool failed = reason[0] != '\0';
+    LobJournalRecord record = {.kind = failed ? LOB_J_FAILED : LOB_J_PLAN,
+                               .slide_id = plan->stage.cohort->slides[index].slide_id};
+    slide->planned = lob_plan_facts_unpack(facts, &slide->facts) && !failed;
+    slide->same_spec = true;
+    slide->part = 0;
+    lob_catalog_set_failed(slide, failed ? LOB_STATE_FAILED : LOB_STATE_PENDING, failed ? reason : NULL,
+                           false);
+    g_autofree char *text = failed ? g_strdup(reason) : lob_plan_facts_text(&slide->facts);
+    record.text = text;
+    record.count = slide->facts.tiles;
+    record.seconds = slide->facts.seconds;
+    plan->answered++;
+    plan->failed += failed;
+    plan->dirty = true;
+    return lob_journal_append(plan->journal, &record, err);
+}
+
+static bool commit(void *user, GError **err) {
+    LobPlan *plan = user;
+    if (!plan->dirty)
+        return true;
+    plan->dirty = false;
+    return lob_journal_sync(plan->journal, err);
+}
+
+static bool pulse(void *user, GError **err) {
+    LobPlan *plan = user;
+    const LobProgressCounts counts = {.slides = plan->todo->len,
+                                      .slides_done = plan->answered - plan->failed,
+                                      .slides_failed = plan->failed};
+    lob_progress_update(plan->stage.progress, &counts, NULL);
+    return lob_stage_beat(&plan->stage, err);
+}
+
+static void ignore_record(const LobJournalRecord *record, void *user) {
+    (void)record;
+    (void)user;
+}
+
+static bool open_plan(LobPlan *plan, GError **err) {
+    const LobCatalog *catalog = plan->stage.catalog;
+    g_autofree char *path = lob_plan_journal_path(plan->stage.cohort->study);
+    g_autofree char *spec = lob_stage_plan_spec(plan->stage.cohort->study);
+    for (uint32_t i = 0; i < plan->stage.cohort->n_slides; i++)
+        if (needs_planning(catalog, i))
+            g_array_append_val(plan->todo, i);
+    if (plan->todo->len == 0)
+        return true;
+    lob_info("plan: %u of %zu slides to look at", plan->todo->len, plan->stage.cohort->n_slides);
+    plan->journal = lob_journal_open(path, ignore_record, NULL, err);
+    const LobJournalRecord start = {.kind = LOB_J_START, .slide_id = (char *)"", .text = spec};
+    return plan->journal && lob_journal_append(plan->journal, &start, err) &&
+           lob_journal_sync(plan->journal, err);
+}
+
+/* ---- the job ---- */
+
+static bool deal_slides(LobPlan *plan, GError **err) {
+    const LobWorld *world = plan->stage.world;
+    GError *mine = NULL;
+    if (world->rank == 0)
+        (void)open_plan(plan, &mine);
+    if (!lob_world_agree(world, mine, err))
+        return false;
+    uint32_t todo = plan->todo->len;
+    lob_world_bcast(world, &todo, sizeof todo);
+    if (todo == 0)
+        return true;
+    g_autofree LobFarmStats *all = g_new0(LobFarmStats, (size_t)world->size);
+    LobFarmStats stats = {0};
+    const LobFarmJob job = {.user = plan,
+                            .room = 2,
+                            .next = next_slide,
+                            .result = take_facts,
+                            .commit = commit,
+                            .pulse = pulse,
+                            .work = lob_plan_work,
+                            .stats = &stats};
+    const bool ok = lob_farm_run(world, &job, all, err);
+    lob_reader_free(g_steal_pointer(&plan->reader));
+    if (world->rank == 0) {
+        mine = NULL;
+        (void)commit(plan, &mine);
+        if (ok && !mine)
+            lob_stage_report_use(&plan->stage, all);
+    }
+    return lob_world_agree(world, mine, ok ? err : NULL) && ok;
+}
+
+static bool run(LobPlan *plan, int *exit_code, GError **err) {
+    if (!deal_slides(plan, err) || !lob_plan_make_part(plan, err))
+        return false;
+    GError *mine = NULL;
+    if (plan->stage.world->rank == 0 && lob_catalog_write_csv(plan->stage.catalog, &mine))
+        *exit_code = lob_catalog_verdict(plan->stage.catalog);
+    return lob_world_agree(plan->stage.world, mine, err);
+}
+
+bool lob_job_plan(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err) {
+    *exit_code = LOB_EXIT_DONE;
+    if (cohort->study->features)
+        return true;
+    LobPlan plan = {0};
+    if (!lob_stage_begin(&plan.stage, "plan", world, cohort, err))
+        return false;
+    plan.todo = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    g_autoptr(GError) problem = NULL;
+    const bool ok = run(&plan, exit_code, &problem);
+    if (plan.stage.progress)
+        lob_progress_end(plan.stage.progress, lob_stage_state_word(problem), problem ? problem->message : "");
+    g_array_unref(plan.todo);
+    if (plan.journal)
+        lob_journal_close(plan.journal);
+    lob_stage_end(&plan.stage);
+    if (!ok)
+        g_propagate_error(err, g_steal_pointer(&problem));
+    return ok;
+}

@@ -1,0 +1,231 @@
+#include "mpi/stage.h"
+#include "encoder/encoder.h"
+
+#include <openslide.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BEAT_SECONDS 60.0
+/* A job that was just killed may still be dying when it is started again. */
+#define LOCK_PATIENCE_SECONDS 5.0
+#define HEADER_TYPE "(sssassibiiddsss)"
+
+LobTileSpec lob_stage_tile_spec(const LobStudy *study) {
+    return (LobTileSpec){.mpp = study->tiles.mpp,
+                         .size = study->tiles.size,
+                         .overlap = study->tiles.overlap,
+                         .max_enlarge = study->tiles.max_enlarge};
+}
+
+LobSlideSpec lob_stage_slide_spec(const LobCohortSlide *slide) {
+    return (LobSlideSpec){.path = slide->path,
+                          .mpp = slide->mpp,
+                          .mpp_source = slide->mpp_from_center ? LOB_MPP_CENTER : LOB_MPP_MANIFEST};
+}
+
+LobReader *lob_stage_reader(const LobStudy *study, size_t max_tiles, GError **err) {
+    LobReaderLimits limits = lob_reader_default_limits;
+    limits.max_tiles = max_tiles;
+    limits.tile_size = study->tiles.size;
+    if (study->site.reader_seconds > 0)
+        limits.tile_seconds = study->site.reader_seconds;
+    if (study->site.reader_gib > 0)
+        limits.memory_bytes = (size_t)(study->site.reader_gib * 1073741824.0);
+    return lob_reader_new(&limits, err);
+}
+
+static char *tissue_text(const LobStudy *study) {
+    return g_strdup_printf("%s at %g um/px, holes %s", study->tissue.method, study->tissue.mpp,
+                           study->tissue.keep_holes ? "kept" : "filled");
+}
+
+char *lob_stage_plan_spec(const LobStudy *study) {
+    g_autofree char *tissue = tissue_text(study);
+    return g_strdup_printf(
+        "tiles of %d px at %.17g um/px, overlap %d, tissue from %.17g, enlarged up to %.17g; "
+        "%s",
+        study->tiles.size, study->tiles.mpp, study->tiles.overlap, study->tiles.min_tissue,
+        study->tiles.max_enlarge, tissue);
+}
+
+/* ---- one value to all ranks ---- */
+
+GVariant *lob_world_bcast_variant(const LobWorld *world, GVariant *value, const GVariantType *type) {
+    g_autoptr(GVariant) mine = value ? g_variant_ref_sink(value) : NULL;
+    uint64_t size = mine ? g_variant_get_size(mine) : 0;
+    lob_world_bcast(world, &size, sizeof size);
+    void *data = g_malloc(MAX(size, 1));
+    if (mine)
+        memcpy(data, g_variant_get_data(mine), size);
+    lob_world_bcast(world, data, size);
+    return g_variant_ref_sink(g_variant_new_from_data(type, data, size, TRUE, g_free, data));
+}
+
+/* ---- the store's description ---- */
+
+char *lob_cpu_type(void) {
+    g_autofree char *text = NULL;
+    if (!g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL))
+        return g_strdup("unknown");
+    const char *name = strstr(text, "model name");
+    const char *colon = name ? strchr(name, ':') : NULL;
+    if (!colon)
+        return g_strdup("unknown");
+    const size_t length = strcspn(colon + 1, "\n");
+    g_autofree char *value = g_strndup(colon + 1, length);
+    return g_strdup(g_strstrip(value));
+}
+
+static GVariant *describe(const LobStudy *study, GError **err) {
+    const LobEncoderOptions options = {.name = study->encoder.name,
+                                       .config = study->encoder.config,
+                                       .weights = study->encoder.weights,
+                                       .precision = study->encoder.precision,
+                                       .tile_size = study->tiles.size,
+                                       .mpp = study->tiles.mpp,
+                                       .batch = (size_t)study->encoder.batch};
+    g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
+    if (!encoder)
+        return NULL;
+    const LobEncoderInfo *info = lob_encoder_info(encoder);
+    g_autofree char *tissue = tissue_text(study);
+    g_autofree char *cpu = lob_cpu_type();
+    GVariantBuilder columns;
+    g_variant_builder_init(&columns, G_VARIANT_TYPE("as"));
+    for (int d = 0; info->columns && d < info->dim; d++)
+        g_variant_builder_add(&columns, "s", info->columns[d]);
+    return g_variant_new(HEADER_TYPE, info->name, info->weights_sha256 ? info->weights_sha256 : "",
+                         info->transform, &columns, info->precision, info->dim, FALSE, study->tiles.size,
+                         study->tiles.overlap, study->tiles.mpp, study->tiles.min_tissue, tissue, cpu,
+                         openslide_get_version());
+}
+
+static void unpack_header(GVariant *value, LobStoreHeader *header) {
+    gboolean float32 = FALSE;
+    g_variant_get(value, "(sss^assibiiddsss)", &header->encoder, &header->weights_sha256, &header->transform,
+                  &header->columns, &header->precision, &header->dim, &float32, &header->tile_size,
+                  &header->overlap, &header->tile_mpp, &header->min_tissue, &header->tissue, &header->cpu,
+                  &header->openslide);
+    header->float32 = float32;
+    if (header->columns && !header->columns[0])
+        g_clear_pointer(&header->columns, g_strfreev);
+}
+
+/* ---- begin and end ---- */
+
+static LobLock *take_lock(const LobStudy *study, GError **err) {
+    g_autofree char *path = lob_study_out(study, "store/lock");
+    const double start = lob_clock();
+    for (;;) {
+        g_autoptr(GError) refused = NULL;
+        LobLock *lock = lob_lock_take(path, &refused);
+        if (lock)
+            return lock;
+        if (refused->code != LOB_ERROR_INPUT || lob_clock() - start > LOCK_PATIENCE_SECONDS) {
+            g_propagate_error(err, g_steal_pointer(&refused));
+            return NULL;
+        }
+        g_usleep(G_USEC_PER_SEC / 4);
+    }
+}
+
+static GVariant *begin_rank0(LobStage *stage, GError **err) {
+    const LobStudy *study = stage->cohort->study;
+    g_autofree char *store = lob_study_out(study, "store"), *plan = lob_study_out(study, "plan");
+    if (!lob_make_dirs(store, err) || !lob_make_dirs(plan, err))
+        return NULL;
+    stage->lock = take_lock(study, err);
+    if (!stage->lock)
+        return NULL;
+    g_autofree char *spec = lob_stage_plan_spec(study);
+    stage->catalog = lob_catalog_load(stage->cohort, spec, err);
+    if (!stage->catalog)
+        return NULL;
+    stage->progress = lob_progress_new(stage->cohort, stage->name, stage->world->size);
+    return describe(study, err);
+}
+
+bool lob_stage_begin(LobStage *stage, const char *name, const LobWorld *world, const LobCohort *cohort,
+                     GError **err) {
+    GVariant *header = NULL;
+    GError *mine = NULL;
+    *stage = (LobStage){.world = world, .cohort = cohort, .name = name, .beaten = lob_clock()};
+    if (world->rank == 0)
+        header = begin_rank0(stage, &mine);
+    if (!lob_world_agree(world, mine, err)) {
+        lob_stage_end(stage);
+        return false;
+    }
+    g_autoptr(GVariant) shared = lob_world_bcast_variant(world, header, G_VARIANT_TYPE(HEADER_TYPE));
+    unpack_header(shared, &stage->header);
+    mine = NULL;
+    if (world->rank == 0)
+        (void)lob_catalog_agree(stage->catalog, &stage->header, &mine);
+    if (lob_world_agree(world, mine, err))
+        return true;
+    lob_stage_end(stage);
+    return false;
+}
+
+void lob_stage_end(LobStage *stage) {
+    lob_store_header_clear(&stage->header);
+    lob_progress_free(stage->progress);
+    if (stage->catalog)
+        lob_catalog_free(stage->catalog);
+    if (stage->lock)
+        lob_lock_release(stage->lock);
+    *stage = (LobStage){0};
+}
+
+bool lob_stage_beat(LobStage *stage, GError **err) {
+    if (lob_clock() - stage->beaten < BEAT_SECONDS)
+        return true;
+    stage->beaten = lob_clock();
+    return lob_lock_beat(stage->lock, err);
+}
+
+const char *lob_stage_state_word(const GError *error) {
+    switch (lob_error_exit_code(error)) {
+    case LOB_EXIT_DONE:
+        return "done";
+    case LOB_EXIT_STOPPED:
+        return "stopped";
+    case LOB_EXIT_HALTED:
+        return "halted";
+    default:
+        return "failed";
+    }
+}
+
+/* ---- use of the ranks ---- */
+
+void lob_stage_report_use(const LobStage *stage, const LobFarmStats *all) {
+    const int first = lob_farm_rank0_works(stage->world) ? 0 : 1, size = stage->world->size;
+    LobFarmStats sum = {0};
+    double least = 1, most = 0;
+    int idlest = first;
+    for (int r = first; r < size; r++) {
+        const double use = all[r].wall > 0 ? all[r].busy / all[r].wall : 0;
+        sum.busy += all[r].busy;
+        sum.reading += all[r].reading;
+        sum.compute += all[r].compute;
+        sum.writing += all[r].writing;
+        sum.wall += all[r].wall;
+        sum.tasks += all[r].tasks;
+        sum.tiles += all[r].tiles;
+        if (use < least)
+            idlest = r;
+        least = MIN(least, use);
+        most = MAX(most, use);
+    }
+    if (sum.busy <= 0 || sum.tasks == 0)
+        return;
+    lob_info("%s: %d ranks busy %.0f %% of %.1f s each (least %.0f %% on rank %d, most %.0f %%)", stage->name,
+             size - first, 100 * sum.busy / sum.wall, sum.wall / (size - first), 100 * least, idlest,
+             100 * most);
+    if (sum.compute > 0)
+        lob_info("%s: of the busy time, computing %.0f %%, waiting for slides %.0f %%, writing %.0f %%; %.1f "
+                 "tiles a second and rank",
+                 stage->name, 100 * sum.compute / sum.busy, 100 * sum.reading / sum.busy,
+                 100 * sum.writing / sum.busy, (double)sum.tiles / sum.busy);
+}

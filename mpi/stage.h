@@ -1,0 +1,43 @@
+/* What plan and embed share: the lock, rank 0's catalog, the store's description, progress. */
+#ifndef LOB_STAGE_H
+#define LOB_STAGE_H
+
+#include "mpi/catalog.h"
+#include "mpi/farm.h"
+#include "mpi/progress.h"
+
+typedef struct {
+    const LobWorld *world;
+    const LobCohort *cohort;
+    const char *name;      /* "plan", "embed" */
+    LobLock *lock;         /* rank 0 */
+    LobCatalog *catalog;   /* rank 0 */
+    LobStoreHeader header; /* every rank: what this study's parts are described as */
+    LobProgress *progress; /* rank 0 */
+    double beaten;         /* lob_clock() of the lock's last heartbeat */
+} LobStage;
+
+/* Collective. Takes the lock, loads the catalog, refuses a store of another encoder or tiling. On failure
+ * nothing is held. */
+bool lob_stage_begin(LobStage *stage, const char *name, const LobWorld *world, const LobCohort *cohort,
+                     GError **err);
+void lob_stage_end(LobStage *stage); /* local */
+/* Heartbeat of the lock; rank 0, from a farm's pulse. */
+bool lob_stage_beat(LobStage *stage, GError **err);
+/* The processor's name: rows are the same to the bit on one type only. Caller frees. */
+char *lob_cpu_type(void);
+/* "done", "stopped", "halted" or "failed": what an outcome is called in status.json. */
+const char *lob_stage_state_word(const GError *error);
+/* After a farm: rank 0 prints each rank's use. */
+void lob_stage_report_use(const LobStage *stage, const LobFarmStats *all);
+
+LobTileSpec lob_stage_tile_spec(const LobStudy *study);
+LobSlideSpec lob_stage_slide_spec(const LobCohortSlide *slide);
+LobReader *lob_stage_reader(const LobStudy *study, size_t max_tiles, GError **err);
+/* Tiling and tissue options in words: a plan made with others is not used. Caller frees. */
+char *lob_stage_plan_spec(const LobStudy *study);
+
+/* Collective. A packed value from rank 0 to all; takes a floating or owned reference on rank 0. */
+GVariant *lob_world_bcast_variant(const LobWorld *world, GVariant *value, const GVariantType *type);
+
+#endif
