@@ -38,6 +38,7 @@ struct LobDemoPainter {
     int radius;
     float x0, y0; /* um of the painted block's top-left */
     bool empty;   /* no tissue in reach */
+    bool inked;   /* the pen's stroke in reach */
 };
 
 static float saturate(float v) {
@@ -167,23 +168,64 @@ static Ground ground_at(const LobDemoPainter *p, size_t at, float x, float y, fl
     return ground;
 }
 
+/* Whether the whole block lies deep inside (1) or far outside (-1) of the tissue, judged from 5 x 5 points;
+ * the outline bends too little to pass between them within the margin. */
+static int outline_side(const LobDemoPainter *p) {
+    enum { N = 5 };
+    float step = (float)((SIDE + p->step) * p->scene->scanner.mpp) / (N - 1), least = 1e9F, most = -1e9F;
+    for (int j = 0; j < N; j++) {
+        for (int i = 0; i < N; i++) {
+            float d = lob_demo_scene_tissue(p->scene, p->x0 + (float)i * step, p->y0 + (float)j * step);
+            least = MIN(least, d);
+            most = MAX(most, d);
+        }
+    }
+    float margin = 20.0F + 1.2F * step;
+    return least > margin ? 1 : most < -margin ? -1 : 0;
+}
+
+static void tissue_lattice(LobDemoPainter *p, float um) {
+    int n = p->columns, side = outline_side(p);
+    float *out = p->lattice + (size_t)F_TISSUE * (size_t)n * (size_t)n;
+    p->empty = side <= 0;
+    for (int j = 0; j < n; j++) {
+        for (int i = 0; i < n; i++) {
+            float d = 20.0F * (float)side;
+            if (side == 0)
+                d = lob_demo_scene_tissue(p->scene, p->x0 + (float)i * um, p->y0 + (float)j * um);
+            out[j * n + i] = CLAMP(d, -20.0F, 20.0F);
+            p->empty = p->empty && out[j * n + i] < -6.0F;
+        }
+    }
+}
+
+static void pen_lattice(LobDemoPainter *p, float um) {
+    int n = p->columns;
+    float *out = p->lattice + (size_t)F_PEN * (size_t)n * (size_t)n;
+    p->inked = false;
+    for (int k = 0; p->scene->has_pen && k < n * n; k++) {
+        float d = pen_distance(p->scene, p->x0 + (float)(k % n) * um, p->y0 + (float)(k / n) * um);
+        out[k] = CLAMP(d, -20.0F, 20.0F);
+        p->inked = p->inked || out[k] > -6.0F;
+    }
+}
+
+/* Thickness of the section: doubled, about, in a fold. */
+static float fold_at(const LobDemoScene *s, float x, float y, float ripple) {
+    if (!s->has_fold)
+        return 1.0F;
+    float across = s->fold_nx * (x - s->cx) + s->fold_ny * (y - s->cy) - s->fold_offset + 6.0F * ripple;
+    return 1.0F + s->fold_strength * saturate((0.5F * s->fold_width - fabsf(across)) * 0.4F + 0.5F);
+}
+
 /* Fills the lattice of the block at (x0, y0). */
 static void compute_lattice(LobDemoPainter *p) {
     const LobDemoScene *s = p->scene;
     int n = p->columns;
     size_t points = (size_t)n * (size_t)n;
-    float um = (float)(p->step * s->scanner.mpp);
-    float *f = p->lattice;
-    p->empty = true;
-    for (int j = 0; j < n; j++) {
-        for (int i = 0; i < n; i++) {
-            float x = p->x0 + (float)i * um, y = p->y0 + (float)j * um;
-            size_t at = (size_t)(j * n + i);
-            f[F_TISSUE * points + at] = CLAMP(lob_demo_scene_tissue(s, x, y), -20.0F, 20.0F);
-            f[F_PEN * points + at] = s->has_pen ? CLAMP(pen_distance(s, x, y), -20.0F, 20.0F) : -20.0F;
-            p->empty = p->empty && f[F_TISSUE * points + at] < -6.0F;
-        }
-    }
+    float um = (float)(p->step * s->scanner.mpp), *f = p->lattice;
+    tissue_lattice(p, um);
+    pen_lattice(p, um);
     if (p->empty)
         return;
     lob_demo_waves_grid(&s->tumour_cords, p->x0, p->y0, um, n, n, p->waves);
@@ -199,12 +241,7 @@ static void compute_lattice(LobDemoPainter *p) {
             f[F_EOSIN * points + at] = g.eosin;
             f[F_BLUE * points + at] = g.blue;
             f[F_FIBRE * points + at] = g.fibre;
-            float across = s->fold_nx * (x - s->cx) + s->fold_ny * (y - s->cy) - s->fold_offset +
-                           6.0F * p->waves[2 * points + at];
-            f[F_FOLD * points + at] =
-                s->has_fold
-                    ? 1.0F + s->fold_strength * saturate((0.5F * s->fold_width - fabsf(across)) * 0.4F + 0.5F)
-                    : 1.0F;
+            f[F_FOLD * points + at] = fold_at(s, x, y, p->waves[2 * points + at]);
         }
     }
 }
@@ -378,11 +415,25 @@ static void light_row(LobDemoPainter *p, int y) {
             for (int x = 0; x < SIDE; x++)
                 out[x] = white * exp_minus(fold[x] * (h[x] * oh + e[x] * oe));
         }
-        if (s->has_pen) {
+        if (p->inked) {
             float ink = 1.0F - s->pen_colour[c];
             for (int x = 0; x < SIDE; x++)
                 out[x] *= 1.0F - ink * saturate(pen[x] * 0.5F + 0.5F);
         }
+    }
+}
+
+static const float *noise_row(const LobDemoPainter *p, int c, int gx, int gy) {
+    return p->noise + (lob_demo_hash((uint32_t)gy, (uint32_t)gx, (uint32_t)c) & (NOISE - 1));
+}
+
+/* Glass and nothing on it: only the sensor's noise. */
+static void develop_glass(const LobDemoPainter *p, int c, int gx, int gy, uint8_t *rgb) {
+    float white = (float)p->scene->scanner.white[c] + 0.5F;
+    for (int y = 0; y < LOB_DEMO_TILE; y++) {
+        const float *noise = noise_row(p, c, gx, gy + y);
+        for (int x = 0; x < LOB_DEMO_TILE; x++)
+            rgb[(y * LOB_DEMO_TILE + x) * 3 + c] = (uint8_t)CLAMP(noise[x] + white, 0.0F, 255.0F);
     }
 }
 
@@ -401,8 +452,7 @@ static void develop(LobDemoPainter *p, int c, int gx, int gy, uint8_t *rgb) {
             for (int x = 0; x < SIDE; x++)
                 line[x] += weight * row[x];
         }
-        const float *noise =
-            p->noise + (lob_demo_hash((uint32_t)(gy + y), (uint32_t)gx, (uint32_t)c) & (NOISE - 1));
+        const float *noise = noise_row(p, c, gx, gy + y);
         for (int x = 0; x < LOB_DEMO_TILE; x++)
             out[x] = noise[x] + 0.5F;
         for (int k = -r; k <= r; k++) {
@@ -430,10 +480,14 @@ void lob_demo_paint(LobDemoPainter *p, int column, int row, uint8_t *rgb) {
         stamp_all(p, false, gx, gy);
         stamp_all(p, true, gx, gy);
     }
+    for (int c = 0; p->empty && !p->inked && c < 3; c++)
+        develop_glass(p, c, gx, gy, rgb);
+    if (p->empty && !p->inked)
+        return;
     for (int y = 0; y < SIDE; y++) {
         if (!p->empty && p->scene->has_fold)
             expand_row(p, F_FOLD, y);
-        if (p->scene->has_pen)
+        if (p->inked)
             expand_row(p, F_PEN, y);
         light_row(p, y);
     }

@@ -48,8 +48,11 @@ static bool fits(const Crowd *crowd, float x, float y, float a, float gap) {
     return true;
 }
 
+/* Nothing hangs over the tissue's edge. */
 static void add(Crowd *crowd, const LobDemoNucleus *nucleus) {
     Near *near = &crowd->near;
+    if (lob_demo_scene_tissue(crowd->scene, nucleus->x, nucleus->y) < nucleus->a + 1.0F)
+        return;
     int cell = hash_cell(near, nucleus->x, nucleus->y);
     g_array_append_val(near->next, near->head[cell]);
     near->head[cell] = (int32_t)crowd->scene->nuclei->len;
