@@ -272,12 +272,11 @@ double lob_detectable_interaction(double events, double share, double one_sided_
 /* VanderWeele & Ding 2017, from a hazard ratio; common: outcome not rare (> 15 %). */
 double lob_e_value(double hazard_ratio, bool common);
 
-/* ---- prediction at a horizon ---- */
-/* Censoring distribution G (left limits handled inside), from all rows, or from each stratum's. */
-
+/* ---- prediction at a horizon ----
+ * The censoring distribution G comes from all rows (stratum is ignored), with left limits at events. */
 /* Cumulative/dynamic AUC(t), IPCW: cases time <= t with an event weigh 1/G(T-), controls time > t (Uno 2007,
- * Hung & Chiang 2010). NAN without case or control. se: jackknife over rows of the weighted statistic with G
- * held fixed (conservative or not, it ignores that G is estimated); bootstrap for the full one. */
+ * Hung & Chiang 2010). NAN without case or control. se: infinitesimal jackknife with G held fixed
+ * (that G is estimated is ignored; bootstrap for the full one). */
 LobEstimate lob_auc_at(const LobFollowUp *data, const double *score, double t);
 /* Over a grid, weighted by the drops of S (Uno/Hung): sum AUC(t_k)(S(t_k-1) - S(t_k)) / (1 - S(t_K)). */
 double lob_auc_mean(const LobFollowUp *data, const double *score, const double *times, size_t n_times);
@@ -352,8 +351,7 @@ typedef struct {
 void lob_auc_binary(LobAuc *auc, const uint8_t *outcome, const double *score, size_t n);
 void lob_auc_clear(LobAuc *auc);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobAuc, lob_auc_clear)
-LobPairedDifference lob_auc_difference(const uint8_t *outcome, size_t n, const LobAuc *first,
-                                       const LobAuc *second);
+LobPairedDifference lob_auc_difference(size_t n, const LobAuc *first, const LobAuc *second);
 /* Logistic recalibration of probabilities: slope, and intercept with the slope held at 1 (Cox 1958). */
 typedef struct {
     LobEstimate intercept, slope;
