@@ -7,7 +7,8 @@
 #define DOCUMENT_BYTES_MAX ((size_t)1 << 20)
 #define TEXT_BYTES_MAX 4096
 #define ITEMS_MAX 1000
-/* libyaml's scanner looks at every open bracket at every token, so nesting costs its square. */
+/* libyaml looks at every open bracket at every token, and at every anchor at every anchor: their number costs
+ * its square. */
 #define BRACKETS_MAX 5000
 
 bool lob_yaml_fail(const LobYaml *yaml, Node *node, GError **err, const char *format, ...) {
@@ -43,9 +44,10 @@ bool lob_yaml_parse(LobYaml *yaml, const char *path, const char *data, size_t si
     *yaml = (LobYaml){.path = g_strdup(path), .sha256 = lob_sha256_bytes(data, size)};
     size_t brackets = 0;
     for (size_t i = 0; i < size; i++)
-        brackets += data[i] == '[' || data[i] == '{';
+        brackets += data[i] == '[' || data[i] == '{' || data[i] == '&';
     if (brackets > BRACKETS_MAX)
-        return lob_fail(err, LOB_ERROR_INPUT, "%s: over %d opening brackets; this is no study file", path,
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "%s: over %d opening brackets and anchors; this is no study file", path,
                         BRACKETS_MAX);
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser))
