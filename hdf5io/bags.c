@@ -1,5 +1,6 @@
 /* Bags: all patients' rows in one block of binary16, from lobule stores or a folder of other tools' files. */
 #include "hdf5io/feature_file.h"
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* A store to other tools' per-slide files, and back. */
 #include "hdf5io/feature_file.h"
 #include <glib/gstdio.h>
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
 /* Reading TRIDENT's, CLAM's and STAMP's per-slide files, in the variants that are found in the field. */
 #include "hdf5io/feature_file.h"
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 

@@ -8,6 +8,7 @@
 #include "hdf5io/hdf5io_internal.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -4,6 +4,7 @@
 #include "hdf5io/hdf5io_internal.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

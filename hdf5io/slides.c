@@ -1,5 +1,6 @@
 /* The slide table: one dataset a column, so that it reads as plain arrays in h5py. */
 #include "hdf5io/hdf5io_internal.h"
+#include <inttypes.h>
 #include <string.h>
 
 #define MOST_SLIDES 100000000

@@ -1,5 +1,6 @@
 /* Reading one store file, which may come from another hospital: nothing in it is believed unchecked. */
 #include "hdf5io/hdf5io_internal.h"
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -103,6 +104,9 @@ static bool check_slide(const LobStore *store, const LobStoreSlide *slide, size_
     if (slide->state > LOB_STATE_QUARANTINED || slide->unreadable > slide->count)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: slide %s has state %u and %u unreadable tiles of %" PRIu64,
                         store->path, slide->slide_id, slide->state, slide->unreadable, slide->count);
+    if (!(isfinite(slide->mpp_x) && isfinite(slide->mpp_y) && slide->mpp_x >= 0 && slide->mpp_y >= 0))
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: slide %s has mpp %g x %g", store->path, slide->slide_id,
+                        slide->mpp_x, slide->mpp_y);
     if (store->finished && slide->state == LOB_STATE_PENDING)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: slide %s is pending in a finished store", store->path,
                         slide->slide_id);

@@ -1,5 +1,6 @@
 /* Finding parts, and checking their rows against what the slide table or the journal says of them. */
 #include "hdf5io/hdf5io_internal.h"
+#include <inttypes.h>
 #include <string.h>
 
 static int by_name(const void *a, const void *b) {
