@@ -19,6 +19,13 @@ int64_t lob_catalog_find(const LobCatalog *catalog, const char *slide_id) {
     return (int64_t)GPOINTER_TO_SIZE(g_hash_table_lookup(catalog->index, slide_id)) - 1;
 }
 
+const char *lob_catalog_reason(const LobCohort *cohort, size_t i, const char *message) {
+    const char *path = cohort->slides[i].path;
+    if (path && g_str_has_prefix(message, path) && strncmp(message + strlen(path), ": ", 2) == 0)
+        return message + strlen(path) + 2;
+    return message;
+}
+
 void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const char *reason, bool lasting) {
     slide->state = state;
     slide->lasting = lasting;

@@ -43,6 +43,8 @@ void lob_catalog_free(LobCatalog *catalog);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCatalog, lob_catalog_free)
 /* Index in the cohort, or -1. */
 int64_t lob_catalog_find(const LobCatalog *catalog, const char *slide_id);
+/* A slide's error without the path it may begin with: tables that travel name slides by their ids. */
+const char *lob_catalog_reason(const LobCohort *cohort, size_t i, const char *message);
 void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const char *reason, bool lasting);
 /* INPUT error naming the differences where a part was made with another encoder, transform or tiling. */
 bool lob_catalog_agree(const LobCatalog *catalog, const LobStoreHeader *wanted, GError **err);

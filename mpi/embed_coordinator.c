@@ -83,6 +83,8 @@ static bool fail_slide(LobEmbed *embed, uint32_t s, LobJournalKind kind, const c
     LobSlideRecord *record = &embed->record->slides[s];
     int64_t cohort_slide;
     LobCatalogSlide *slide = catalog_slide(embed, s, &cohort_slide);
+    if (slide)
+        reason = lob_catalog_reason(embed->stage.cohort, (size_t)cohort_slide, reason);
     record->failed = true;
     record->lasting = lasting;
     record->quarantined = kind == LOB_J_QUARANTINE;

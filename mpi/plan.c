@@ -64,6 +64,7 @@ static bool take_facts(void *user, int worker, const void *data, size_t size, GE
     g_variant_get(value, "(u&s@" LOB_PLAN_FACTS_TYPE ")", &index, &reason, &facts);
     LobCatalogSlide *slide = &plan->stage.catalog->slides[index];
     const bool failed = reason[0] != '\0';
+    reason = lob_catalog_reason(plan->stage.cohort, index, reason);
     LobJournalRecord record = {.kind = failed ? LOB_J_FAILED : LOB_J_PLAN,
                                .slide_id = plan->stage.cohort->slides[index].slide_id};
     slide->planned = lob_plan_facts_unpack(facts, &slide->facts) && !failed;

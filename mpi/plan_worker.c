@@ -59,10 +59,11 @@ static bool look_at(LobPlan *plan, LobFarm *farm, uint32_t index, LobPlanFacts *
         !lob_reader_overview(plan->reader, options.mpp, &overview, &scale_x, &scale_y, err))
         return false;
     (void)lob_farm_tick(farm);
+    options.slide_id = plan->stage.cohort->slides[index].slide_id;
+    options.origin_x = info.bounds_x;
+    options.origin_y = info.bounds_y;
     if (!lob_tissue_mask(&overview, scale_x, scale_y, info.mpp_x, info.mpp_y, &options, &mask, err))
         return false;
-    mask.origin_x = info.bounds_x;
-    mask.origin_y = info.bounds_y;
     lob_slide_quality(&overview, &mask, info.mpp_x, info.mpp_y, &facts->quality);
     return make_grid(study, &info, &mask, grid, err);
 }

@@ -1,0 +1,62 @@
+# Sourced by the embed tests: a study over the real slides, launching, and what of a store must not change.
+set -u
+: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
+. "$LOB_SOURCE/jobs/launch.sh"
+DATA=${LOB_SHARED:-$LOB_SOURCE/../shared}/data
+[ -d "$DATA/slides" ] || { echo "skipped: the real slides are not there ($DATA/slides; set LOB_SHARED)"; exit 77; }
+DATA=$(cd "$DATA" && pwd)
+command -v h5dump >/dev/null || { echo "skipped: h5dump (hdf5-tools) is missing"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+say() { echo "$(basename "$0"): $*"; }
+fail() { say "FAILED: $*"; failures=$((failures + 1)); }
+expect() { # WHAT WANTED GOT
+  if [ "$2" = "$3" ]; then say "ok: $1 ($3)"; else fail "$1: expected $2, got $3"; fi
+}
+finish() { [ "$failures" = 0 ] || exit 1; exit 0; }
+
+# study DIR COPIES [broken]: COPIES times the two usable real slides under different ids, plus all the bad ones.
+study() {
+  local dir=$1 copies=$2 i
+  mkdir -p "$dir"
+  {
+    echo slide_id,patient_id,center,path,mpp
+    for i in $(seq -w "$copies"); do
+      echo "cmu-$i,p$i,A,$DATA/slides/CMU-1-Small-Region.svs,"
+      echo "tcga-$i,q$i,B,$DATA/slides/TCGA-CR-7395-01A-01-TS1.svs,0.25"
+    done
+    if [ "${3:-}" = broken ]; then
+      echo "nompp,q1,B,$DATA/slides/TCGA-CR-7395-01A-01-TS1.svs,"
+      for i in "$DATA"/broken/*; do echo "broken-$(basename "${i%.*}"),p1,A,$i,0.5"; done
+    fi
+  } >"$dir/slides.csv"
+  sed -i "s/,p1,A/,p$(seq -w "$copies" | head -1),A/; s/,q1,B/,q$(seq -w "$copies" | head -1),B/" "$dir/slides.csv"
+  {
+    echo patient_id,center,days,event
+    for i in $(seq -w "$copies"); do printf 'p%s,A,%d,1\nq%s,B,%d,1\n' "$i" $((10#$i + 100)) "$i" $((10#$i + 90)); done
+  } >"$dir/patients.csv"
+  cat >"$dir/study.yaml" <<Y
+study: real-slides
+cohort: {slides: slides.csv, patients: patients.csv}
+endpoints:
+  - {name: rfs, kind: survival, time: days, event: event}
+output: out
+Y
+}
+
+# The contents that must be the same however the work was done. Seconds and CPU type are not among them.
+digest() {
+  local d
+  [ -e "$1" ] || { echo "no file $1"; return; }
+  for d in features coords tissue slides/slide_id slides/state slides/crc32c slides/unreadable; do
+    h5dump -d "/$d" -b LE -o "$work/digest.bin" "$1" >/dev/null 2>&1 || echo "cannot dump /$d of $1"
+    sha256sum <"$work/digest.bin"
+  done | sha256sum | cut -c1-16
+}
+
+run() { # RANKS DIR STAGE [options]: runs a stage, output to DIR/log
+  local ranks=$1 dir=$2 stage=$3; shift 3
+  launch "$ranks" "$LOBULE" "$stage" "$@" "$dir/study.yaml" >>"$dir/log" 2>&1
+}
