@@ -74,7 +74,7 @@ typedef struct {
     struct {
         char *kind;
         bool benefit; /* false where there are no arms */
-        /* 0 (dropout: negative) = the model's own default */
+        /* 0 (dropout, weight_decay: negative) = the model's own default */
         int epochs, hidden, attention, intervals, batch, max_tiles;
         double lr, weight_decay, dropout;
     } model;

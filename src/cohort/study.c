@@ -8,7 +8,7 @@
 
 /* ---- model, validation ---- */
 
-/* 0 = the model's own default, so each range starts there. */
+/* 0 = the model's own default, so ranges start there; dropout and weight decay may truly be 0. */
 static const LobYamlField model_fields[] = {
     {.key = "kind", .type = LOB_YAML_TEXT, .offset = offsetof(LobStudy, model.kind)},
     {.key = "benefit", .type = LOB_YAML_SWITCH, .offset = offsetof(LobStudy, model.benefit)},
@@ -203,6 +203,7 @@ static LobStudy *study_with_defaults(const char *path) {
     study->encoder.batch = 16;
     study->model.kind = g_strdup("abmil");
     study->model.benefit = true;
+    study->model.weight_decay = -1;
     study->model.dropout = -1;
     study->validation.scheme = LOB_SCHEME_LOCO;
     study->validation.seeds = 5;

@@ -39,7 +39,8 @@ Test(cohort_study, defaults) {
     cr_assert_null(study->features);
     cr_assert_str_eq(study->model.kind, "abmil");
     cr_assert_not(study->model.benefit); /* no arms, no benefit */
-    cr_assert(study->model.dropout < 0);
+    cr_assert(study->model.dropout < 0 && study->model.weight_decay < 0);
+    cr_assert(study->model.lr == 0 && study->model.epochs == 0);
     cr_assert_eq(study->validation.scheme, LOB_SCHEME_LOCO);
     cr_assert_eq(study->validation.seeds, 5);
     cr_assert_eq(study->validation.bootstrap, 1000);
