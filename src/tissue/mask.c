@@ -65,7 +65,7 @@ static void saturation_image(const LobImage *rgb, LobImage *out) {
     for (size_t i = 0; i < (size_t)rgb->width * (size_t)rgb->height; i++) {
         const uint8_t *p = rgb->data + 3 * i;
         int value = MAX(MAX(p[0], p[1]), p[2]);
-        out->data[i] = value > 0 ? (uint8_t)((510 * out->data[i] + value) / (2 * value)) : 0;
+        out->data[i] = (uint8_t)(value > 0 ? (510 * out->data[i] + value) / (2 * value) : 0);
     }
 }
 
