@@ -57,9 +57,10 @@ static void read_column(LobCohort *cohort, size_t covariate, int column, LobProb
     const LobStudy *study = cohort->study;
     size_t n_levels = 0, missing = 0;
     char **levels = NULL;
+    const size_t before = problems->count;
     if (column_is_text(cohort, column, problems))
         levels = cohort->levels[covariate] = collect_levels(cohort, column, &n_levels);
-    if (n_levels > LEVELS_MAX)
+    if (n_levels > LEVELS_MAX && problems->count == before)
         lob_problem(problems, "%s: covariate '%s' has %zu different texts; over %d is free text, not a level",
                     study->patients, study->covariates[covariate], n_levels, LEVELS_MAX);
     for (size_t p = 0; p < cohort->n_patients; p++) {

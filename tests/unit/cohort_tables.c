@@ -254,7 +254,17 @@ Test(cohort_tables, covariates_numbers_and_levels) {
     assert_says(&bad, "patients.csv:2: covariate 'huge': 1e+13");
     assert_says(&bad, "covariate 'empty' is empty in every row");
     assert_says(&bad, "'center' is an outcome, the arm or an identifier");
+    assert_says(&bad, ": 6 problems:"); /* one a column, no consequences of it */
     unload(&bad);
+}
+
+Test(cohort_tables, free_text_is_no_covariate) {
+    g_autoptr(GString) text = g_string_new("patient_id,center,note\n");
+    for (int i = 0; i < 51; i++)
+        g_string_append_printf(text, "p%d,c%d,note %d\n", i, i % 2, i);
+    Fixture f = load("covariates: [note]\n", text->str, NULL, NULL);
+    assert_says(&f, "covariate 'note' has 51 different texts");
+    unload(&f);
 }
 
 Test(cohort_tables, eligibility_and_flow) {
