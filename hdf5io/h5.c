@@ -45,6 +45,16 @@ static herr_t innermost(unsigned depth, const H5E_error2_t *entry, void *user) {
     return 0;
 }
 
+/* The drivers' messages carry pages of numbers; what matters of those is errno's text. */
+static char *essence(const char *message) {
+    static const char mark[] = "error message = '";
+    const char *from = strstr(message, mark);
+    const char *to = from ? strchr(from + sizeof mark - 1, '\'') : NULL;
+    char *text =
+        to ? g_strndup(from + sizeof mark - 1, (size_t)(to - from) - (sizeof mark - 1)) : g_strdup(message);
+    return g_strdelimit(text, "\n\r", ' ');
+}
+
 bool lob_h5_fail(GError **err, LobErrorCode code, const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -54,7 +64,8 @@ bool lob_h5_fail(GError **err, LobErrorCode code, const char *format, ...) {
     if (H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, &theirs) < 0 || !theirs)
         theirs = g_strdup("no reason given");
     H5Eclear2(H5E_DEFAULT);
-    return lob_fail(err, code, "%s (HDF5: %s)", ours, g_strdelimit(theirs, "\n\r", ' '));
+    g_autofree char *reason = essence(theirs);
+    return lob_fail(err, code, "%s (HDF5: %s)", ours, reason);
 }
 
 void lob_h5_quiet(void) {

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define CONVERT_BYTES ((size_t)16 << 20) /* rows are converted and written in pieces of this size */
@@ -44,16 +45,22 @@ static LobPart *part_new(const char *path, MPI_Comm comm, GError **err) {
     return part;
 }
 
-/* Collective: whether all ranks are well; where only others are not, says so. */
+/* Collective: whether all ranks are well; where only others are not, says so. Sleeps while it waits: rank 0
+ * may be writing the coordinates of 10^8 tiles. */
 static bool all_well(const LobPart *part, bool well, GError **err) {
     if (part->comm == MPI_COMM_NULL)
         return well;
-    int mine = well, all = 0;
-    if (MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, part->comm) != MPI_SUCCESS)
-        all = 0;
-    if (well && !all)
-        return lob_fail(err, LOB_ERROR_IO, "%s: another rank failed", part->path);
-    return all != 0;
+    int mine = well, all = 0, arrived = 0;
+    MPI_Request request = MPI_REQUEST_NULL;
+    bool ok = MPI_Iallreduce(&mine, &all, 1, MPI_INT, MPI_MIN, part->comm, &request) == MPI_SUCCESS;
+    for (gulong pause_us = 50; ok && !arrived; pause_us = MIN(2 * pause_us, 20000)) {
+        ok = MPI_Test(&request, &arrived, MPI_STATUS_IGNORE) == MPI_SUCCESS;
+        if (ok && !arrived)
+            g_usleep(pause_us);
+    }
+    if (!ok)
+        return well && lob_fail(err, LOB_ERROR_INTERNAL, "%s: the ranks cannot agree", part->path);
+    return all || (well && lob_fail(err, LOB_ERROR_IO, "%s: another rank failed", part->path));
 }
 
 static hid_t frozen_dcpl(GError **err) {
@@ -302,6 +309,14 @@ failed:
     return NULL;
 }
 
+/* The MPI-IO driver does not say why a write failed; the commonest reason can be seen. */
+static bool explain_write(const LobPart *part, size_t bytes, GError **err) {
+    struct statvfs space;
+    if (fstatvfs(part->fd, &space) == 0 && space.f_bavail * (uint64_t)space.f_frsize < bytes)
+        g_prefix_error(err, "the file system is full: ");
+    return false;
+}
+
 bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *rows, uint32_t *crc,
                          GError **err) {
     uint32_t sum = 0;
@@ -315,7 +330,7 @@ bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *r
             lob_halves_from_floats(part->buffer, from, values);
         sum = lob_crc32c(sum, part->buffer, now * row_bytes);
         if (!lob_h5_write_rows(part->features, part->type, first + done, now, part->buffer, part->what, err))
-            return false;
+            return explain_write(part, now * row_bytes, err);
         done += now;
     }
     if (crc)

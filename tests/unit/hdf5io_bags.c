@@ -7,6 +7,7 @@
 
 static void *plain_alloc(void *user, size_t size) {
     void **block = user;
+    g_free(*block); /* of the load before */
     return *block = g_malloc(size);
 }
 
@@ -29,6 +30,20 @@ static void hand_add(Hand *hand, const char *slide_id, const char *patient_id) {
     hand->index[c->n_slides] = (uint32_t)c->n_slides;
     hand->slides[c->n_slides++] =
         (LobCohortSlide){.slide_id = g_strdup(slide_id), .patient = (uint32_t)c->n_patients - 1};
+}
+
+static void hand_free(Hand *hand) {
+    for (size_t i = 0; i < hand->cohort.n_slides; i++)
+        g_free(hand->slides[i].slide_id);
+    for (size_t i = 0; i < hand->cohort.n_patients; i++)
+        g_free(hand->patients[i].patient_id);
+    g_free(hand);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Hand, hand_free)
+
+static void rename_text(char **text, const char *to) {
+    g_free(*text);
+    *text = g_strdup(to);
 }
 
 static Hand *fixture_hand(void) {
@@ -56,7 +71,7 @@ Test(hdf5io_bags, a_store_in_patient_order_without_unreadable_and_failed) {
         unlink(path);
         fix_write(&f, path, true);
         lob_log_setup(LOB_LOG_ERROR, 0);
-        g_autofree Hand *hand = fixture_hand();
+        g_autoptr(Hand) hand = fixture_hand();
         g_autofree void *block = NULL;
         LobBagSet set;
         FIX_OK(load(hand, folder, NULL, &set, &block, err));
@@ -105,7 +120,7 @@ Test(hdf5io_bags, two_stores_equal_one) {
     cr_assert(part != NULL);
     cr_assert(lob_part_write_rows(part, 0, 42, f.features + 3 * FIX_DIM, NULL, &error));
     cr_assert(lob_part_finish(part, w.slides, 2, &error), "%s", error ? error->message : "");
-    g_autofree Hand *hand = fixture_hand();
+    g_autoptr(Hand) hand = fixture_hand();
     g_autofree void *one = NULL, *two = NULL;
     LobBagSet a, b;
     FIX_OK(load(hand, whole, NULL, &a, &one, err));
@@ -120,9 +135,12 @@ Test(hdf5io_bags, two_stores_equal_one) {
     w.n_slides = 0;
     fix_write(&w, west, true);
     FIX_FAILS(load(hand, whole, west, &a, &one, err), LOB_ERROR_INPUT, "encoder: ");
-    hand->patients[1].patient_id = "someone";
+    rename_text(&hand->patients[1].patient_id, "someone");
     FIX_FAILS(load(hand, whole, NULL, &a, &one, err), LOB_ERROR_INPUT,
               "slide c belongs to patient p2, in the study to someone");
+    fix_clear(&f);
+    fix_clear(&e);
+    fix_clear(&w);
     fix_remove(folder);
 }
 
@@ -131,7 +149,7 @@ Test(hdf5io_bags, damage_and_unfinished_stores_are_refused) {
     g_autofree char *path = g_build_filename(folder, "part-0001.h5", NULL);
     Fixture f = fix_make();
     fix_write(&f, path, false);
-    g_autofree Hand *hand = fixture_hand();
+    g_autoptr(Hand) hand = fixture_hand();
     g_autofree void *block = NULL;
     LobBagSet set;
     FIX_FAILS(load(hand, path, NULL, &set, &block, err), LOB_ERROR_INPUT, "not finished");
@@ -289,7 +307,7 @@ Test(hdf5io_foreign, faults_are_named_with_their_file) {
 
 Test(hdf5io_foreign, a_folder_becomes_bags_and_misfits_are_errors) {
     WITH_FOREIGN
-    g_autofree Hand *hand = g_new0(Hand, 1);
+    g_autoptr(Hand) hand = g_new0(Hand, 1);
     hand_add(hand, "empty", "p1");
     hand_add(hand, "flat", "p2");
     hand_add(hand, "float16", "p2");
@@ -304,19 +322,19 @@ Test(hdf5io_foreign, a_folder_becomes_bags_and_misfits_are_errors) {
     g_autofree char *hex = hex_of(set.bags.features + 24, 24);
     cr_expect_str_eq(hex, wanted);
     lob_bag_set_clear(&set);
-    Hand *two = g_new0(Hand, 1);
+    g_autoptr(Hand) two = g_new0(Hand, 1);
     hand_add(two, "stamp", "p1");
     hand_add(two, "trident", "p2");
     FIX_FAILS(load(two, folder, NULL, &set, &block, err), LOB_ERROR_INPUT,
               "trident.h5 was made by encoder uni, files before it by uni2");
-    two->slides[0].slide_id = "clam";
-    two->slides[1].slide_id = "wide";
+    rename_text(&two->slides[0].slide_id, "clam");
+    rename_text(&two->slides[1].slide_id, "wide");
     FIX_FAILS(load(two, folder, NULL, &set, &block, err), LOB_ERROR_INPUT, "wide.h5 has 8 features a tile");
-    two->slides[1].slide_id = "nan";
+    rename_text(&two->slides[1].slide_id, "nan");
     FIX_FAILS(load(two, folder, NULL, &set, &block, err), LOB_ERROR_INPUT, "nan.h5: row 3");
-    two->slides[0].slide_id = two->slides[1].slide_id = "absent";
+    rename_text(&two->slides[0].slide_id, "absent");
+    rename_text(&two->slides[1].slide_id, "absent");
     FIX_FAILS(load(two, folder, NULL, &set, &block, err), LOB_ERROR_INPUT, "none of the study's 2 slides");
-    g_free(two);
     fix_remove(folder);
 }
 
@@ -383,7 +401,7 @@ Test(hdf5io_foreign, musk1_loads) {
         cr_skip_test("MUSK1 is not here (set LOB_SHARED)");
     g_autoptr(LobTable) table = lob_table_read(table_path, NULL);
     cr_assert(table != NULL);
-    g_autofree Hand *hand = g_new0(Hand, 1);
+    g_autoptr(Hand) hand = g_new0(Hand, 1);
     for (size_t r = 0; r < lob_table_rows(table); r++)
         hand_add(hand, lob_table_cell(table, r, lob_table_find(table, "slide_id")),
                  lob_table_cell(table, r, lob_table_find(table, "patient_id")));

@@ -197,7 +197,7 @@ Test(hdf5io_store, h5py_reads_it_as_plain_numpy) {
 
 Test(hdf5io_store, contents_hold_no_path_and_no_time) {
     g_autofree char *folder = fix_folder();
-    g_autofree char *data[2] = {NULL, NULL};
+    char *data[2] = {NULL, NULL};
     size_t size[2];
     for (int i = 0; i < 2; i++) {
         g_autofree char *path = g_strdup_printf("%s/part-%d.h5", folder, i);
@@ -208,6 +208,8 @@ Test(hdf5io_store, contents_hold_no_path_and_no_time) {
         cr_expect(memmem(data[i], size[i], folder, strlen(folder)) == NULL);
     }
     cr_expect(size[0] == size[1] && memcmp(data[0], data[1], size[0]) == 0, "two writings are the same file");
+    g_free(data[0]);
+    g_free(data[1]);
     fix_remove(folder);
 }
 
