@@ -1,5 +1,6 @@
 #include "encoder/encoder_internal.h"
 
+#include <cblas.h>
 #include <string.h>
 
 typedef struct {
@@ -7,26 +8,99 @@ typedef struct {
     LobEncoder *(*open)(const LobEncoderOptions *options, GError **err);
 } LobEncoderEntry;
 
+/* Encoders without weights. */
 static const LobEncoderEntry ENCODERS[] = {
     {"texture", lob_texture_open},
 };
 
-const char *const *lob_encoder_names(void) {
-    static const char *names[G_N_ELEMENTS(ENCODERS) + 1];
+typedef struct {
+    const char *name;
+    LobEncoder *(*open)(const LobEncoderOptions *options, LobPreset *preset, GError **err);
+} LobNetworkEntry;
+
+/* Networks that presets name. */
+static const LobNetworkEntry NETWORKS[] = {
+    {"vit", lob_vit_open},
+};
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static const char *const *collect_names(void) {
+    GPtrArray *names = g_ptr_array_new(), *presets = g_ptr_array_new();
+    const char *folder = lob_preset_folder();
+    g_autoptr(GDir) dir = folder ? g_dir_open(folder, 0, NULL) : NULL;
+    const char *file;
     for (size_t i = 0; i < G_N_ELEMENTS(ENCODERS); i++) {
-        names[i] = ENCODERS[i].name;
+        g_ptr_array_add(names, g_strdup(ENCODERS[i].name));
+    }
+    while (dir && (file = g_dir_read_name(dir)) != NULL) {
+        if (g_str_has_suffix(file, ".yaml")) {
+            g_ptr_array_add(presets, g_strndup(file, strlen(file) - strlen(".yaml")));
+        }
+    }
+    g_ptr_array_sort(presets, compare_names);
+    g_ptr_array_extend_and_steal(names, presets);
+    g_ptr_array_add(names, NULL);
+    return (const char *const *)g_ptr_array_free(names, FALSE);
+}
+
+const char *const *lob_encoder_names(void) {
+    static gsize once;
+    static const char *const *names;
+    if (g_once_init_enter(&once)) {
+        names = collect_names();
+        g_once_init_leave(&once, 1);
     }
     return names;
 }
 
+static bool check_options(const LobEncoderOptions *options, const LobPreset *preset, GError **err) {
+    if (options->precision && strcmp(options->precision, "fp32") != 0) {
+        return lob_fail(err, LOB_ERROR_INPUT, "encoder %s: precision %s is unknown; there is fp32",
+                        preset->name, options->precision);
+    }
+    /* a second thread would fight with the rank on the next core */
+    openblas_set_num_threads(1);
+    if (openblas_get_num_threads() != 1) {
+        return lob_fail(err, LOB_ERROR_INTERNAL, "OpenBLAS runs %d threads and cannot be set to one",
+                        openblas_get_num_threads());
+    }
+    const double advised = preset->recommended_mpp;
+    if (advised > 0 && (options->mpp < 0.9 * advised || options->mpp > 1.1 * advised)) {
+        lob_warning("encoder %s was made for %g um/px, tiles have %g", preset->name, advised, options->mpp);
+    }
+    return true;
+}
+
+static LobEncoder *open_network(const LobEncoderOptions *options, const char *path, GError **err) {
+    g_autoptr(LobPreset) preset = lob_preset_read(path, err);
+    if (!preset || !check_options(options, preset, err)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(NETWORKS); i++) {
+        if (g_strcmp0(preset->network, NETWORKS[i].name) == 0) {
+            return NETWORKS[i].open(options, g_steal_pointer(&preset), err);
+        }
+    }
+    lob_fail(err, LOB_ERROR_INPUT, "%s: no network is named, or one this build lacks", path);
+    return NULL;
+}
+
 LobEncoder *lob_encoder_open(const LobEncoderOptions *options, GError **err) {
-    for (size_t i = 0; i < G_N_ELEMENTS(ENCODERS); i++) {
+    for (size_t i = 0; !options->config && i < G_N_ELEMENTS(ENCODERS); i++) {
         if (strcmp(options->name, ENCODERS[i].name) == 0) {
             return ENCODERS[i].open(options, err);
         }
     }
-    g_autofree char *known = g_strjoinv(", ", (char **)(void *)lob_encoder_names());
-    lob_fail(err, LOB_ERROR_INPUT, "encoder %s is unknown; there are: %s", options->name, known);
+    g_autofree char *path = options->config ? g_strdup(options->config) : lob_preset_find(options->name);
+    if (path) {
+        return open_network(options, path, err);
+    }
+    g_autofree char *known = g_strjoinv(", ", (char **)(void *)(uintptr_t)lob_encoder_names());
+    lob_fail(err, LOB_ERROR_INPUT, "encoder %s is unknown; there are: %s; or give config: PRESET.yaml",
+             options->name, known);
     return NULL;
 }
 

@@ -3,6 +3,7 @@
 #define LOB_ENCODER_INTERNAL_H
 
 #include "encoder/encoder.h"
+#include "encoder/preset.h"
 
 typedef struct {
     bool (*encode)(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
@@ -18,5 +19,7 @@ struct LobEncoder {
 };
 
 LobEncoder *lob_texture_open(const LobEncoderOptions *options, GError **err);
+/* Networks take ownership of the preset, also where they fail. */
+LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GError **err);
 
 #endif

@@ -1,0 +1,49 @@
+/* From a weights file to one block of prepared floats that the ranks of a node share. Only src/encoder
+ * includes this.
+ *
+ * A network describes its tensors in one function, which runs twice: first without memory, to count floats
+ * and to compare names and shapes with the file; then with memory, to set pointers and, in the one process
+ * that fills, to convert and fold values. */
+#ifndef LOB_ENCODER_LOADER_H
+#define LOB_ENCODER_LOADER_H
+
+#include "encoder/encoder.h"
+#include "encoder/preset.h"
+#include "encoder/weights.h"
+
+typedef struct {
+    const LobPreset *preset;
+    LobWeights *weights; /* NULL: seeded values instead (for benches) */
+    float *base;         /* NULL while counting */
+    size_t used;         /* floats */
+    bool fill;
+    GHashTable *seen; /* names asked for */
+    GPtrArray *missing, *misshapen;
+    LobRng rng;
+    GError *error; /* the first while filling */
+} LobLoader;
+
+typedef void (*LobLoaderBuild)(LobLoader *loader, void *network);
+
+typedef struct {
+    void *block; /* shared or private; NULL before loading */
+    bool owned;
+    size_t size;
+    char sha256[65];
+} LobPrepared;
+
+/* Memory for `count` floats, aligned to a cache line; NULL while counting. */
+float *lob_loader_take(LobLoader *loader, size_t count);
+/* The tensor prefix + name of that shape (ndim lengths follow, each size_t) into `to`. */
+void lob_loader_tensor(LobLoader *loader, float *to, const char *name, int ndim, ...);
+/* take and tensor for the usual case. */
+float *lob_loader_vector(LobLoader *loader, const char *name, size_t n);
+float *lob_loader_matrix(LobLoader *loader, const char *name, size_t rows, size_t columns);
+
+/* Opens the file (or none, where random), checks it against the network and prepares it. INPUT errors name
+ * all that is missing, misshapen or surplus. */
+bool lob_prepare(LobPrepared *prepared, const LobEncoderOptions *options, const LobPreset *preset,
+                 LobLoaderBuild build, void *network, GError **err);
+void lob_prepared_clear(LobPrepared *prepared);
+
+#endif

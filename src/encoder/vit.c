@@ -1,0 +1,252 @@
+#include "encoder/kernels.h"
+#include "encoder/vit_internal.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* out[m][n] = in[m][k] weight[n][k]^T (+ out where it accumulates); strides of in and out given. */
+static void multiply(const float *in, size_t in_stride, const float *weight, float *out, size_t m, size_t n,
+                     size_t k, bool accumulate) {
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, 1, in, (int)in_stride,
+                weight, (int)k, accumulate ? 1 : 0, out, (int)n);
+}
+
+static void embed_tile(LobVit *v, const uint8_t *rgb, float *x) {
+    const size_t values = 3 * v->patch * v->patch, lead = v->leading * v->width;
+    memcpy(x, v->lead, lead * sizeof *x);
+    memcpy(x + lead, v->position, v->patches * v->width * sizeof *x);
+    lob_transform_patches(&v->transform, rgb, (int)v->patch, v->rows);
+    multiply(v->rows, values, v->patch_weight, x + lead, v->patches, v->width, values, true);
+}
+
+/* One head of one tile: q, k, v are columns of the tile's [T][3D]; the result goes to columns of [T][D]. */
+static void attend(const LobVit *v, const float *q, float *out) {
+    const int t = (int)v->tokens, d = (int)v->head, stride = (int)(3 * v->width);
+    const float *k = q + v->width, *value = k + v->width;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, t, t, d, 1, q, stride, k, stride, 0, v->scores, t);
+    lob_softmax_exp(v->scores, v->tokens, v->tokens, v->sums);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, t, d, t, 1, v->scores, t, value, stride, 0, out,
+                (int)v->width);
+    lob_divide_rows(out, v->width, v->sums, v->tokens, v->head);
+}
+
+static bool attention(LobVit *v, const LobVitLayer *layer, const float *pending, size_t n,
+                      LobEncoderTick tick, void *user) {
+    const size_t rows = n * v->tokens, d = v->width;
+    lob_layer_norm(v->x, pending, layer->norm1_gain, layer->norm1_shift, v->eps, rows, d, v->normed);
+    multiply(v->normed, d, layer->qkv, v->qkv, rows, 3 * d, d, false);
+    lob_bias_scale(v->qkv, 3 * d, layer->q_bias, 1 / sqrtf((float)v->head), rows, d);
+    for (size_t b = 0; b < n; b++) {
+        for (size_t h = 0; h < v->heads; h++) {
+            attend(v, v->qkv + b * v->tokens * 3 * d + h * v->head,
+                   v->normed + b * v->tokens * d + h * v->head);
+        }
+    }
+    multiply(v->normed, d, layer->proj, v->x, rows, d, d, true);
+    return !tick || tick(user);
+}
+
+static bool mlp(LobVit *v, const LobVitLayer *layer, size_t n, LobEncoderTick tick, void *user) {
+    const size_t rows = n * v->tokens, d = v->width;
+    lob_layer_norm(v->x, layer->proj_bias, layer->norm2_gain, layer->norm2_shift, v->eps, rows, d, v->normed);
+    multiply(v->normed, d, layer->fc1, v->qkv, rows, v->wide, d, false);
+    if (v->gated) {
+        lob_bias_swiglu(v->qkv, layer->fc1_bias, rows, v->hidden);
+    } else {
+        lob_bias_gelu(v->qkv, layer->fc1_bias, rows, v->hidden);
+    }
+    multiply(v->qkv, v->wide, layer->fc2, v->x, rows, d, v->hidden, true);
+    return !tick || tick(user);
+}
+
+/* Attentional pooling of one tile's tokens [T][D] into [pool width]. */
+static void pool_tile(LobVit *v, float *tokens, float *out) {
+    const LobVitPool *pool = &v->pool;
+    const size_t p = v->pool_width, head = p / v->pool_heads;
+    float *kv = v->qkv, *mixed = v->rows;
+    lob_layer_norm(tokens, NULL, pool->key_gain, pool->key_shift, 1e-5f, v->tokens, v->width, tokens);
+    multiply(tokens, v->width, pool->kv, kv, v->tokens, 2 * p, v->width, false);
+    for (size_t h = 0; h < v->pool_heads; h++) {
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)v->tokens, (int)head, 1, kv + h * head, (int)(2 * p),
+                    pool->query + h * head, 1, 0, v->scores, 1);
+        lob_softmax_exp(v->scores, 1, v->tokens, v->sums);
+        cblas_sgemv(CblasRowMajor, CblasTrans, (int)v->tokens, (int)head, 1 / v->sums[0], kv + p + h * head,
+                    (int)(2 * p), v->scores, 1, 0, mixed + h * head, 1);
+    }
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)p, (int)p, 1, pool->out, (int)p, mixed, 1, 0, out, 1);
+    lob_layer_norm(out, NULL, pool->gain, pool->shift, 1e-5f, 1, p, out);
+}
+
+static float *write_mean(const LobVit *v, const float *tokens, float *out) {
+    const float *patches = tokens + v->leading * v->width;
+    memset(out, 0, v->width * sizeof *out);
+    for (size_t p = 0; p < v->patches; p++) {
+        for (size_t i = 0; i < v->width; i++) {
+            out[i] += patches[p * v->width + i];
+        }
+    }
+    for (size_t i = 0; i < v->width; i++) {
+        out[i] /= (float)v->patches;
+    }
+    return out + v->width;
+}
+
+static void write_tile(LobVit *v, float *tokens, float *out) {
+    const char *what = v->preset->output;
+    if (strcmp(what, "pool") == 0) {
+        pool_tile(v, tokens, out);
+        return;
+    }
+    if (strcmp(what, "mean") != 0) {
+        memcpy(out, tokens, v->width * sizeof *out);
+        out += v->width;
+    }
+    if (strcmp(what, "class") != 0) {
+        write_mean(v, tokens, out);
+    }
+}
+
+static bool vit_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
+                       void *user, GError **err) {
+    LobVit *v = (LobVit *)encoder;
+    const size_t tile = 3 * (size_t)v->transform.tile * (size_t)v->transform.tile,
+                 each = v->tokens * v->width;
+    const float *pending = NULL; /* the last MLP's bias, added with the next norm */
+    bool going = true;
+    for (size_t b = 0; b < n; b++) {
+        embed_tile(v, rgb + b * tile, v->x + b * each);
+    }
+    for (int64_t i = 0; going && i < v->preset->depth; i++) {
+        going = attention(v, &v->layers[i], pending, n, tick, user) && mlp(v, &v->layers[i], n, tick, user);
+        pending = v->layers[i].fc2_bias;
+    }
+    if (!going) {
+        return lob_fail(err, LOB_ERROR_STOPPED, "encoder %s: stopped inside a batch", encoder->info.name);
+    }
+    lob_layer_norm(v->x, pending, v->norm_gain, v->norm_shift, v->eps, n * v->tokens, v->width, v->normed);
+    for (size_t b = 0; b < n; b++) {
+        write_tile(v, v->normed + b * each, out + b * (size_t)encoder->info.dim);
+    }
+    return true;
+}
+
+static void vit_free(LobEncoder *encoder) {
+    LobVit *v = (LobVit *)encoder;
+    float *const memory[] = {v->x, v->normed, v->qkv, v->scores, v->sums, v->rows};
+    for (size_t i = 0; i < G_N_ELEMENTS(memory); i++) {
+        free(memory[i]);
+    }
+    lob_transform_clear(&v->transform);
+    lob_prepared_clear(&v->prepared);
+    lob_preset_free(v->preset);
+    g_free(v->layers);
+    g_free(v);
+}
+
+static bool bad_preset(const LobPreset *p, GError **err, const char *what) {
+    return lob_fail(err, LOB_ERROR_INPUT, "%s: %s", p->path, what);
+}
+
+static bool check_preset(const LobPreset *p, GError **err) {
+    if (!p->layout || !p->mlp || !p->position || !p->output) {
+        return bad_preset(p, err, "a vit needs layout, mlp, position and output");
+    }
+    if (p->patch < 1 || p->patch > p->image || p->image % p->patch != 0 || p->depth < 1 || p->depth > 200 ||
+        p->heads < 1 || p->width < 1 || p->width > 8192 || p->width % p->heads != 0 || p->hidden < 1 ||
+        p->hidden > 65536 || p->registers > 64) {
+        return bad_preset(
+            p, err, "image must be a multiple of patch, width of heads, and depth, heads, hidden positive");
+    }
+    if (p->image > 1024 || p->position_grid > 128) {
+        return bad_preset(p, err, "image is at most 1024 px, position_grid at most 128");
+    }
+    if (!(p->eps > 0)) {
+        return bad_preset(p, err, "eps must be given");
+    }
+    if (strcmp(p->layout, "hf-vit") == 0 &&
+        (p->layer_scale || p->registers > 0 || strcmp(p->mlp, "gelu") != 0)) {
+        return bad_preset(p, err, "layout hf-vit has neither layer_scale, registers nor swiglu");
+    }
+    if (p->position_grid && p->position_grid != p->image / p->patch && !p->position_resample) {
+        return bad_preset(p, err, "position_grid differs from image / patch: position_resample must say how");
+    }
+    if (strcmp(p->output, "pool") == 0 &&
+        (p->pool_width < 1 || p->pool_heads < 1 || p->pool_width % p->pool_heads != 0 ||
+         2 * p->pool_width > 3 * p->width)) {
+        return bad_preset(p, err,
+                          "output pool needs pool_width, a multiple of pool_heads, at most 1.5 width");
+    }
+    return true;
+}
+
+static void set_sizes(LobVit *v) {
+    const LobPreset *p = v->preset;
+    v->width = (size_t)p->width;
+    v->heads = (size_t)p->heads;
+    v->head = v->width / v->heads;
+    v->hidden = (size_t)p->hidden;
+    v->gated = strcmp(p->mlp, "swiglu") == 0;
+    v->wide = v->gated ? 2 * v->hidden : v->hidden;
+    v->patch = (size_t)p->patch;
+    v->grid = (size_t)(p->image / p->patch);
+    v->patches = v->grid * v->grid;
+    v->leading = 1 + (size_t)p->registers;
+    v->tokens = v->leading + v->patches;
+    v->eps = (float)p->eps;
+    if (strcmp(p->output, "pool") == 0) {
+        v->pool_width = (size_t)p->pool_width;
+        v->pool_heads = (size_t)p->pool_heads;
+    }
+    v->layers = g_new0(LobVitLayer, p->depth);
+}
+
+static bool allocate(float **to, size_t count, GError **err) {
+    void *memory = NULL;
+    if (posix_memalign(&memory, 64, count * sizeof **to) != 0) {
+        return lob_fail(err, LOB_ERROR_INTERNAL, "no memory for %zu MiB of activations", count >> 18);
+    }
+    *to = memory;
+    return true;
+}
+
+static bool allocate_all(LobVit *v, size_t batch, GError **err) {
+    const size_t rows = batch * v->tokens, values = 3 * v->patch * v->patch;
+    return allocate(&v->x, rows * v->width, err) && allocate(&v->normed, rows * v->width, err) &&
+           allocate(&v->qkv, rows * MAX(3 * v->width, v->wide), err) &&
+           allocate(&v->scores, v->tokens * v->tokens, err) && allocate(&v->sums, v->tokens, err) &&
+           allocate(&v->rows, MAX(v->patches * values, v->pool_width), err);
+}
+
+static int output_width(const LobVit *v) {
+    if (v->pool_width > 0) {
+        return (int)v->pool_width;
+    }
+    return (int)(strcmp(v->preset->output, "class+mean") == 0 ? 2 * v->width : v->width);
+}
+
+LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GError **err) {
+    static const LobEncoderOps ops = {vit_encode, vit_free};
+    LobVit *v = g_new0(LobVit, 1);
+    v->preset = preset;
+    v->base.ops = &ops;
+    v->base.batch = MAX(options->batch, 1);
+    if (!check_preset(preset, err) || !lob_transform_init(&v->transform, preset, options->tile_size, err)) {
+        vit_free(&v->base);
+        return NULL;
+    }
+    set_sizes(v);
+    if (!lob_prepare(&v->prepared, options, preset, lob_vit_build, v, err) ||
+        !allocate_all(v, v->base.batch, err)) {
+        vit_free(&v->base);
+        return NULL;
+    }
+    v->base.info = (LobEncoderInfo){.name = preset->name,
+                                    .weights_sha256 = v->prepared.sha256,
+                                    .transform = v->transform.description,
+                                    .precision = "fp32",
+                                    .dim = output_width(v),
+                                    .columns = NULL};
+    return &v->base;
+}
