@@ -434,4 +434,37 @@ void lob_bootstrap_clear(LobBootstrap *result);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobBootstrap, lob_bootstrap_clear)
 void lob_bootstrap_counts(const uint32_t *stratum, size_t n, size_t replicate, uint64_t seed, double *count);
 
+/* ---- everything at once ----
+ * The whole set for one table: over all rows, by center, pooled over centers. What a figure needs and the
+ * table lacks (arms, risks, horizons, centers) is left out; what cannot be estimated is a row with a note. */
+typedef struct {
+    LobFollowUp data; /* stratum: index into centers, or NULL */
+    const double *score;
+    const char *const *centers;
+    size_t n_centers;
+    const uint32_t *arm; /* [n] index into arms, or NULL; arms[0] is the reference */
+    const char *const *arms;
+    size_t n_arms;
+    const double *horizons;
+    size_t n_horizons;
+    const double *risk; /* [n][n_horizons] predicted event probabilities, or NULL */
+    size_t n_bootstrap; /* of C; 0 = none */
+    uint64_t seed;
+} LobPanelInput;
+typedef struct {
+    char *metric;
+    const char *center; /* a center's name, "(all)" or "(pooled)" */
+    double estimate, lower, upper;
+    size_t n;
+    double events;
+    char *note; /* or NULL */
+} LobPanelRow;
+typedef struct {
+    LobPanelRow *row;
+    size_t n_rows, room;
+} LobPanel;
+void lob_panel(LobPanel *panel, const LobPanelInput *input);
+void lob_panel_clear(LobPanel *panel);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobPanel, lob_panel_clear)
+
 #endif
