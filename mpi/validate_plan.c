@@ -77,6 +77,10 @@ bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err) {
                         "%s/store: no feature store; run lobule plan and lobule embed first, or give "
                         "features: in the study file",
                         study->output);
+    if (study->model.benefit && study->n_arms > 0)
+        lob_warning(
+            "model.benefit: this version validates the prognostic model alone; effects of treatment are "
+            "not estimated");
     make_tasks(plan);
     return true;
 }

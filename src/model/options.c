@@ -42,15 +42,25 @@ static const LobModelOptions defaults[] = {
      .use_covariates = true},
 };
 
+/* Labels: too few cases lie in a center left out to judge epochs by, so their number is fixed; a label is
+ * known where a survival time is half censored, so the network may be larger. */
+static void for_labels(LobModelOptions *options) {
+    options->rounds = 0;
+    if (options->hidden == 0)
+        return;
+    options->hidden = 128;
+    options->attention = 64;
+    options->weight_decay = 0.1;
+}
+
 bool lob_model_defaults_of(const char *kind, LobEndpointKind endpoint, LobModelOptions *options,
                            GError **err) {
     for (size_t i = 0; i < G_N_ELEMENTS(defaults); i++) {
         if (g_strcmp0(defaults[i].kind, kind) != 0)
             continue;
         *options = defaults[i];
-        /* Too few cases lie in an inner set of a label to stop by: a fixed number of epochs. */
         if (endpoint != LOB_ENDPOINT_SURVIVAL)
-            options->rounds = 0;
+            for_labels(options);
         return true;
     }
     g_autofree char *known = g_strjoinv(", ", (char **)lob_aggregator_names());
