@@ -97,6 +97,7 @@ typedef struct {
     float tumour_slit, liver_slit;   /* |cords| below this is a sinusoid */
     float tumour_slope, liver_slope; /* um per unit of cords */
     float tumour_pitch, liver_pitch; /* um between cells */
+    float tumour_eosin, tumour_blue; /* of the cytoplasm */
     uint32_t salt;
     LobDemoPortal *portals;
     size_t n_portals;

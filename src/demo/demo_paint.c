@@ -123,18 +123,17 @@ typedef struct {
     float cells, membrane, eosin, blue, fibre;
 } Ground;
 
-/* Cytoplasm of tumour (bluer with grade) or liver at one point; width: of its sinusoids, about 1. */
+/* Cytoplasm of tumour or liver at one point; width: of its sinusoids, about 1. */
 static Ground parenchyma(const LobDemoScene *s, bool tumour, float cords, float width, float x, float y) {
     uint32_t cell = 0;
     float slit = tumour ? s->tumour_slit : s->liver_slit, slope = tumour ? s->tumour_slope : s->liver_slope;
     float pitch = tumour ? s->tumour_pitch : s->liver_pitch;
     Ground g = {.cells = CLAMP((fabsf(cords) - slit * width) * slope, -20.0F, 20.0F)};
     g.membrane = membrane(s->salt + (tumour ? 0U : 16U), pitch, x, y, &cell);
-    float own = lob_demo_unit(cell), grade = (float)CLAMP(s->grade, -2.5, 2.5);
-    float clear = own > 0.93F && tumour ? 0.55F : 1.0F;
+    float own = lob_demo_unit(cell);
     if (tumour) {
-        g.eosin = (0.50F - 0.02F * grade) * (0.84F + 0.32F * own) * clear;
-        g.blue = 0.075F + 0.014F * grade;
+        g.eosin = s->tumour_eosin * (0.84F + 0.32F * own) * (own > 0.93F ? 0.55F : 1.0F);
+        g.blue = s->tumour_blue;
     } else {
         g.eosin = 0.58F * (0.90F + 0.20F * own);
         g.blue = 0.05F;

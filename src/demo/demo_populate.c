@@ -180,20 +180,20 @@ static void furnish_portal(Crowd *crowd, const LobDemoPortal *p) {
     }
 }
 
-/* A tumour cell's nucleus: larger, darker, rounder no more, the higher the grade. */
+/* A tumour cell's nucleus: the higher the grade the larger, darker, coarser and less round. */
 static void add_tumour_cell(Crowd *crowd, float x, float y) {
     LobDemoScene *scene = crowd->scene;
     LobRng *rng = crowd->rng;
     double g = scene->grade + 0.30 * (double)lob_demo_waves_at(&scene->grade_field, x, y);
     g = CLAMP(g, -2.7, 2.7);
     double up = g + 2.7; /* 0 .. 5.4 */
-    if (lob_rng_uniform(rng) < 0.24 - 0.06 * g)
+    if (lob_rng_uniform(rng) < 0.22 - 0.02 * g)
         return;
-    double radius = 3.85 * exp(0.13 * g + (0.06 + 0.02 * up) * lob_rng_normal(rng));
+    double radius = 3.85 * exp(0.115 * g + (0.06 + 0.02 * up) * lob_rng_normal(rng));
     double aspect = 1.06 + 0.05 * up + (0.03 + 0.03 * up) * fabs(lob_rng_normal(rng));
     LobDemoNucleus n = shaped(rng, x, y, CLAMP(radius, 2.4, 8.0), MIN(aspect, 2.2), 0.01 + 0.012 * up);
     n.kind = LOB_KIND_TUMOUR;
-    n.h = (float)(0.60 * exp(0.17 * g + 0.10 * lob_rng_normal(rng)));
+    n.h = (float)(0.62 * exp(0.06 * g + 0.10 * lob_rng_normal(rng)));
     n.rim = 0.35F;
     n.clump = (float)(0.14 + 0.03 * up);
     n.nucleolus = (float)(lob_rng_uniform(rng) < 0.25 + 0.08 * up ? 0.5 + 0.1 * up : 0.0);
@@ -253,7 +253,8 @@ static void settle(Crowd *crowd, LobDemoRegion wanted, float pitch, double fat) 
             leave_sinusoid(cords, slit, slope, 5.0F, &x, &y);
             if (lob_rng_uniform(crowd->rng) < fat) {
                 double radius = 3.5 + 4.5 * lob_rng_uniform(crowd->rng);
-                add_disc(scene, crowd->rng, x + uniform(crowd->rng, -6, 6), y + uniform(crowd->rng, -6, 6),
+                double angle = 2.0 * G_PI * lob_rng_uniform(crowd->rng), aside = radius + 4.5;
+                add_disc(scene, crowd->rng, x + (float)(aside * cos(angle)), y + (float)(aside * sin(angle)),
                          radius, 1.1, 0.0F, 0.02F);
             }
             if (tumour)
@@ -361,8 +362,7 @@ void lob_demo_populate(LobDemoScene *scene, LobRng *rng) {
     for (size_t i = 0; i < scene->n_portals; i++)
         furnish_portal(&crowd, &scene->portals[i]);
     infiltrate(&crowd);
-    double g = CLAMP(scene->grade, -2.5, 2.5);
-    settle(&crowd, LOB_REGION_TUMOUR, scene->tumour_pitch, 0.02 - 0.005 * g);
+    settle(&crowd, LOB_REGION_TUMOUR, scene->tumour_pitch, 0.02);
     settle(&crowd, LOB_REGION_LIVER, scene->liver_pitch, 0.06);
     settle_between(&crowd);
     fill_bins(&scene->nucleus_bins, scene->nuclei, nucleus_bounds, scene->width_um, scene->height_um);

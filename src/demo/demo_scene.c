@@ -175,7 +175,7 @@ static void place_portals(LobDemoScene *scene, LobRng *rng) {
     scene->portals = (LobDemoPortal *)(void *)g_array_free(portals, FALSE);
 }
 
-/* Plates thicken and sinusoids narrow with grade; the liver beside it does not know of it. */
+/* Plates thicken with grade at an even share of sinusoids; the liver beside it does not know of it. */
 static void place_cells(LobDemoScene *scene, LobRng *rng) {
     double g = CLAMP(scene->grade, -2.5, 2.5);
     double tumour_wave = 62.0 * exp(0.10 * g), liver_wave = 50.0;
@@ -186,9 +186,9 @@ static void place_cells(LobDemoScene *scene, LobRng *rng) {
     /* RMS slope of a unit-variance field of wave number k is k / sqrt(2). */
     scene->tumour_slope = (float)(tumour_wave / (2.0 * G_PI) * 1.2);
     scene->liver_slope = (float)(liver_wave / (2.0 * G_PI) * 1.2);
-    scene->tumour_slit = 1.9F / scene->tumour_slope;
+    scene->tumour_slit = 0.16F;
     scene->liver_slit = 2.3F / scene->liver_slope;
-    scene->tumour_pitch = (float)(16.2 - 1.1 * g);
+    scene->tumour_pitch = (float)(15.6 + 0.25 * g);
     scene->liver_pitch = 21.0F;
     scene->salt = (uint32_t)lob_rng_u64(rng);
 }
@@ -215,6 +215,34 @@ static void place_artefacts(LobDemoScene *scene, LobRng *rng) {
     scene->pen_width = uniform(rng, 22, 40);
 }
 
+/* Sets the cytoplasm's stain so that the tumour's mean stain is the same whatever its nuclei: grade is to be
+ * read from shapes, not from how much dye a slide took up. */
+static void balance_stain(LobDemoScene *scene) {
+    const double mean_blue = 0.185, mean_eosin = 0.45, step = 8.0;
+    double cells = 0.0, nuclei = 0.0, load = 0.0;
+    for (float y = 4.0F; y < scene->height_um; y += (float)step) {
+        for (float x = 4.0F; x < scene->width_um; x += (float)step) {
+            if (lob_demo_scene_region(scene, x, y) == LOB_REGION_TUMOUR)
+                cells +=
+                    step * step *
+                    (fabsf(lob_demo_waves_at(&scene->tumour_cords, x, y)) > scene->tumour_slit ? 1.0 : 0.0);
+        }
+    }
+    for (guint i = 0; i < scene->nuclei->len; i++) {
+        const LobDemoNucleus *n = &g_array_index(scene->nuclei, LobDemoNucleus, i);
+        if (lob_demo_scene_region(scene, n->x, n->y) != LOB_REGION_TUMOUR)
+            continue;
+        double area = G_PI * (double)(n->a * n->b);
+        nuclei += area;
+        load += area * (double)(n->h * (1.0F + 0.1F * n->rim + 0.03F * n->nucleolus));
+    }
+    cells = MAX(cells, 1.6 * nuclei + 1.0);
+    double blue = (mean_blue * cells - load) / (cells - nuclei);
+    double eosin = (mean_eosin * cells - 0.08 * nuclei) / (cells - 0.70 * nuclei);
+    scene->tumour_blue = (float)CLAMP(blue, 0.005, 0.20);
+    scene->tumour_eosin = (float)CLAMP(eosin, 0.30, 0.70);
+}
+
 double lob_demo_slide_cost(const LobDemo *demo, size_t patient, int slide) {
     const LobDemoPatient *p = &demo->patients[patient];
     LobDemoScanner scanner;
@@ -233,14 +261,14 @@ LobDemoScene *lob_demo_scene_new(const LobDemo *demo, size_t patient, int slide)
     LobDemoScene *scene = g_new0(LobDemoScene, 1);
     lob_demo_scanner(demo->options.seed, p->center, &scene->scanner);
     /* Staining varies from slide to slide, so that darkness alone does not tell the grade. */
-    double gain_h = exp(0.06 * lob_rng_normal(&rng)), gain_e = exp(0.06 * lob_rng_normal(&rng));
+    double gain_h = exp(0.08 * lob_rng_normal(&rng)), gain_e = exp(0.08 * lob_rng_normal(&rng));
     for (int c = 0; c < 3; c++) {
         scene->scanner.hematoxylin[c] *= gain_h;
         scene->scanner.eosin[c] *= gain_e;
     }
     scene->grade = p->grade + 0.12 * lob_rng_normal(&rng);
     scene->immune = p->immune + 0.15 * lob_rng_normal(&rng);
-    double wobble = 0.9 + 0.2 * lob_rng_uniform(&rng);
+    double wobble = 0.75 + 0.5 * lob_rng_uniform(&rng);
     place_tissue(scene, &rng, wobble * demo->options.tiles / p->n_slides);
     place_cut(scene, &rng);
     place_portals(scene, &rng);
@@ -250,6 +278,7 @@ LobDemoScene *lob_demo_scene_new(const LobDemo *demo, size_t patient, int slide)
     scene->fibre = lob_demo_texture(&rng, 0.8, 7.0, scene->scanner.mpp);
     scene->chromatin = lob_demo_texture(&rng, 0.40, 1.0, scene->scanner.mpp);
     lob_demo_populate(scene, &rng);
+    balance_stain(scene);
     return scene;
 }
 
