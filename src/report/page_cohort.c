@@ -13,7 +13,7 @@ static Tally tally(const LobCohort *cohort, size_t endpoint, uint32_t center, in
     Tally t = {0};
     for (size_t p = 0; p < cohort->n_patients; p++) {
         const LobCohortPatient *patient = &cohort->patients[p];
-        if (patient->center != center || (arm >= 0 && patient->arm != arm))
+        if (patient->center != center || (arm >= 0 && cohort->arm_at[endpoint][p] != arm))
             continue;
         t.patients++;
         t.slides += patient->n_slides;
