@@ -50,13 +50,35 @@ Y
 digest() {
   local d
   [ -e "$1" ] || { echo "no file $1"; return; }
-  for d in features coords tissue slides/slide_id slides/state slides/crc32c slides/unreadable; do
-    h5dump -d "/$d" -b LE -o "$work/digest.bin" "$1" >/dev/null 2>&1 || echo "cannot dump /$d of $1"
-    sha256sum <"$work/digest.bin"
-  done | sha256sum | cut -c1-16
+  for d in features coords tissue slides/state slides/crc32c slides/unreadable; do
+    rm -f "$work/digest.bin"
+    h5dump -d "/$d" -b FILE -o "$work/digest.bin" "$1" >/dev/null 2>&1
+    if [ -s "$work/digest.bin" ]; then sha256sum <"$work/digest.bin"; else echo "/$d of $1 is empty"; fi
+  done | cat - <(h5dump -d /slides/slide_id "$1" | tail -n +2) | sha256sum | cut -c1-16
 }
 
 run() { # RANKS DIR STAGE [options]: runs a stage, output to DIR/log
   local ranks=$1 dir=$2 stage=$3; shift 3
   launch "$ranks" "$LOBULE" "$stage" "$@" "$dir/study.yaml" >>"$dir/log" 2>&1
 }
+
+# begin RANKS DIR: starts embed in the background; `job` is its pid, `mpirun` the launcher's (with ranks > 1).
+begin() {
+  launch "$1" "$LOBULE" embed "$2/study.yaml" >>"$2/log" 2>&1 &
+  job=$!
+  mpirun=
+  [ "$1" -le 1 ] || until mpirun=$(pgrep -P $job -x mpirun) || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+}
+rank_pid() { # RANK
+  local p
+  for p in $(pgrep -P "$mpirun"); do
+    tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"
+  done
+}
+journalled() { cat "$1/out/store/part-0001.journal" 2>/dev/null | grep -c '^range' || true; }
+# Waits until at least N ranges are journalled or the job is over.
+await_ranges() { # N DIR
+  while kill -0 $job 2>/dev/null && [ "$(journalled "$2")" -lt "$1" ]; do sleep 0.02; done
+}
+# No process that worked in this folder is left (readers, zygotes).
+leftovers() { pgrep -f -c "$LOBULE.*$work" || true; }
