@@ -10,7 +10,7 @@
 typedef struct {
     gint patients, centers, tiles, dim;
     gint64 seed;
-    gboolean null, bags, immortal, json;
+    gboolean null, bags, immortal, json, tables_only;
     gdouble grade, tace, tace_immune, covariate, systemic, vessel;
 } Wanted;
 
@@ -36,6 +36,8 @@ static bool parse(int *argc, char ***argv, Wanted *w, GError **err) {
         {"covariate-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->covariate, "Of clinical covariates per SD", "X"},
         {"systemic-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->systemic, "Of systemic therapy", "X"},
         {"vessel-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->vessel, "Added where vessels encapsulate", "X"},
+        {"tables-only", 0, 0, G_OPTION_ARG_NONE, &w->tables_only,
+         "Tables and study file without slides or bags, for studies of the numbers alone", NULL},
         {"json", 0, 0, G_OPTION_ARG_NONE, &w->json, "A summary on stdout", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
@@ -110,6 +112,17 @@ static void print_summary(const LobDemoOptions *options, const char *dir, double
     json_decref(object);
 }
 
+static bool make(const LobWorld *world, const LobDemoOptions *options, bool tables_only, const char *dir,
+                 int *code, GError **err) {
+    if (!tables_only)
+        return lob_job_demo(world, options, dir, code, err);
+    *code = LOB_EXIT_DONE;
+    if (world->rank != 0)
+        return true;
+    g_autoptr(LobDemo) demo = lob_demo_new(options);
+    return lob_demo_write_tables(demo, dir, err);
+}
+
 int lob_cmd_demo(int argc, char **argv) {
     Wanted w = {.patients = G_MININT,
                 .centers = G_MININT,
@@ -132,7 +145,7 @@ int lob_cmd_demo(int argc, char **argv) {
         lob_world_start(&world, &argc, &argv, &error)) {
         rank = world.rank;
         lob_log_setup(LOB_LOG_INFO, rank);
-        if (lob_job_demo(&world, &options, argv[1], &code, &error) && rank == 0 && w.json)
+        if (make(&world, &options, w.tables_only, argv[1], &code, &error) && rank == 0 && w.json)
             print_summary(&options, argv[1], lob_clock() - start);
     }
     if (error != NULL) {
