@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#define SCRATCH_BYTES ((size_t)32 << 20)
+#define SCRATCH_BYTES ((size_t)4 << 20) /* a piece of a store that is read, summed and sifted at once */
 
 /* Where a cohort slide's rows come from; rows 0 = nowhere. */
 typedef struct {
@@ -25,6 +25,8 @@ typedef struct {
     int dim;
     char *dim_from; /* the file that set dim */
     LobBagSet *set;
+    uint16_t *scratch; /* [scratch_rows][dim] */
+    size_t scratch_rows;
 } Loader;
 
 static void loader_clear(Loader *loader) {
@@ -36,6 +38,7 @@ static void loader_clear(Loader *loader) {
         g_free(loader->places[i].file);
     g_free(loader->places);
     g_free(loader->dim_from);
+    g_free(loader->scratch);
     g_string_free(loader->trouble, true);
     g_string_free(loader->left_out, true);
 }
@@ -222,21 +225,35 @@ static bool place_slides(Loader *loader, GError **err) {
 /* An unreadable tile's row is NaN throughout; any other NaN or infinity is damage or a faulty encoder. */
 typedef enum { ROW_GOOD, ROW_UNREADABLE, ROW_BAD } RowKind;
 
-static RowKind row_kind(const uint16_t *row, size_t dim) {
-    size_t nans = 0, infinities = 0;
-    for (size_t d = 0; d < dim; d++) {
-        bool special = (row[d] & 0x7c00) == 0x7c00;
-        nans += special && (row[d] & 0x3ff);
-        infinities += special && !(row[d] & 0x3ff);
+/* Whether any of n halves is a NaN or an infinity (exponent all ones), four at a time: adding one to the
+ * exponent carries into the sign bit exactly then, and never beyond it. */
+static bool any_special(const uint16_t *halves, size_t n) {
+    uint64_t seen = 0;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        uint64_t four;
+        memcpy(&four, halves + i, sizeof four);
+        seen |= (four & 0x7c007c007c007c00u) + 0x0400040004000400u;
     }
-    return nans == dim ? ROW_UNREADABLE : nans + infinities ? ROW_BAD : ROW_GOOD;
+    for (; i < n; i++)
+        seen |= (uint64_t)(halves[i] & 0x7c00) + 0x0400;
+    return (seen & 0x8000800080008000u) != 0;
+}
+
+static RowKind row_kind(const uint16_t *row, size_t dim) {
+    if (!any_special(row, dim))
+        return ROW_GOOD;
+    for (size_t d = 0; d < dim; d++)
+        if ((row[d] & 0x7fff) <= 0x7c00)
+            return ROW_BAD;
+    return ROW_UNREADABLE;
 }
 
 /* Reads a store's slide, checks its sum, keeps its readable rows: exactly place->rows of them. */
-static bool read_store_slide(const Place *place, int dim, uint16_t *out, GError **err) {
+static bool read_store_slide(const Loader *loader, const Place *place, uint16_t *out, GError **err) {
     const LobStoreSlide *slide = place->slide;
-    size_t width = (size_t)dim, step = MAX(SCRATCH_BYTES / (width * 2), 1);
-    g_autofree uint16_t *scratch = g_new(uint16_t, MIN(step, slide->count) * width + 1);
+    uint16_t *scratch = loader->scratch;
+    size_t width = (size_t)loader->dim, step = loader->scratch_rows;
     uint32_t crc = 0;
     uint64_t kept = 0;
     for (uint64_t done = 0; done < slide->count; done += step) {
@@ -266,15 +283,15 @@ static bool read_store_slide(const Place *place, int dim, uint16_t *out, GError 
     return true;
 }
 
-static bool read_place(const Place *place, int dim, uint16_t *out, GError **err) {
+static bool read_place(const Loader *loader, const Place *place, uint16_t *out, GError **err) {
     if (place->store)
-        return read_store_slide(place, dim, out, err);
+        return read_store_slide(loader, place, out, err);
     if (place->rows == 0)
         return true;
     g_autoptr(LobFeatureFile) file = lob_feature_file_open(place->file, err);
     if (!file)
         return false;
-    if (file->rows != place->rows || file->dim != dim)
+    if (file->rows != place->rows || file->dim != loader->dim)
         return lob_fail(err, LOB_ERROR_IO, "%s: changed while it was being read", place->file);
     return lob_feature_file_read_halves(file, 0, place->rows, out, err);
 }
@@ -291,6 +308,8 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
         return lob_fail(err, LOB_ERROR_INTERNAL,
                         "%.1f GiB for the features of %" PRIu64 " tiles cannot be had on this node",
                         (double)(rows * width * 2) / (1 << 30), rows);
+    loader->scratch_rows = MAX(SCRATCH_BYTES / (width * sizeof *features), 1);
+    loader->scratch = g_new(uint16_t, loader->scratch_rows * width);
     set->first = g_new0(uint64_t, cohort->n_patients + 1);
     set->count = g_new0(uint64_t, cohort->n_patients + 1);
     set->slides = g_malloc0((cohort->n_slides + 1) * sizeof *set->slides);
@@ -301,7 +320,7 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
             const Place *place = &loader->places[patient->slides[s]];
             if (!place->store && !place->file)
                 continue;
-            if (!read_place(place, loader->dim, features + at * width, err))
+            if (!read_place(loader, place, features + at * width, err))
                 return false;
             set->slides[set->n_slides].slide = patient->slides[s];
             set->slides[set->n_slides].first = at;

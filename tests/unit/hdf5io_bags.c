@@ -97,6 +97,30 @@ Test(hdf5io_bags, a_store_in_patient_order_without_unreadable_and_failed) {
     fix_remove(folder);
 }
 
+/* 65504 is the largest half; 1e6 becomes an infinity, which no model can be trained on. */
+Test(hdf5io_bags, infinities_are_refused_and_large_values_kept) {
+    g_autofree char *folder = fix_folder();
+    g_autoptr(Hand) hand = fixture_hand();
+    g_autofree void *block = NULL;
+    LobBagSet set;
+    lob_log_setup(LOB_LOG_ERROR, 0);
+    for (size_t at = 0; at < FIX_DIM; at++) {
+        g_autofree char *path = g_strdup_printf("%s/part-%zu.h5", folder, at);
+        Fixture f = fix_make();
+        f.features[10 * FIX_DIM + at] = 65504;
+        fix_write(&f, path, true);
+        FIX_OK(load(hand, path, NULL, &set, &block, err));
+        lob_bag_set_clear(&set);
+        unlink(path);
+        f.features[10 * FIX_DIM + at] = -1e6f;
+        fix_write(&f, path, true);
+        FIX_FAILS(load(hand, path, NULL, &set, &block, err), LOB_ERROR_IO,
+                  "row 10 holds a NaN or an infinity");
+        fix_clear(&f);
+    }
+    fix_remove(folder);
+}
+
 /* Two hospitals embed apart; together they give what one store of both gives. */
 Test(hdf5io_bags, two_stores_equal_one) {
     g_autofree char *folder = fix_folder();
