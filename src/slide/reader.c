@@ -36,9 +36,8 @@ struct LobReader {
     Pending pending[2];
     int n_pending;
     uint32_t next_buffer;
-    /* tiles [suspect_first, suspect_end) of the oldest request already killed a reader, alone or together */
-    uint32_t suspect_first, suspect_end;
-    int killed, run; /* tiles given up, and how many of them without a good one between */
+    uint32_t suspect; /* tile of the oldest request that has killed a reader; UINT32_MAX: none */
+    int killed, run;  /* tiles given up, and how many of them without a good one between */
     uint32_t last_killed;
 };
 
@@ -203,7 +202,7 @@ static void drop_requests(LobReader *reader) {
     if (reader->n_pending > 0)
         g_free(end_process(reader, DIED, 0));
     reader->n_pending = 0;
-    reader->suspect_first = reader->suspect_end = 0;
+    reader->suspect = UINT32_MAX;
     reader->killed = reader->run = 0;
 }
 
@@ -295,22 +294,18 @@ static void give_up_tile(LobReader *reader, LobReaderOrder *order, uint32_t tile
     order->first = tile + 1;
 }
 
-/* Where the oldest request goes on after its reader died: at the tile that was being read, alone if it was
- * read together with others, past it if it had its second chance. */
+/* Where the oldest request goes on after its reader died: at the tile that was being read, past it if it had
+ * its second chance. */
 static void blame(LobReader *reader, const char *cause) {
     LobReaderOrder *order = &reader->pending[0].order;
-    uint32_t current = atomic_load(&reader->shared->current), band = atomic_load(&reader->shared->band);
+    uint32_t current = atomic_load(&reader->shared->current);
     if (atomic_load(&reader->shared->buffer) != order->buffer || current < order->first ||
         current >= order->n)
         return;
-    order->singly = 1;
-    if (band == 1 && current >= reader->suspect_first && current < reader->suspect_end) {
-        give_up_tile(reader, order, current, cause);
-        return;
-    }
     order->first = current;
-    reader->suspect_first = current;
-    reader->suspect_end = current + MAX(band, 1);
+    if (reader->suspect == current)
+        give_up_tile(reader, order, current, cause);
+    reader->suspect = current;
 }
 
 /* A new process for the open slide and what is still to be read of its requests. */
@@ -342,7 +337,7 @@ static bool collected(LobReader *reader, const uint8_t **rgb, const uint8_t **st
         *reason = buffer.reason[0] != '\0' ? g_strdup(buffer.reason) : NULL;
     reader->pending[0] = reader->pending[1];
     reader->n_pending--;
-    reader->suspect_first = reader->suspect_end = 0;
+    reader->suspect = UINT32_MAX;
     return true;
 }
 

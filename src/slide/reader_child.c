@@ -60,19 +60,16 @@ static void misbehave(const char *action) {
     }
 }
 
-/* `moment` is "open", or NULL for tiles; tiles [0, n) are about to be read. */
-static void test_hook(Reader *reader, const char *moment, const int32_t (*xy)[2], size_t n) {
+/* `xy` is the tile about to be read; NULL while opening. */
+static void test_hook(Reader *reader, const int32_t *xy) {
     if (reader->action[0] == '\0' || strstr(reader->shared->path, reader->part) == NULL)
         return;
-    bool now = moment != NULL && strcmp(reader->when, moment) == 0;
-    if (moment == NULL && strcmp(reader->when, "tile") == 0)
-        now = true;
-    if (moment == NULL && strcmp(reader->when, "once") == 0)
-        now = atomic_exchange(&reader->shared->test_fired, 1) == 0;
     int x, y;
-    if (moment == NULL && sscanf(reader->when, "%d,%d", &x, &y) == 2)
-        for (size_t i = 0; i < n; i++)
-            now |= xy[i][0] == x && xy[i][1] == y;
+    bool now = strcmp(reader->when, xy == NULL ? "open" : "tile") == 0;
+    if (xy != NULL && strcmp(reader->when, "once") == 0)
+        now = atomic_exchange(&reader->shared->test_fired, 1) == 0;
+    if (xy != NULL && sscanf(reader->when, "%d,%d", &x, &y) == 2)
+        now = xy[0] == x && xy[1] == y;
     if (now)
         misbehave(reader->action);
 }
@@ -92,7 +89,7 @@ static void beat(void *user) {
 static bool open_slide(Reader *reader, GError **err) {
     LobShared *shared = reader->shared;
     g_clear_pointer(&reader->slide, lob_slide_close);
-    test_hook(reader, "open", NULL, 0);
+    test_hook(reader, NULL);
     LobSlideSpec spec = {shared->path, shared->mpp, (LobMppSource)shared->mpp_source};
     reader->slide = lob_slide_open(&spec, err);
     if (reader->slide == NULL)
@@ -125,29 +122,15 @@ static bool read_tile(Reader *reader, const LobReaderOrder *order, LobTileBuffer
 }
 
 static bool read_tiles(Reader *reader, const LobReaderOrder *order, GError **err) {
-    LobShared *shared = reader->shared;
-    LobTileBuffer buffer = lob_shared_buffer(shared, reader->limits, order->buffer);
-    const int32_t(*xy)[2] = (const int32_t(*)[2])buffer.xy;
-    size_t bytes = 3 * (size_t)order->spec.size * (size_t)order->spec.size, band;
-    atomic_store(&shared->buffer, order->buffer);
-    for (size_t i = order->first; i < order->n; i += band) {
-        band = order->singly
-                   ? 1
-                   : lob_slide_band_length(lob_slide_info(reader->slide), &order->spec, xy + i, order->n - i);
-        atomic_store(&shared->current, (uint32_t)i);
-        atomic_store(&shared->band, (uint32_t)band);
+    LobTileBuffer buffer = lob_shared_buffer(reader->shared, reader->limits, order->buffer);
+    atomic_store(&reader->shared->current, order->first);
+    atomic_store(&reader->shared->buffer, order->buffer);
+    for (uint32_t i = order->first; i < order->n; i++) {
+        atomic_store(&reader->shared->current, i);
         beat(reader);
-        test_hook(reader, NULL, xy + i, band);
-        if (band > 1 &&
-            lob_slide_band(reader->slide, &order->spec, xy + i, band, buffer.rgb + i * bytes, NULL)) {
-            memset(buffer.status + i, LOB_TILE_OK, band);
-            continue;
-        }
-        if (band > 1 && !lob_slide_reopen(reader->slide, err))
+        test_hook(reader, buffer.xy[i]);
+        if (!read_tile(reader, order, &buffer, i, err))
             return false;
-        for (size_t t = i; t < i + band; t++)
-            if (!read_tile(reader, order, &buffer, t, err))
-                return false;
     }
     return true;
 }

@@ -27,7 +27,6 @@ enum { LOB_ORDER_OPEN = 1, LOB_ORDER_TILES, LOB_ORDER_OVERVIEW };
 typedef struct {
     uint32_t op, buffer;
     uint32_t first, n; /* tiles [first, n) of the buffer */
-    uint32_t singly;   /* one read a tile, after a reader died over a row of them */
     LobTileSpec spec;
     int32_t width, height; /* of an overview, whose memory comes with the record */
 } LobReaderOrder;
@@ -44,9 +43,9 @@ typedef struct {
     int32_t mpp_source;
     LobSlideInfo info;
     char message[1024];
-    _Atomic uint64_t beat_ns;       /* CLOCK_MONOTONIC when the step now under way began */
-    _Atomic uint32_t current, band; /* tiles [current, current + band) are being read */
-    _Atomic uint32_t buffer;        /* of the order under way */
+    _Atomic uint64_t beat_ns; /* CLOCK_MONOTONIC when the step now under way began */
+    _Atomic uint32_t buffer;  /* of the order under way */
+    _Atomic uint32_t current; /* the tile of it being read */
     _Atomic uint32_t test_fired;
 } LobShared;
 

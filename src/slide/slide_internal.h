@@ -1,5 +1,4 @@
-/* Inside the room of slides: the table a source of pixels fills in, resampling on padded pixels, and reading
- * a row of neighbouring tiles at once. */
+/* Inside the room of slides: the table a source of pixels fills in, and resampling on padded pixels. */
 #ifndef LOB_SLIDE_INTERNAL_H
 #define LOB_SLIDE_INTERNAL_H
 
@@ -44,13 +43,6 @@ const uint8_t *lob_slide_read_rgbx(LobSlide *slide, int level, int64_t x, int64_
 
 /* Coarsest level whose downsample is at most `downsample` (2 % tolerance). */
 int lob_slide_level_for(const LobSlideInfo *info, double downsample);
-
-/* How many tiles from the first on are one row of neighbours that one read may fetch; at least 1. */
-size_t lob_slide_band_length(const LobSlideInfo *info, const LobTileSpec *spec, const int32_t (*xy)[2],
-                             size_t n);
-/* Those tiles, by one read: the same bytes as n calls of lob_slide_tile. rgb [n][size][size][3]. */
-bool lob_slide_band(LobSlide *slide, const LobTileSpec *spec, const int32_t (*xy)[2], size_t n, uint8_t *rgb,
-                    GError **err);
 
 /* Size and scale of the overview; SLIDE error where it would be too large to hold. */
 bool lob_overview_size(const LobSlideInfo *info, double mpp, int *width, int *height, double *scale_x,

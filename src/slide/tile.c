@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#define BAND_PIXELS 4096  /* widest region that one read fetches for neighbouring tiles, px of the level */
-#define BLOCK_PIXELS 4096 /* side of the blocks an overview is read in, px of the level */
+#define BLOCK_PIXELS 4096     /* side of the blocks an overview is read in, px of the level */
 #define OVERVIEW_PIXELS 2.5e8 /* most px an overview may have */
 
 /* The pixels of a level under a rectangle of level 0. */
@@ -34,73 +33,22 @@ static void window_of(const LobSlideInfo *info, int level, double x, double y, d
     win->height = (int)CLAMP((int64_t)ceil(win->y0 + win->h - 1e-6), 1, rows - win->row);
 }
 
-typedef struct {
-    double width, height; /* of a tile, level-0 px */
-    int level;
-} TilePlan;
-
-static bool plan_tiles(const LobSlideInfo *info, const LobTileSpec *spec, TilePlan *plan, GError **err) {
-    double step_x, step_y;
-    if (!lob_tile_footprint(info, spec, &plan->width, &plan->height, &step_x, &step_y, err))
-        return false;
-    plan->level = lob_slide_best_level(info, spec->mpp);
-    return true;
-}
-
+/* One read a tile: rows of tiles read as one region cost OpenSlide as much or, being wider than the
+ * processor's cache, more (tests/integration/read_speed.c). */
 bool lob_slide_tile(LobSlide *slide, const LobTileSpec *spec, int64_t x, int64_t y, uint8_t *rgb,
                     GError **err) {
     const LobSlideInfo *info = lob_slide_info(slide);
-    TilePlan plan;
-    Window win;
-    if (!plan_tiles(info, spec, &plan, err))
+    double tile_width, tile_height, step_x, step_y;
+    if (!lob_tile_footprint(info, spec, &tile_width, &tile_height, &step_x, &step_y, err))
         return false;
-    window_of(info, plan.level, (double)x, (double)y, plan.width, plan.height, &win);
-    const uint8_t *pixels = lob_slide_read_rgbx(slide, plan.level, win.x, win.y, win.width, win.height, err);
+    int level = lob_slide_best_level(info, spec->mpp);
+    Window win;
+    window_of(info, level, (double)x, (double)y, tile_width, tile_height, &win);
+    const uint8_t *pixels = lob_slide_read_rgbx(slide, level, win.x, win.y, win.width, win.height, err);
     if (pixels == NULL)
         return false;
     lob_resample_rgbx(pixels, win.width, win.height, (size_t)win.width, win.x0, win.y0, win.w, win.h, rgb,
                       spec->size, spec->size);
-    return true;
-}
-
-/* Only where the level's pixels fall on whole level-0 pixels does a wide read give the same bytes as a narrow
- * one. */
-size_t lob_slide_band_length(const LobSlideInfo *info, const LobTileSpec *spec, const int32_t (*xy)[2],
-                             size_t n) {
-    TilePlan plan;
-    if (n < 2 || !plan_tiles(info, spec, &plan, NULL))
-        return 1;
-    double d = info->level[plan.level].downsample;
-    if (d != floor(d))
-        return 1;
-    size_t length = 1;
-    while (length < n && xy[length][1] == xy[0][1] && xy[length][0] >= xy[length - 1][0] &&
-           xy[length][0] <= xy[length - 1][0] + plan.width + 1 &&
-           (xy[length][0] - xy[0][0] + plan.width) / d <= BAND_PIXELS)
-        length++;
-    return length;
-}
-
-bool lob_slide_band(LobSlide *slide, const LobTileSpec *spec, const int32_t (*xy)[2], size_t n, uint8_t *rgb,
-                    GError **err) {
-    const LobSlideInfo *info = lob_slide_info(slide);
-    TilePlan plan;
-    Window first, last;
-    if (!plan_tiles(info, spec, &plan, err))
-        return false;
-    window_of(info, plan.level, xy[0][0], xy[0][1], plan.width, plan.height, &first);
-    window_of(info, plan.level, xy[n - 1][0], xy[n - 1][1], plan.width, plan.height, &last);
-    int wide = (int)(last.column - first.column) + last.width;
-    const uint8_t *pixels = lob_slide_read_rgbx(slide, plan.level, first.x, first.y, wide, first.height, err);
-    if (pixels == NULL)
-        return false;
-    size_t bytes = 3 * (size_t)spec->size * (size_t)spec->size;
-    for (size_t i = 0; i < n; i++) {
-        Window win;
-        window_of(info, plan.level, xy[i][0], xy[i][1], plan.width, plan.height, &win);
-        lob_resample_rgbx(pixels + 4 * (win.column - first.column), win.width, win.height, (size_t)wide,
-                          win.x0, win.y0, win.w, win.h, rgb + i * bytes, spec->size, spec->size);
-    }
     return true;
 }
 

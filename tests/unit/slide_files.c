@@ -208,29 +208,6 @@ Test(slide, reads_exact_pixels_and_white_outside) {
         }
 }
 
-Test(slide, a_band_of_tiles_gives_the_bytes_of_single_ones) {
-    static const double scales[] = {0.5, 0.499, 0.25, 0.31};
-    for (size_t s = 0; s < G_N_ELEMENTS(scales); s++) {
-        g_autofree char *path = scratch_path("band.tif");
-        slide_write_tiff(path, 1200, 700, scales[s], scales[s], draw_pattern);
-        g_autoptr(LobSlide) slide = lob_slide_open(&(LobSlideSpec){path, 0, LOB_MPP_UNKNOWN}, NULL);
-        LobTileSpec spec = {0.5, 64, 9, 1.1};
-        size_t n, bytes = 3 * 64 * 64, most = 0;
-        g_autofree int32_t(*xy)[2] = all_tiles(lob_slide_info(slide), &spec, &n);
-        g_autofree uint8_t *band = g_malloc(n * bytes), *single = g_malloc(bytes);
-        for (size_t i = 0, m; i < n; i += m) {
-            m = lob_slide_band_length(lob_slide_info(slide), &spec, (const int32_t(*)[2])xy + i, n - i);
-            cr_assert(lob_slide_band(slide, &spec, (const int32_t(*)[2])xy + i, m, band + i * bytes, NULL));
-            most = MAX(most, m);
-        }
-        cr_expect(most > 4, "bands of at most %zu tiles", most);
-        for (size_t i = 0; i < n; i++) {
-            cr_assert(lob_slide_tile(slide, &spec, xy[i][0], xy[i][1], single, NULL));
-            cr_assert(memcmp(single, band + i * bytes, bytes) == 0, "tile %zu at %g um/px", i, scales[s]);
-        }
-    }
-}
-
 Test(slide, an_overview_read_in_blocks_equals_one_resampling) {
     g_autofree char *path = scratch_path("overview.tif");
     slide_write_tiff(path, 5000, 600, 0.5, 0.5, draw_pattern);
