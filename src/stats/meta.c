@@ -1,7 +1,7 @@
 /* Random-effects meta-analysis over centers. */
 #include "stats/stats_internal.h"
 
-#define MOST_STEPS 200
+#define MOST_STEPS 2000
 
 typedef struct {
     double sum, sum2, sum3, mean, q;
@@ -29,9 +29,10 @@ static double tau2_dl(const double *y, const double *v, size_t k) {
     return fmax(0, (w.q - (double)(k - 1)) / (w.sum - w.sum2 / w.sum));
 }
 
-/* Fisher scoring, floored at 0; y'PPy, tr P and tr PP in closed form for an intercept alone. */
+/* Fisher scoring, floored at 0 and shortened where it swings to and fro; y'PPy, tr P and tr PP in closed form
+ * for an intercept alone. */
 static double tau2_reml(const double *y, const double *v, size_t k, bool *converged) {
-    double tau2 = tau2_dl(y, v, k);
+    double tau2 = tau2_dl(y, v, k), share = 1, last = 0;
     for (int step = 0; step < MOST_STEPS; step++) {
         Weighted w = weighted_sums(y, v, k, tau2);
         double ypp = 0, trace_p = w.sum - w.sum2 / w.sum;
@@ -41,7 +42,10 @@ static double tau2_reml(const double *y, const double *v, size_t k, bool *conver
             ypp += py * py;
         }
         double move = (ypp - trace_p) / trace_pp;
-        double next = fmax(0, tau2 + move);
+        if (move * last < 0 && fabs(move) > 0.5 * fabs(last))
+            share *= 0.5;
+        last = move;
+        double next = fmax(0, tau2 + share * move);
         if (fabs(next - tau2) <= 1e-13 * (tau2 + 1e-300) || next == tau2) {
             *converged = true;
             return next;

@@ -1,5 +1,5 @@
-/* Survival and validation statistics, each with the source of its method. Everything is local and does not
- * depend on the order of the rows (sums run over rows sorted by time, then row).
+/* Survival and validation statistics, each with the source of its method. Everything is local. The
+ * order of the rows matters to the rounding of sums alone.
  *
  * Conventions that hold everywhere
  * - Not available is NAN, and `reason` (static text, NULL otherwise) says why. Nothing aborts on odd data.
@@ -70,7 +70,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobKm, lob_km_clear)
 LobEstimate lob_km_at(const LobKm *km, double t);
 double lob_km_at_risk(const LobKm *km, double t); /* weight of rows with time >= t */
 double lob_km_events_by(const LobKm *km, double t);
-/* Median follow-up: Kaplan-Meier of the censoring (Schemper & Smith 1996). */
+/* Median follow-up: Kaplan-Meier with events and censorings exchanged (Schemper & Smith 1996). */
 LobEstimate lob_followup_median(const LobFollowUp *data);
 
 /* Restricted mean survival time to tau; se by Greenwood's plug-in (Klein & Moeschberger). Not available where
