@@ -1,0 +1,69 @@
+#!/bin/bash
+# The validation job as a whole: the number of ranks, a kill -9 in the middle and a slide given twice change no
+# prediction; a second run has nothing to do; other inputs are not mixed in; damaged results are made again.
+set -u
+: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
+. "$LOB_SOURCE/jobs/launch.sh"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+say() { echo "validate.sh: $*"; }
+expect() { # WHAT WANTED GOT
+  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
+}
+# All that must not depend on how the work was done.
+digest() { cat "$1"/{folds,predictions,metrics,meta,training}.csv 2>&1 | sha256sum | cut -c1-16; }
+validate() { # RANKS OUTPUT [study]
+  launch "$1" "$LOBULE" validate --output "$2" "${3:-$work/demo/study.yaml}" >>"$work/log" 2>&1
+}
+
+"$LOBULE" demo --bags --patients 90 --centers 3 --tiles 24 "$work/demo" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+sed -i 's/^model: .*/model: {kind: abmil, epochs: 12}/; s/seeds: 5/seeds: 2/' "$work/demo/study.yaml"
+
+validate 1 "$work/one"
+expect "one rank, exit code" 0 $?
+wanted=$(digest "$work/one")
+for ranks in 2 3; do
+  validate $ranks "$work/ranks$ranks"
+  expect "$ranks ranks give the same tables" "$wanted" "$(digest "$work/ranks$ranks")"
+done
+
+before=$(stat -c %Y.%i "$work/one/predictions.csv")
+validate 1 "$work/one"
+expect "a second run, exit code" 0 $?
+expect "a second run writes nothing" "$before" "$(stat -c %Y.%i "$work/one/predictions.csv")"
+
+"$LOBULE" validate --output "$work/killed" "$work/demo/study.yaml" >>"$work/log" 2>&1 &
+job=$!
+until [ "$(find "$work/killed/train" -name 'e*.bin' 2>/dev/null | wc -l)" -ge 2 ] || ! kill -0 $job 2>/dev/null; do
+  sleep 0.02
+done
+kill -9 $job
+wait $job 2>/dev/null
+expect "killed before the tables" "no" "$([ -e "$work/killed/predictions.csv" ] && echo yes || echo no)"
+left=$(find "$work/killed/train" -name 'e*.bin' | wc -l)
+validate 1 "$work/killed"
+expect "killed after $left models, then run again: the same tables" "$wanted" "$(digest "$work/killed")"
+
+# One bit of a result on disk turned: found by its CRC, trained again.
+damaged=$(find "$work/killed/train" -name 'e*.bin' | sort | head -1)
+size=$(stat -c %s "$damaged")
+printf '\x55' | dd of="$damaged" bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
+rm "$work/killed/predictions.csv"
+validate 1 "$work/killed"
+expect "a damaged result is made again" "$wanted" "$(digest "$work/killed")"
+
+# Every patient's slide under a second name.
+cp -r "$work/demo" "$work/twice"
+(cd "$work/twice" && for f in features/*.h5; do cp "$f" "${f%.h5}-again.h5"; done &&
+  awk -F, 'NR == 1 {print; next} {print; f = $4; sub(/\.h5$/, "-again.h5", f); print $1 "-again," $2 "," $3 "," f}' \
+    slides.csv >new.csv && mv new.csv slides.csv)
+validate 1 "$work/twice/out" "$work/twice/study.yaml"
+expect "every slide twice gives the same tables" "$wanted" "$(digest "$work/twice/out")"
+
+sed -i 's/epochs: 12/epochs: 13/' "$work/demo/study.yaml"
+validate 1 "$work/one"
+expect "another model into the same folder, exit code" 2 $?
+expect "and nothing changed" "$wanted" "$(digest "$work/one")"
+
+[ $failures = 0 ] || { tail -30 "$work/log"; exit 1; }
