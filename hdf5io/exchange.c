@@ -21,7 +21,7 @@ static size_t keep_readable(float *rows, int32_t (*coords)[2], size_t n, size_t 
 }
 
 static bool export_slide(LobStore *store, const LobStoreSlide *slide, LobFeatureFormat format,
-                         const char *path, uint64_t *left_out, GError **err) {
+                         const char *path, const char *torch_path, uint64_t *left_out, GError **err) {
     const LobStoreHeader *header = lob_store_header(store);
     size_t n = slide->count, dim = (size_t)header->dim;
     g_autofree float *rows = g_try_new(float, n *dim + 1);
@@ -52,16 +52,18 @@ static bool export_slide(LobStore *store, const LobStoreSlide *slide, LobFeature
                            .n = kept,
                            .features = rows,
                            .coords = (const int32_t(*)[2])coords};
-    return lob_feature_slide_write(path, format, &out, err);
+    return lob_feature_slide_write(path, format, &out, err) &&
+           (!torch_path || lob_feature_slide_write_torch(torch_path, &out, err));
 }
 
 /* An id becomes a file's name, so it must be one. */
-static char *export_path(const char *folder, const char *slide_id, bool replace, GError **err) {
+static char *export_path(const char *folder, const char *slide_id, const char *ending, bool replace,
+                         GError **err) {
     if (strchr(slide_id, '/') || *slide_id == '.') {
         lob_fail(err, LOB_ERROR_INPUT, "slide '%s': this id cannot be a file's name", slide_id);
         return NULL;
     }
-    g_autofree char *name = g_strconcat(slide_id, ".h5", NULL);
+    g_autofree char *name = g_strconcat(slide_id, ending, NULL);
     g_autofree char *path = g_build_filename(folder, name, NULL);
     if (!replace && g_file_test(path, G_FILE_TEST_EXISTS)) {
         lob_fail(err, LOB_ERROR_INPUT, "%s exists already (--replace replaces it)", path);
@@ -74,19 +76,23 @@ bool lob_store_export(LobStore *store, LobFeatureFormat format, const char *fold
                       size_t *slides, uint64_t *left_out, GError **err) {
     size_t n = 0;
     const LobStoreSlide *slide = lob_store_slides(store, &n);
-    g_autofree char *into =
-        format == LOB_FORMAT_CLAM ? g_build_filename(folder, "h5_files", NULL) : g_strdup(folder);
+    bool clam = format == LOB_FORMAT_CLAM;
+    g_autofree char *into = clam ? g_build_filename(folder, "h5_files", NULL) : g_strdup(folder);
+    g_autofree char *torch = g_build_filename(folder, "pt_files", NULL);
     *slides = 0;
     *left_out = 0;
     if (!lob_store_finished(store))
         return lob_fail(err, LOB_ERROR_INPUT, "the store is not finished; run embed to its end first");
-    if (!lob_make_dirs(into, err))
+    if (!lob_make_dirs(into, err) || (clam && !lob_make_dirs(torch, err)))
         return false;
     for (size_t i = 0; i < n; i++) {
         if (slide[i].state != LOB_STATE_DONE)
             continue;
-        g_autofree char *path = export_path(into, slide[i].slide_id, replace, err);
-        if (!path || !export_slide(store, &slide[i], format, path, left_out, err))
+        g_autofree char *path = export_path(into, slide[i].slide_id, ".h5", replace, err);
+        g_autofree char *torch_path =
+            path && clam ? export_path(torch, slide[i].slide_id, ".pt", replace, err) : NULL;
+        if (!path || (clam && !torch_path) ||
+            !export_slide(store, &slide[i], format, path, torch_path, left_out, err))
             return false;
         ++*slides;
     }

@@ -48,5 +48,9 @@ typedef struct {
 } LobFeatureSlide;
 bool lob_feature_slide_write(const char *path, LobFeatureFormat format, const LobFeatureSlide *slide,
                              GError **err);
+/* Replaces path by a .pt file of the slide's features, which CLAM trains from. */
+bool lob_feature_slide_write_torch(const char *path, const LobFeatureSlide *slide, GError **err);
+/* torch_file.c: writes path itself. */
+bool lob_torch_file_write(const char *path, const float *features, size_t n, size_t dim, GError **err);
 
 #endif

@@ -151,6 +151,15 @@ bool lob_feature_slide_write(const char *path, LobFeatureFormat format, const Lo
     return false;
 }
 
+bool lob_feature_slide_write_torch(const char *path, const LobFeatureSlide *slide, GError **err) {
+    g_autofree char *temporary = g_strdup_printf("%s.%d.tmp", path, (int)getpid());
+    if (lob_torch_file_write(temporary, slide->features, slide->n, (size_t)slide->dim, err) &&
+        sync_and_rename(temporary, path, err))
+        return true;
+    unlink(temporary);
+    return false;
+}
+
 bool lob_feature_file_write(const char *path, const float *features, size_t n, int dim,
                             const int32_t (*coords)[2], const char *encoder, int patch_size, GError **err) {
     g_autofree char *name = g_path_get_basename(path);

@@ -190,8 +190,8 @@ typedef enum { LOB_FORMAT_TRIDENT, LOB_FORMAT_CLAM, LOB_FORMAT_STAMP } LobFeatur
 const char *lob_feature_format_name(LobFeatureFormat format); /* "trident" ... */
 bool lob_feature_format_parse(const char *name, LobFeatureFormat *format, GError **err);
 
-/* One file a done slide: DIR/<slide_id>.h5 (CLAM: DIR/h5_files/). Rows of unreadable tiles (NaN) are left out
- * and counted. Existing files are an INPUT error unless replace. */
+/* One file a done slide: DIR/<slide_id>.h5 (CLAM: DIR/h5_files/ and DIR/pt_files/<slide_id>.pt). Rows of
+ * unreadable tiles (NaN) are left out and counted. Existing files are an INPUT error unless replace. */
 bool lob_store_export(LobStore *store, LobFeatureFormat format, const char *folder, bool replace,
                       size_t *slides, uint64_t *left_out, GError **err);
 

@@ -46,6 +46,7 @@ for format in trident clam stamp; do
     expect 0 "12 slides, 2361 tiles" "$lobule" store import $format --to $format.h5 "${options[@]}"
     expect 0 "all well" "$lobule" store verify $format.h5
 done
+[ -s clam/pt_files/s3.pt ] || fail "CLAM's pt_files are missing"
 for format in clam stamp; do # three ways, one content
     h5diff trident.h5 $format.h5 /features
     h5diff trident.h5 $format.h5 /coords
