@@ -127,7 +127,7 @@ static bool add_entry(Archive *archive, const char *name, const void *data, size
     archive->entries++;
     archive->at += header->len + size;
     return fwrite(header->data, 1, header->len, archive->file) == header->len &&
-           fwrite(data, 1, size, archive->file) == size;
+           (size == 0 || fwrite(data, 1, size, archive->file) == size);
 }
 
 static bool close_archive(Archive *archive) {
