@@ -44,11 +44,13 @@ static void multiply(const double *a, const double *x, size_t p, double *out) {
     }
 }
 
-/* Newton with halved steps where the likelihood falls. On return `inverse` belongs to beta. */
+/* Newton with halved steps where the likelihood falls. It ends after a second step that gains nothing: the
+ * coefficients have as many digits as the likelihood only then. On return `inverse` belongs to beta. */
 static void maximise(LobCox *fit, Derivatives *d, double *beta, double *inverse) {
     size_t p = fit->p;
     g_autofree double *step = g_new0(double, p + 1);
     g_autofree double *from = g_new0(double, p + 1);
+    bool was_flat = false;
     for (fit->iterations = 0; fit->iterations < MOST_ITERATIONS && !fit->converged; fit->iterations++) {
         double before = d->loglik;
         multiply(inverse, d->score, p, step);
@@ -61,7 +63,9 @@ static void maximise(LobCox *fit, Derivatives *d, double *beta, double *inverse)
             if (isfinite(d->loglik) && d->loglik >= before - TOLERANCE * (fabs(before) + 1))
                 break;
         }
-        fit->converged = fabs(d->loglik - before) <= TOLERANCE * (fabs(d->loglik) + 1);
+        bool flat = fabs(d->loglik - before) <= TOLERANCE * (fabs(d->loglik) + 1);
+        fit->converged = flat && was_flat;
+        was_flat = flat;
         memcpy(inverse, d->information, p * p * sizeof *inverse);
         size_t rank = lob_invert_psd(inverse, p, NULL);
         if (rank < fit->rank) {

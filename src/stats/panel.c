@@ -148,7 +148,8 @@ static void add_calibration(Scope *s, size_t k, LobEstimate *oe) {
     LobBrier b = lob_brier_at(&s->data, survival, t);
     add_at(s, "brier", t, b.reason ? lob_not_available(b.reason) : lob_normal_estimate(b.brier, b.se));
     add_at(s, "brier_null", t, bare(b.null_brier, b.reason));
-    add_at(s, "ipa", t, bare(b.ipa, b.reason));
+    const char *certain = "the outcome is certain without a model: its Brier score is 0";
+    add_at(s, "ipa", t, bare(b.ipa, b.reason ? b.reason : isnan(b.ipa) ? certain : NULL));
     g_auto(LobCalibration) c = {0};
     lob_calibration_at(&c, &s->data, risk, t);
     add_at(s, "oe", t, c.oe);
@@ -230,7 +231,7 @@ static void add_pooled(Scope *s, const char *metric, LobMeta m, bool ratio) {
     if (m.k >= 3)
         add(s, prediction, ratio ? exponentiated(next) : next);
     add(s, tau2, bare(m.tau2, "on the scale of pooling"));
-    add(s, i2, bare(m.i2, NULL));
+    add(s, i2, bare(m.i2, m.reason));
 }
 
 typedef struct {
