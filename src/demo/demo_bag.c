@@ -37,9 +37,9 @@ static void center_shift(const LobDemo *demo, int center, int dim, float *shift)
 void lob_demo_bag(const LobDemo *demo, size_t patient, float *out) {
     const LobDemoPatient *p = &demo->patients[patient];
     int dim = demo->options.dim, rows = demo->options.tiles;
-    g_autofree float *loading = g_new(float, dim *FACTORS);
-    g_autofree float *liver = g_new(float, dim);
-    g_autofree float *base = g_new(float, dim);
+    g_autofree float *loading = g_new(float, (gsize)dim *FACTORS);
+    g_autofree float *liver = g_new(float, (gsize)dim);
+    g_autofree float *base = g_new(float, (gsize)dim);
     loadings(dim, loading, liver);
     center_shift(demo, p->center, dim, base);
     g_autofree char *stream = g_strdup_printf("bag/%s", p->patient_id);

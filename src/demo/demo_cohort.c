@@ -67,7 +67,7 @@ static double logistic(double x) {
 static void center_sizes(const LobDemoOptions *o, int *size) {
     static const double six[] = {480, 420, 360, 300, 240, 200};
     double total = 0.0;
-    g_autofree double *weight = g_new(double, o->centers);
+    g_autofree double *weight = g_new(double, (gsize)o->centers);
     for (int c = 0; c < o->centers; c++) {
         double fall = o->centers > 1 ? (double)c / (o->centers - 1) : 0.0;
         weight[c] = !o->bags ? 1.0 : o->centers == 6 ? six[c] : 2.4 - 1.4 * fall;
@@ -202,7 +202,7 @@ LobDemo *lob_demo_new(const LobDemoOptions *options) {
     demo->options = *options;
     demo->n_patients = (size_t)options->patients;
     demo->patients = g_new0(LobDemoPatient, demo->n_patients);
-    g_autofree int *sizes = g_new0(int, options->centers);
+    g_autofree int *sizes = g_new0(int, (gsize)options->centers);
     center_sizes(options, sizes);
     size_t index = 0;
     for (int c = 0; c < options->centers; c++) {

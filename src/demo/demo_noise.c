@@ -59,7 +59,7 @@ enum { SIDE = LOB_DEMO_TEXTURE, COUNT = SIDE * SIDE };
 static float *gaussian(double sd_px, int *radius) {
     *radius = (int)ceil(2.5 * sd_px);
     g_assert(*radius < SIDE / 2);
-    float *kernel = g_new(float, 2 * *radius + 1);
+    float *kernel = g_new(float, (gsize)(2 * *radius + 1));
     for (int k = -*radius; k <= *radius; k++)
         kernel[k + *radius] = (float)exp(-0.5 * k * k / (sd_px * sd_px));
     return kernel;
