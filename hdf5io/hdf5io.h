@@ -137,6 +137,9 @@ typedef enum {
     LOB_J_QUARANTINE, /* slide given up: text = reason */
 } LobJournalKind;
 
+/* A LOB_J_RANGE with this text takes back what was said of the range: its rows turned out wrong. */
+#define LOB_J_VOID "void"
+
 typedef struct {
     LobJournalKind kind;
     char *slide_id;        /* "" where none */

@@ -48,7 +48,8 @@ typedef struct {
     uint32_t crc;
 } Range;
 
-/* A later range takes the place of the earlier ones it overlaps: their rows were written anew. */
+/* A later range takes the place of the earlier ones it overlaps: their rows were written anew, or are void.
+ */
 static void remember_range(const LobJournalRecord *record, void *user) {
     GHashTable *slides = user;
     if (record->kind != LOB_J_RANGE || record->count == 0)
@@ -64,7 +65,8 @@ static void remember_range(const LobJournalRecord *record, void *user) {
         if (old->first < added.first + added.count && added.first < old->first + old->count)
             g_array_remove_index_fast(ranges, i);
     }
-    g_array_append_val(ranges, added);
+    if (g_strcmp0(record->text, LOB_J_VOID) != 0)
+        g_array_append_val(ranges, added);
 }
 
 static void free_ranges(void *ranges) {

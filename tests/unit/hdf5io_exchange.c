@@ -205,6 +205,20 @@ Test(hdf5io_verify, an_unfinished_store_goes_by_its_journal) {
     g_clear_pointer(&store, lob_store_close);
     flip_row(w.store, 41);
     expect_damage(w.store, "c", 35, 8);
+    g_autofree char *path = lob_journal_path(w.store);
+    LobJournal *journal = lob_journal_open(path, NULL, NULL, NULL);
+    cr_assert(journal != NULL);
+    FIX_OK(lob_journal_append(
+        journal,
+        &(LobJournalRecord){
+            .kind = LOB_J_RANGE, .slide_id = "c", .first = 32, .count = 8, .text = LOB_J_VOID},
+        err));
+    FIX_OK(lob_journal_sync(journal, err));
+    lob_journal_close(journal);
+    expect_damage(w.store, NULL, 0, 0);
+    store = lob_store_open(w.store, NULL);
+    FIX_OK(lob_store_rows_done(w.store, store, done, err));
+    cr_expect(done[2] == 32);
 }
 
 Test(hdf5io_verify, every_flipped_bit_of_a_slides_rows_is_found) {
