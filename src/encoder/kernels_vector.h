@@ -119,8 +119,9 @@ INLINE Vector vector_erf(Vector z) {
     return z * p / q;
 }
 
+/* The factor is held at -6, below which erf's last bits would grow with v; GELU is -6e-9 there. */
 INLINE Vector vector_gelu(Vector v) {
-    return 0.5f * v * (1 + vector_erf(v * 0.707106781f));
+    return 0.5f * at_least(v, -6) * (1 + vector_erf(v * 0.707106781f));
 }
 
 INLINE Vector vector_silu(Vector v) {

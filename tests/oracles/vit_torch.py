@@ -284,7 +284,7 @@ def main():
     parser.add_argument("--tiles", type=int, default=3)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--tiny", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     if args.tiny:
         tiny_cases(args.out)

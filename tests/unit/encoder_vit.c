@@ -1,0 +1,344 @@
+/* Vision transformers against PyTorch (tests/oracles/vit_torch.py): three tiny checked-in networks always,
+ * every shipped preset at true width and reduced depth where Python has torch. */
+#include "encoder/encoder.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+    size_t tiles, tile_bytes;
+    int size, dim;
+    char *preset, *tiles_data, *expected;
+} Case;
+
+static char *read_file(const char *folder, const char *name, size_t *size) {
+    char *data = NULL;
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    cr_assert(g_file_get_contents(path, &data, size, NULL), "%s", path);
+    return data;
+}
+
+static Case case_read(const char *folder) {
+    Case c;
+    size_t bytes;
+    g_autofree char *text = read_file(folder, "case.txt", &bytes);
+    cr_assert_eq(sscanf(text, "%zu %d %d", &c.tiles, &c.size, &c.dim), 3);
+    c.tile_bytes = (size_t)(3 * c.size * c.size);
+    c.preset = g_build_filename(folder, "preset.yaml", NULL);
+    c.tiles_data = read_file(folder, "tiles.bin", &bytes);
+    cr_assert_eq(bytes, c.tiles * c.tile_bytes);
+    c.expected = read_file(folder, "expected.bin", &bytes);
+    cr_assert_eq(bytes, c.tiles * (size_t)c.dim * sizeof(float));
+    return c;
+}
+
+static void case_clear(Case *c) {
+    g_free(c->preset);
+    g_free(c->tiles_data);
+    g_free(c->expected);
+}
+
+static LobEncoder *open_case(const Case *c, const char *folder, const char *weights, GError **err) {
+    g_autofree char *path = g_build_filename(folder, weights, NULL);
+    const LobEncoderOptions options = {.name = "case",
+                                       .config = c->preset,
+                                       .weights = path,
+                                       .precision = "fp32",
+                                       .tile_size = c->size,
+                                       .mpp = 0.5,
+                                       .batch = c->tiles};
+    return lob_encoder_open(&options, err);
+}
+
+static void assert_close(const float *out, const float *want, size_t n, const char *what) {
+    double difference = 0, a = 0, b = 0, dot = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double x = (double)out[i], y = (double)want[i];
+        difference += (x - y) * (x - y);
+        a += x * x;
+        b += y * y;
+        dot += x * y;
+    }
+    cr_assert_lt(sqrt(difference / b), 1e-4, "%s: relative error %g", what, sqrt(difference / b));
+    cr_assert_gt(dot / sqrt(a * b), 0.99999, "%s", what);
+}
+
+static void check_case(const char *folder, const char *weights) {
+    g_autoptr(GError) err = NULL;
+    Case c = case_read(folder);
+    g_autoptr(LobEncoder) encoder = open_case(&c, folder, weights, &err);
+    cr_assert_not_null(encoder, "%s: %s", folder, err ? err->message : "");
+    const LobEncoderInfo *info = lob_encoder_info(encoder);
+    cr_assert_eq(info->dim, c.dim);
+    cr_assert_eq(strlen(info->weights_sha256), 64);
+    const size_t dim = (size_t)c.dim;
+    g_autofree float *out = g_new(float, c.tiles *dim), *single = g_new(float, dim);
+    const uint8_t *tiles = (const uint8_t *)c.tiles_data;
+    cr_assert(lob_encoder_encode(encoder, tiles, c.tiles, out, NULL, NULL, &err));
+    assert_close(out, (const float *)(const void *)c.expected, c.tiles * dim, folder);
+    for (size_t b = c.tiles; b-- > 0;) {
+        cr_assert(lob_encoder_encode(encoder, tiles + b * c.tile_bytes, 1, single, NULL, NULL, &err));
+        cr_assert_eq(memcmp(single, out + b * dim, dim * sizeof *single), 0, "%s: tile %zu alone differs",
+                     folder, b);
+    }
+    case_clear(&c);
+}
+
+static void check_folders(const char *parent) {
+    const char *name;
+    g_autoptr(GDir) dir = g_dir_open(parent, 0, NULL);
+    cr_assert_not_null(dir);
+    while ((name = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *folder = g_build_filename(parent, name, NULL);
+        g_autofree char *pickle = g_build_filename(folder, "pytorch_model.bin", NULL);
+        check_case(folder, "weights.safetensors");
+        if (g_file_test(pickle, G_FILE_TEST_EXISTS)) {
+            check_case(folder, "pytorch_model.bin");
+        }
+    }
+}
+
+Test(vit, tiny_networks_as_in_pytorch) {
+    check_folders(LOB_SOURCE_DIR "/tests/oracles/vit");
+}
+
+static bool python_has_torch(void) {
+    const char *argv[] = {"/usr/bin/python3", "-c", "import torch, PIL, numpy", NULL};
+    int status = 1;
+    return g_spawn_sync(NULL, (char **)(void *)(uintptr_t)argv, NULL,
+                        G_SPAWN_STDERR_TO_DEV_NULL | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, NULL,
+                        &status, NULL) &&
+           status == 0;
+}
+
+static void remove_tree(const char *path) {
+    const char *argv[] = {"rm", "-rf", "--", path, NULL};
+    g_spawn_sync(NULL, (char **)(void *)(uintptr_t)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL,
+                 NULL, NULL);
+}
+
+/* One preset at depth 1, made, checked and removed: the widest needs 120 MB. */
+static void check_preset(const char *preset) {
+    g_autofree char *folder = g_dir_make_tmp("lobule-vit-XXXXXX", NULL);
+    const char *argv[] = {"/usr/bin/python3",
+                          LOB_SOURCE_DIR "/tests/oracles/vit_torch.py",
+                          folder,
+                          "--depth",
+                          "1",
+                          "--tiles",
+                          "2",
+                          "--size",
+                          "240",
+                          preset,
+                          NULL};
+    int status = 1;
+    cr_assert(g_spawn_sync(NULL, (char **)(void *)(uintptr_t)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL,
+                           NULL, &status, NULL) &&
+              status == 0);
+    check_folders(folder);
+    remove_tree(folder);
+}
+
+/* One of each kind; the others differ from these in size alone. LOB_ALL_PRESETS=1 takes every shipped one. */
+static bool in_short_list(const char *file) {
+    const char *const names[] = {"kaiko-s16.yaml", "kaiko-l14.yaml", "phikon.yaml",   "phikon-v2.yaml",
+                                 "hibou-b.yaml",   "h0-mini.yaml",   "virchow2.yaml", "conch-v1.5.yaml"};
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (strcmp(names[i], file) == 0) {
+            return true;
+        }
+    }
+    return g_getenv("LOB_ALL_PRESETS") != NULL;
+}
+
+Test(vit, presets_as_in_pytorch, .timeout = 300) {
+    const char *file;
+    if (!python_has_torch()) {
+        cr_log_warn("skipped: the presets' networks against PyTorch (no python3-torch, Pillow, numpy here)");
+        return;
+    }
+    g_autoptr(GDir) dir = g_dir_open(LOB_SOURCE_DIR "/configs/encoders", 0, NULL);
+    cr_assert_not_null(dir);
+    while ((file = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *path = g_build_filename(LOB_SOURCE_DIR "/configs/encoders", file, NULL);
+        if (g_str_has_suffix(file, ".yaml") && in_short_list(file)) {
+            check_preset(path);
+        }
+    }
+}
+
+/* ---- refusals ---- */
+
+static const char *const TINY = LOB_SOURCE_DIR "/tests/oracles/vit/tiny-timm";
+
+/* Opens the tiny network with its preset's text changed; returns the error's message. */
+static char *refusal(const char *weights, const char *from, const char *to) {
+    g_autoptr(GError) err = NULL;
+    size_t size;
+    g_autofree char *text = read_file(TINY, "preset.yaml", &size),
+                    *folder = g_dir_make_tmp("lobule-XXXXXX", NULL);
+    g_autofree char *preset = g_build_filename(folder, "changed.yaml", NULL);
+    g_autoptr(GString) changed = g_string_new(text);
+    if (from) {
+        cr_assert_gt(g_string_replace(changed, from, to, 1), 0, "%s", from);
+    }
+    cr_assert(g_file_set_contents(preset, changed->str, -1, NULL));
+    const LobEncoderOptions options = {.name = "x",
+                                       .config = preset,
+                                       .weights = weights,
+                                       .precision = "fp32",
+                                       .tile_size = 24,
+                                       .mpp = 0.5,
+                                       .batch = 2};
+    LobEncoder *encoder = lob_encoder_open(&options, &err);
+    remove_tree(folder);
+    cr_assert_null(encoder, "accepted with %s", to ? to : "nothing changed");
+    cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT), "%s", err->message);
+    return g_strdup(err->message);
+}
+
+Test(vit, says_what_does_not_fit) {
+    const struct {
+        const char *from, *to, *message;
+    } cases[] = {
+        {"depth: 2", "depth: 3", "14 missing: blocks.2.norm1.weight"},
+        {"depth: 2", "depth: 1", "14 unknown to the network"},
+        {"hidden: 64", "hidden: 32", "blocks.0.mlp.fc1.weight is [64, 16], not [32, 16]"},
+        {"layout: timm", "layout: hf-dinov2", "42 missing: embeddings.patch_embeddings.projection.bias"},
+        {"heads: 2", "heads: 3", "width of heads"},
+        {"mlp: gelu\n", "", "a vit needs layout, mlp"},
+        {"eps: 1e-6", "eps: 0", "eps must be given"},
+    };
+    g_autofree char *weights = g_build_filename(TINY, "weights.safetensors", NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *message = refusal(weights, cases[i].from, cases[i].to);
+        cr_assert_not_null(strstr(message, cases[i].message), "case %zu: %s", i, message);
+    }
+    g_autofree char *none = refusal(NULL, NULL, NULL);
+    cr_assert_not_null(strstr(none, "needs weights"), "%s", none);
+    g_autofree char *absent = refusal("/no/such/file", NULL, NULL);
+    cr_assert_not_null(strstr(absent, "/no/such/file"), "%s", absent);
+}
+
+Test(vit, ignores_what_the_preset_says) {
+    g_autofree char *weights = g_build_filename(TINY, "weights.safetensors", NULL);
+    g_autofree char *message =
+        refusal(weights, "depth: 2", "ignore: [\"blocks.1.*\", other]\npatch_: 1\ndepth: 1");
+    cr_assert_not_null(strstr(message, "patch_: unknown key"), "%s", message);
+    g_autoptr(GError) err = NULL;
+    size_t size;
+    g_autofree char *text = read_file(TINY, "preset.yaml", &size),
+                    *folder = g_dir_make_tmp("lobule-XXXXXX", NULL);
+    g_autofree char *preset = g_build_filename(folder, "shallow.yaml", NULL);
+    g_autoptr(GString) changed = g_string_new(text);
+    g_string_replace(changed, "depth: 2", "ignore: [\"blocks.1.*\"]\ndepth: 1", 1);
+    cr_assert(g_file_set_contents(preset, changed->str, -1, NULL));
+    const LobEncoderOptions options = {.name = "x",
+                                       .config = preset,
+                                       .weights = weights,
+                                       .precision = "fp32",
+                                       .tile_size = 24,
+                                       .mpp = 0.5,
+                                       .batch = 2};
+    g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, &err);
+    remove_tree(folder);
+    cr_assert_not_null(encoder, "%s", err ? err->message : "");
+    cr_assert_str_eq(lob_encoder_info(encoder)->name, "shallow");
+}
+
+/* ---- shared memory, ticks, benches ---- */
+
+typedef struct {
+    void *block;
+    int allocated, ready;
+} Node;
+
+static void *node_alloc(void *user, size_t size, bool *fill, GError **err) {
+    Node *node = user;
+    (void)err;
+    *fill = node->block == NULL;
+    node->allocated++;
+    if (!node->block) {
+        node->block = g_malloc0(size);
+    }
+    return node->block;
+}
+
+static void node_ready(void *user) {
+    ((Node *)user)->ready++;
+}
+
+/* Two ranks of a node: the second takes the first's weights, and both give the same. */
+Test(vit, ranks_of_a_node_share_weights) {
+    Node node = {0};
+    const LobEncoderMemory memory = {node_alloc, node_ready, &node};
+    Case c = case_read(TINY);
+    g_autofree char *path = g_build_filename(TINY, "weights.safetensors", NULL);
+    const LobEncoderOptions options = {.name = "case",
+                                       .config = c.preset,
+                                       .weights = path,
+                                       .precision = "fp32",
+                                       .tile_size = c.size,
+                                       .mpp = 0.5,
+                                       .batch = c.tiles,
+                                       .memory = &memory};
+    g_autofree float *a = g_new(float, c.tiles *(size_t)c.dim), *b = g_new(float, c.tiles *(size_t)c.dim);
+    {
+        g_autoptr(GError) err = NULL;
+        g_autoptr(LobEncoder) first = lob_encoder_open(&options, &err),
+                              second = lob_encoder_open(&options, &err);
+        cr_assert(first && second, "%s", err ? err->message : "");
+        cr_assert_eq(node.allocated, 2);
+        cr_assert_eq(node.ready, 2);
+        cr_assert_str_eq(lob_encoder_info(first)->weights_sha256, lob_encoder_info(second)->weights_sha256);
+        cr_assert(lob_encoder_encode(first, (uint8_t *)c.tiles_data, c.tiles, a, NULL, NULL, &err));
+        cr_assert(lob_encoder_encode(second, (uint8_t *)c.tiles_data, c.tiles, b, NULL, NULL, &err));
+    }
+    cr_assert_eq(memcmp(a, b, c.tiles * (size_t)c.dim * sizeof *a), 0);
+    g_free(node.block);
+    case_clear(&c);
+}
+
+static bool count_down(void *user) {
+    int *left = user;
+    return (*left)-- > 0;
+}
+
+Test(vit, stops_between_layers) {
+    Case c = case_read(TINY);
+    g_autoptr(GError) err = NULL;
+    g_autoptr(LobEncoder) encoder = open_case(&c, TINY, "weights.safetensors", &err);
+    g_autofree float *out = g_new(float, c.tiles *(size_t)c.dim);
+    int left = 1;
+    cr_assert_not(
+        lob_encoder_encode(encoder, (uint8_t *)c.tiles_data, c.tiles, out, count_down, &left, &err));
+    cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_STOPPED));
+    g_clear_error(&err);
+    left = 100;
+    cr_assert(lob_encoder_encode(encoder, (uint8_t *)c.tiles_data, c.tiles, out, count_down, &left, &err));
+    cr_assert_eq(left, 100 - 2 * 2, "two ticks a layer");
+    case_clear(&c);
+}
+
+Test(vit, random_weights_for_benches) {
+    Case c = case_read(TINY);
+    g_autoptr(GError) err = NULL;
+    const LobEncoderOptions options = {.name = "case",
+                                       .config = c.preset,
+                                       .precision = "fp32",
+                                       .tile_size = c.size,
+                                       .mpp = 0.5,
+                                       .batch = c.tiles,
+                                       .random_weights = true};
+    g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, &err);
+    g_autofree float *out = g_new(float, c.tiles *(size_t)c.dim);
+    cr_assert_not_null(encoder, "%s", err ? err->message : "");
+    cr_assert_str_eq(lob_encoder_info(encoder)->weights_sha256, "");
+    cr_assert(lob_encoder_encode(encoder, (uint8_t *)c.tiles_data, c.tiles, out, NULL, NULL, &err));
+    for (size_t i = 0; i < c.tiles * (size_t)c.dim; i++) {
+        cr_assert(isfinite(out[i]));
+    }
+    case_clear(&c);
+}
