@@ -80,6 +80,6 @@ size_t lob_plot_ticks(double low, double high, double *ticks, size_t most) {
         }
     size_t n = 0;
     for (double k = ceil(low / step - 1e-9); k * step <= high + step * 1e-9 && n < most; k++)
-        ticks[n++] = k * step;
+        ticks[n++] = k * step + 0.0; /* + 0 turns -0 into 0 */
     return n;
 }
