@@ -22,7 +22,8 @@ dir=$work/healthy
 study "$dir" 3
 run 2 "$dir" plan || fail plan
 for try in 1 2; do
-  begin 2 "$dir"; await_ranges $try "$dir"; kill -KILL "$(rank_pid 1)"; wait $job
+  before=$(journalled "$dir")
+  begin 2 "$dir"; await_ranges $((before + 1)) "$dir"; kill -KILL "$(rank_pid 1)"; wait $job
 done
 run 2 "$dir" embed; expect "after two deaths" 0 $?
 expect "all done" 6 "$(grep -c ',done,' "$dir/out/slides.csv")"

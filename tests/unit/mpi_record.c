@@ -1,0 +1,121 @@
+/* What a part's journal is understood to say. */
+#include "mpi/embed_internal.h"
+
+#include <criterion/criterion.h>
+
+static LobStoreSlide table[] = {{.slide_id = (char *)"a", .count = 100},
+                                {.slide_id = (char *)"b", .count = 50}};
+static const LobCatalogPart part = {.slides = table, .n_slides = 2};
+
+static void say(LobPartRecord *record, LobJournalKind kind, const char *slide, uint64_t first, uint64_t count,
+                const char *text) {
+    const LobJournalRecord line = {.kind = kind,
+                                   .slide_id = (char *)slide,
+                                   .first = first,
+                                   .count = count,
+                                   .crc = (uint32_t)first,
+                                   .unreadable = 1,
+                                   .text = (char *)text};
+    lob_part_record_visit(&line, record);
+}
+
+static void session(LobPartRecord *record, const char *slide, uint32_t first, const char *lease) {
+    say(record, LOB_J_START, "", 0, 0, "");
+    say(record, LOB_J_LEASE, slide, first, 16, lease);
+}
+
+Test(mpi_record, ranges_add_up_and_later_ones_win) {
+    LobPartRecord *record = lob_part_record_new(&part);
+    LobSlideRecord *a = &record->slides[0];
+    say(record, LOB_J_START, "", 0, 0, "");
+    say(record, LOB_J_RANGE, "a", 32, 16, "");
+    say(record, LOB_J_RANGE, "a", 0, 32, "");
+    say(record, LOB_J_RANGE, "b", 0, 64, "");
+    cr_assert_eq(lob_slide_record_tiles(a), 48);
+    cr_assert_eq(lob_slide_record_tiles(&record->slides[1]), 0, "a range beyond its slide is not believed");
+    say(record, LOB_J_RANGE, "a", 16, 16, "");
+    cr_assert_eq(lob_slide_record_tiles(a), 32, "what a later range overlaps is to be done again");
+    cr_assert_eq(a->unreadable, 2);
+    say(record, LOB_J_RANGE, "a", 32, 16, "void");
+    cr_assert_eq(lob_slide_record_tiles(a), 16);
+    cr_assert_eq(a->unreadable, 1);
+    lob_part_record_free(record);
+}
+
+Test(mpi_record, ranges_are_believed_after_an_explained_end_only) {
+    LobPartRecord *record = lob_part_record_new(&part);
+    GArray *done = record->slides[0].done;
+    say(record, LOB_J_START, "", 0, 0, "");
+    say(record, LOB_J_RANGE, "a", 0, 16, "");
+    say(record, LOB_J_END, "", 0, 0, "signal USR1");
+    say(record, LOB_J_RANGE, "a", 16, 16, "");
+    lob_part_record_close(record);
+    cr_assert(g_array_index(done, LobDoneRange, 0).verified);
+    cr_assert_not(g_array_index(done, LobDoneRange, 1).verified, "it came after the last word");
+    lob_part_record_free(record);
+}
+
+Test(mpi_record, a_range_in_flight_at_two_deaths_is_suspect) {
+    LobPartRecord *record = lob_part_record_new(&part);
+    LobSlideRecord *a = &record->slides[0], *b = &record->slides[1];
+    session(record, "a", 0, "");
+    say(record, LOB_J_LEASE, "b", 0, 16, "");
+    session(record, "a", 0, "");
+    say(record, LOB_J_LEASE, "b", 0, 16, "");
+    say(record, LOB_J_RANGE, "b", 0, 16, "");
+    say(record, LOB_J_LEASE, "b", 16, 16, "");
+    cr_assert_not(lob_slide_record_is_suspect(a), "one death proves nothing");
+    lob_part_record_close(record);
+    cr_assert(lob_slide_record_is_suspect(a));
+    cr_assert_not(lob_slide_record_is_suspect(b), "it went on between the deaths");
+    say(record, LOB_J_START, "", 0, 0, "");
+    say(record, LOB_J_RANGE, "a", 0, 16, "");
+    cr_assert_not(lob_slide_record_is_suspect(a), "what was suspected is done");
+    lob_part_record_free(record);
+}
+
+Test(mpi_record, explained_ends_never_count) {
+    LobPartRecord *record = lob_part_record_new(&part);
+    for (int i = 0; i < 5; i++) {
+        session(record, "a", 0, "alone");
+        say(record, LOB_J_END, "", 0, 0, "walltime");
+    }
+    lob_part_record_close(record);
+    cr_assert_not(lob_slide_record_is_suspect(&record->slides[0]));
+    cr_assert_eq(record->slides[0].lone_deaths, 0);
+    lob_part_record_free(record);
+}
+
+Test(mpi_record, deaths_alone_count_in_a_row_only) {
+    LobPartRecord *record = lob_part_record_new(&part);
+    LobSlideRecord *a = &record->slides[0];
+    session(record, "a", 0, "alone");
+    session(record, "a", 0, "alone");
+    session(record, "a", 0, "alone");
+    cr_assert_eq(a->lone_deaths, 2);
+    say(record, LOB_J_RANGE, "a", 0, 16, "");
+    cr_assert_eq(a->lone_deaths, 0, "it made progress");
+    say(record, LOB_J_LEASE, "a", 16, 16, "alone");
+    lob_part_record_close(record);
+    cr_assert_eq(a->lone_deaths, 1);
+    say(record, LOB_J_QUARANTINE, "a", 0, 0, "why");
+    cr_assert(a->quarantined);
+    lob_part_record_free(record);
+}
+
+Test(mpi_record, crc_of_a_slide_is_that_of_its_bytes) {
+    enum { ROW = 6 };
+    uint8_t bytes[100 * ROW];
+    LobPartRecord *record = lob_part_record_new(&part);
+    const uint32_t cuts[] = {0, 16, 48, 64, 100};
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 37 + i / 7);
+    for (size_t k = 4; k-- > 0;) {
+        const uint32_t n = cuts[k + 1] - cuts[k];
+        const LobDoneRange range = {
+            .first = cuts[k], .count = n, .crc = lob_crc32c(0, bytes + cuts[k] * ROW, n * ROW)};
+        lob_slide_record_add(&record->slides[0], &range);
+    }
+    cr_assert_eq(lob_slide_record_crc(&record->slides[0], ROW), lob_crc32c(0, bytes, sizeof bytes));
+    lob_part_record_free(record);
+}
