@@ -77,7 +77,8 @@ head_main() { # NODES CPUS, as process 1 of the head's namespaces
   { echo 127.0.0.1 localhost; echo 10.77.0.254 head; for i in $(seq "$1"); do echo "10.77.0.$i n$i"; done; } >"$dir/hosts"
   mount --bind "$dir/hosts" /etc/hosts
   (umask 077; head -c 1024 /dev/urandom >"$dir/munge/key")
-  munged -F --key-file="$dir/munge/key" --socket="$dir/munge/socket" --pid-file="$dir/munge/pid" \
+  # Forced: it would refuse a folder that only its owner may enter.
+  munged -F --force --key-file="$dir/munge/key" --socket="$dir/munge/socket" --pid-file="$dir/munge/pid" \
     --log-file="$dir/munge/log" --seed-file="$dir/munge/seed" 2>/dev/null &
   until [ -S "$dir/munge/socket" ]; do sleep 0.01; done
   slurmctld -D -c 2>/dev/null &
@@ -104,9 +105,10 @@ case $verb in
     PATH=$PATH:/usr/sbin:/sbin setsid unshare --mount --net --uts --pid --fork --kill-child --mount-proc --propagation private \
       bash "$self" __head "$dir" "$nodes" "$cpus" </dev/null >"$dir/log/head.log" 2>&1 &
     echo $! >"$dir/run/holder.pid"
+    disown
     for _ in $(seq 700); do [ -e "$dir/run/ready" ] && break; sleep 0.05; done
     pgrep -P "$(cat "$dir/run/holder.pid")" >"$dir/run/head.pid" || true
-    [ -e "$dir/run/ready" ] || { tail -5 "$dir"/log/*.log >&2; bash "$self" down "$dir"; die "the nodes did not come up"; }
+    [ -e "$dir/run/ready" ] || { tail -5 "$dir"/log/*.log "$dir"/munge/log >&2; bash "$self" down "$dir"; die "the nodes did not come up"; }
     echo "local-cluster: $nodes nodes are up; SLURM_CONF=$SLURM_CONF"
     ;;
   __head) head_main "$@" ;;

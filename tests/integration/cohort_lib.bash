@@ -1,0 +1,42 @@
+# Sourced by the tests of kills and of Slurm: a small drawn cohort, its undisturbed store, and words to report.
+set -u
+: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
+. "$LOB_SOURCE/jobs/launch.sh"
+name=$(basename "$0" .sh)
+failures=0
+say() { echo "$name: $*"; }
+fail() { say "FAILED: $*"; failures=$((failures + 1)); }
+expect() { # WHAT WANTED GOT
+  if [ "$2" = "$3" ]; then say "ok: $1 ($3)"; else fail "$1: expected $2, got $3"; fi
+}
+finish() { [ "$failures" = 0 ] || exit 1; exit 0; }
+
+work=$(mktemp -d /tmp/lob.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+
+# The cohort is drawn once for all tests that use it, and again when the program is newer.
+cohort=${LOB_BINARY_DIR:-/tmp}/test-cohort
+study=$cohort/study.yaml
+draw_cohort() {
+  [ "$cohort/calm" -nt "$LOBULE" ] && return
+  rm -rf "$cohort"
+  "$LOBULE" demo "$cohort" --patients 20 --tiles 50 --centers 3 >"$work/demo.log" 2>&1 &&
+    sed -i 's/seeds: 5/seeds: 1/' "$study" &&
+    "$LOBULE" plan --output "$cohort/undisturbed" "$study" >>"$work/demo.log" 2>&1 &&
+    "$LOBULE" embed --output "$cohort/undisturbed" "$study" >>"$work/demo.log" 2>&1 &&
+    digest "$cohort/undisturbed" >"$cohort/calm" && return
+  tail -20 "$work/demo.log"
+  say "FAILED: no cohort to test with"
+  exit 1
+}
+
+# A finished part is the same file to the last byte however the work was done: no times, hosts or paths are in it.
+digest() { sha256sum <"$1/store/part-0001.h5" 2>/dev/null | cut -c1-16; }
+journal_of() { cat "$1/store/part-0001.journal" 2>/dev/null; }
+ranges() { journal_of "$1" | grep -c '^range' || true; }
+tiles_of() { "$LOBULE" store ls --json "$1/store/part-0001.h5" | sed -n 's/.*"rows": *\([0-9]*\).*/\1/p' | head -1; }
+# Tiles journalled more often than once; a void record takes back what was found damaged.
+journalled_twice() {
+  journal_of "$1" | awk -F'\t' -v all="$(tiles_of "$1")" '$1 == "range" { t += $4 } $1 == "void" { t -= $4 } END { print t - all }'
+}
+quarantined() { grep -c ',quarantined,' "$1/slides.csv" 2>/dev/null || true; }
