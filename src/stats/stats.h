@@ -19,7 +19,7 @@ typedef struct {
     size_t n;
     const double *time;
     const uint8_t *event; /* 0 censored, 1 event; competing causes 2, 3, ... for lob_aalen_johansen alone */
-    const double *weight; /* optional, > = 0, finite */
+    const double *weight; /* optional, >= 0, finite */
     const uint32_t *stratum; /* optional labels, any values (center) */
     const uint32_t *cluster; /* optional labels, any values (patient, center) */
 } LobFollowUp;

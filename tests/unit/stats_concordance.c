@@ -115,6 +115,40 @@ Test(stats_concordance, trees_equal_the_definition) {
     }
 }
 
+/* R: concordance(Surv(t, e) ~ x + strata(s), reverse = TRUE, timewt = "n/G2"), each stratum with its own G.
+ */
+Test(stats_concordance, uno_within_strata) {
+    static const double time[] = {5, 3, 8, 2, 9, 4, 7, 7, 1, 6}, x[] = {3, 2, 1, 5, 4, 3, 2, 6, 7, 1};
+    static const uint8_t event[] = {1, 1, 0, 1, 1, 0, 1, 0, 1, 1};
+    static const uint32_t stratum[] = {1, 1, 1, 1, 1, 2, 2, 2, 2, 2};
+    LobFollowUp data = {.n = 10, .time = time, .event = event, .stratum = stratum};
+    g_auto(LobConcordance) own = {0};
+    lob_concordance(&own, &data, x, &(LobConcordanceOptions){.uno = true});
+    expect_digits(own.c, ".545454545454545", "stratified Uno");
+    expect_digits(own.se, ".216560467073719", "its se");
+    cr_expect_not(own.pooled_censoring);
+}
+
+Test(stats_concordance, uno_pools_censoring_where_a_stratum_has_none_left) {
+    enum { N = 60 };
+    double time[N], score[N];
+    uint8_t event[N];
+    uint32_t stratum[N];
+    for (size_t i = 0; i < N; i++) {
+        stratum[i] = i < N / 2;
+        time[i] = (double)(i % (N / 2));
+        score[i] = (double)((i * 7) % 11);
+        /* Stratum 1 dies on its first and its last day; in between everybody is censored. */
+        event[i] = stratum[i] == 0 || i == 0 || i == N / 2 - 2;
+    }
+    LobFollowUp data = {.n = N, .time = time, .event = event, .stratum = stratum};
+    g_auto(LobConcordance) all = {0}, early = {0};
+    lob_concordance(&all, &data, score, &(LobConcordanceOptions){.uno = true});
+    lob_concordance(&early, &data, score, &(LobConcordanceOptions){.uno = true, .tau = 10});
+    cr_expect(all.pooled_censoring && isfinite(all.c));
+    cr_expect(!early.pooled_censoring && isfinite(early.c));
+}
+
 Test(stats_concordance, edges) {
     static const double time[] = {1, 2, 3, 4}, tied[] = {1, 1, 1, 1}, up[] = {4, 3, 2, 1};
     static const uint8_t none[] = {0, 0, 0, 0}, all[] = {1, 1, 1, 1};
