@@ -2,6 +2,7 @@
 # The store written by 1, 2 and 3 ranks holds the same bytes; rows survive SIGKILL of all ranks; the part is
 # then continued by another run. With the argument bench: speed against plain MPI-IO, one JSON line.
 set -eu
+trap 'echo "store_mpi: failed at line $LINENO" >&2' ERR
 program=${STORE_MPI:-${LOB_BINARY_DIR:?}/tests/store_mpi}
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 if ! command -v mpirun >/dev/null; then
@@ -40,11 +41,12 @@ for module in $modules; do
         exit 1
     fi
     "$program" half "$work/$module.h5" 2
-    if ranks 2 write "$work/$module.h5" 2>"$work/err"; then
+    # mpirun may lose the last words of ranks that it kills, so the message is looked for without it.
+    if ranks 2 write "$work/$module.h5" 2>"$work/err" || "$program" write "$work/$module.h5" 2>"$work/err"; then
         echo "store_mpi: an existing part was overwritten" >&2
         exit 1
     fi
-    grep -q "exists already" "$work/err"
+    grep "exists already" "$work/err"
     ranks 2 resume "$work/$module.h5"
     "$program" check "$work/$module.h5"
     cmp "$work/one.h5" "$work/$module.h5"
