@@ -128,7 +128,8 @@ static bool train_all(Job *job, GError **err) {
 
 static bool write_tables(Job *job, GError **err) {
     g_autofree char *mark = done_mark(job);
-    return lob_tables_write(&job->plan, job->results, &job->resident, err) &&
+    return lob_opening_record(&job->plan, err) &&
+           lob_tables_write(&job->plan, job->results, &job->resident, err) &&
            lob_file_replace(mark, job->plan.lock, strlen(job->plan.lock), err);
 }
 

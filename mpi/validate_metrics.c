@@ -156,6 +156,61 @@ static void seed_rows(const Sheet *sheet, const char *metric) {
     }
 }
 
+/* ---- prediction at the horizons ---- */
+
+static void put_estimate(const Sheet *sheet, const char *center, const char *metric, double horizon,
+                         LobEstimate e, size_t n, size_t events) {
+    g_autofree char *name = g_strdup_printf("%s_%g", metric, horizon);
+    put_row(sheet, center, name, e.estimate, e.lower, e.upper, n, events);
+}
+
+/* Discrimination, error and calibration at one horizon in one center. Where the horizon lies beyond the last
+ * interval of training there is no prediction, and the rows say so by empty cells. */
+static void horizon_rows(const Sheet *sheet, const Sample *s, const char *center, size_t h) {
+    double t = endpoint_of(sheet->plan, sheet->scores)->horizons[h], z = lob_normal_quantile(0.975);
+    g_autofree double *survival = g_new(double, s->n), *risk = g_new(double, s->n);
+    bool known = true;
+    size_t events = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        survival[i] = s->from[i]->survival[h];
+        risk[i] = 1 - survival[i];
+        known = known && !isnan(survival[i]);
+        events += s->event[i] && s->time[i] <= t;
+    }
+    LobFollowUp data = {.n = s->n, .time = s->time, .event = s->event};
+    LobEstimate none = {NAN, NAN, NAN, NAN, "no prediction"}, brier = none, ipa = none;
+    g_auto(LobCalibration) calibration = {.oe = none};
+    if (known) {
+        LobBrier b = lob_brier_at(&data, survival, t);
+        brier = (LobEstimate){b.brier, b.se, b.brier - z * b.se, b.brier + z * b.se, NULL};
+        ipa.estimate = b.ipa;
+        lob_calibration_at(&calibration, &data, risk, t);
+    }
+    put_estimate(sheet, center, "auc", t, lob_auc_at(&data, s->score, t), s->n, events);
+    put_estimate(sheet, center, "brier", t, brier, s->n, events);
+    put_estimate(sheet, center, "ipa", t, ipa, s->n, events);
+    put_estimate(sheet, center, "observed_expected", t, calibration.oe, s->n, events);
+}
+
+/* Repeats would count patients several times over, and centers are not thrown together: scales differ. */
+static void prediction_rows(const Sheet *sheet) {
+    const LobCohort *cohort = sheet->plan->cohort;
+    if (sheet->plan->folds->repeats > 1)
+        return;
+    for (size_t c = 0; c < cohort->n_centers; c++) {
+        g_auto(Sample) s;
+        sample_take(&s, sheet->plan, sheet->scores, (int)c, 1);
+        if (s.n == 0)
+            continue;
+        LobFollowUp data = {.n = s.n, .time = s.time, .event = s.event};
+        LobEstimate slope = lob_calibration_slope(&data, s.score);
+        put_row(sheet, cohort->centers[c], "calibration_slope", slope.estimate, slope.lower, slope.upper, s.n,
+                count_events(&s));
+        for (size_t h = 0; h < sheet->scores->n_horizons; h++)
+            horizon_rows(sheet, &s, cohort->centers[c], h);
+    }
+}
+
 /* ---- against covariates alone ---- */
 
 static void delta_row(const Sheet *sheet, const LobScores *clinical, int center, const char *name,
@@ -230,10 +285,12 @@ void lob_metrics_rows(const LobPlan *plan, const LobScores *models, LobCsv *metr
             Sheet sheet = {plan, scores, study->endpoints[e].name, plan->models[m], metrics, meta};
             bool survival = study->endpoints[e].kind == LOB_ENDPOINT_SURVIVAL;
             const char *metric = survival ? "harrell_c" : "auc";
-            if (survival)
+            if (survival) {
                 ranking(&sheet, metric, 1);
-            else
+                prediction_rows(&sheet);
+            } else {
                 label_rows(&sheet);
+            }
             if (!survival && scores->n_classes != 2)
                 continue;
             seed_rows(&sheet, metric);

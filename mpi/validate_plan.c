@@ -1,9 +1,13 @@
 /* What is going to be trained, and the lock that holds it fixed before a held-out center is opened. */
 #include "mpi/validate.h"
 
+#include <errno.h>
 #include <glib/gstdio.h>
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LOCK_VERSION 1
 
@@ -231,4 +235,23 @@ bool lob_plan_lock(LobPlan *plan, GError **err) {
     free(text);
     json_decref(lock);
     return ok;
+}
+
+/* ---- the ledger ---- */
+
+bool lob_opening_record(const LobPlan *plan, GError **err) {
+    g_autofree char *path = lob_study_out(plan->cohort->study, "openings.jsonl");
+    g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+    g_autofree char *time = g_date_time_format_iso8601(now);
+    json_t *line = json_pack("{s:s, s:s, s:s, s:I}", "time", time, "lock", plan->lock, "study",
+                             plan->cohort->study->text_sha256, "models", (json_int_t)plan->n_tasks);
+    char *text = json_dumps(line, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(line);
+    FILE *file = g_fopen(path, "a");
+    bool ok = file && fprintf(file, "%s\n", text) > 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    int problem = errno;
+    free(text);
+    if (file && fclose(file) != 0)
+        ok = false;
+    return ok || lob_fail_errno(err, LOB_ERROR_IO, problem, "%s: cannot be appended to", path);
 }
