@@ -213,6 +213,8 @@ static void bench(const char *path) {
     int fd = -1;
     if (MPI_File_open(MPI_COMM_WORLD, plain_path, MPI_MODE_CREATE | MPI_MODE_RDWR, MPI_INFO_NULL, &file) !=
             MPI_SUCCESS ||
+        MPI_File_set_size(file, (MPI_Offset)slide.count * BENCH_DIM * 2) !=
+            MPI_SUCCESS || /* as the store's */
         (fd = open(plain_path, O_RDWR | O_CLOEXEC)) < 0)
         die_of(NULL);
     double ratio[BENCH_ROUNDS], ratio_bare[BENCH_ROUNDS], store[BENCH_ROUNDS], plain[BENCH_ROUNDS];
