@@ -249,6 +249,14 @@ static bool print_json(const LobPanel *panel, GError **err) {
     return write_stdout(line, strlen(line), err);
 }
 
+static char *interval_text(double lower, double upper) {
+    if (isnan(lower) && isnan(upper))
+        return g_strdup("");
+    g_autofree char *from = isnan(lower) ? g_strdup("?") : g_strdup_printf("%.4g", lower);
+    g_autofree char *to = isnan(upper) ? g_strdup("?") : g_strdup_printf("%.4g", upper);
+    return g_strdup_printf("%s to %s", from, to);
+}
+
 /* The figures of all rows and the pooled ones, for people. */
 static void print_for_people(const LobPanel *panel, const Input *in) {
     fprintf(stderr, "%zu rows", in->n);
@@ -264,9 +272,7 @@ static void print_for_people(const LobPanel *panel, const Input *in) {
         if (strcmp(last, row->center) != 0)
             fprintf(stderr, "%s\n", row->center);
         last = row->center;
-        g_autofree char *interval = isnan(row->lower) && isnan(row->upper)
-                                        ? g_strdup("")
-                                        : g_strdup_printf("%.4g to %.4g", row->lower, row->upper);
+        g_autofree char *interval = interval_text(row->lower, row->upper);
         fprintf(stderr, "  %-36s %12.4g %25s  %s\n", row->metric, row->estimate, interval,
                 row->note ? row->note : "");
     }
