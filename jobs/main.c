@@ -1,6 +1,6 @@
 /* The entry: picks the subcommand from a table. */
-#include "jobs/jobs.h"
 #include "base/base.h"
+#include "jobs/jobs.h"
 
 #include <cblas.h>
 #include <locale.h>
@@ -27,22 +27,29 @@ static const Command commands[] = {
 };
 
 static void usage(FILE *to) {
-    fprintf(to, "usage: lobule SUBCOMMAND [options] STUDY\n\n"
-                "Does tumour morphology predict who benefits from adjuvant therapy? From whole-slide images and follow-up\n"
-                "tables of several hospitals to leave-one-center-out evidence. Start ranks with mpirun or srun.\n\n");
+    fprintf(
+        to,
+        "usage: lobule SUBCOMMAND [options] STUDY\n\n"
+        "Does tumour morphology predict who benefits from adjuvant therapy? From whole-slide images and "
+        "follow-up\n"
+        "tables of several hospitals to leave-one-center-out evidence. Start ranks with mpirun or srun.\n\n");
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].what);
-    fprintf(to, "\nlobule SUBCOMMAND --help tells a subcommand's options.\n"
-                "Exit codes: 0 done, 2 bad usage or input, 3 done but slides failed, 75 stopped (submit again), "
-                "76 halted, 1 anything else.\n");
+    fprintf(to,
+            "\nlobule SUBCOMMAND --help tells a subcommand's options.\n"
+            "Exit codes: 0 done, 2 bad usage or input, 3 done but slides failed, 75 stopped (submit again), "
+            "76 halted, 1 anything else.\n");
 }
 
-/* One worker a core: a BLAS with threads of its own would oversubscribe the node, and its threads would be forked. */
+/* One worker a core: a BLAS with threads of its own would oversubscribe the node, and its threads would be
+ * forked. */
 static bool blas_is_single_threaded(void) {
     openblas_set_num_threads(1);
     if (openblas_get_num_threads() == 1)
         return true;
-    fprintf(stderr, "lobule: OpenBLAS does not accept one thread; set OPENBLAS_NUM_THREADS=1 or link its serial build\n");
+    fprintf(
+        stderr,
+        "lobule: OpenBLAS does not accept one thread; set OPENBLAS_NUM_THREADS=1 or link its serial build\n");
     return false;
 }
 
