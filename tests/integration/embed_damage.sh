@@ -12,8 +12,10 @@ dir=$work/s
 study "$dir" 6
 run 1 "$dir" plan; expect "plan" 0 $?
 begin 2 "$dir"; await_ranges 4 "$dir"
+ranks="$(rank_pid 0) $(rank_pid 1)"
+kill -STOP $ranks
 run 1 "$dir" embed; expect "a second job on the same output" 2 $?
-kill -KILL "$(rank_pid 1)"; wait $job
+kill -KILL $ranks; wait $job
 part=$dir/out/store/part-0001.h5 journal=$dir/out/store/part-0001.journal
 cp "$part" "$work/part"; cp "$journal" "$work/journal"
 
