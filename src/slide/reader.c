@@ -11,7 +11,10 @@
 
 #define MOST_KILLED_TILES 16 /* tiles of one slide that may kill readers before the slide is given up */
 #define MOST_KILLED_RUN 4    /* ... one after the other */
-#define GRACE_MS 100         /* least time waited before a limit counts as passed, e.g. after a suspension */
+#define OVERVIEW_FACTOR                                                                                      \
+    10               /* a whole overview may take this many times open_seconds: a damaged header can         \
+                      * claim a slide without end of which every single read is quick */
+#define GRACE_MS 100 /* least time waited before a limit counts as passed, e.g. after a suspension */
 
 const LobReaderLimits lob_reader_default_limits = {60, 20, (size_t)4 << 30, 256, 224};
 
@@ -110,14 +113,18 @@ static char *end_process(LobReader *reader, Outcome outcome, double limit) {
     return describe_end(reader, outcome, limit, status);
 }
 
-/* Waits, asleep, for the next answer, as long as the reader takes at most `limit` seconds a step. */
-static Outcome await(LobReader *reader, double limit, uint64_t since, LobReaderAnswer *answer) {
+/* Waits, asleep, for the next answer, as long as the reader takes at most `limit` seconds a step and `total`
+ * seconds (0: any) altogether. */
+static Outcome await(LobReader *reader, double limit, double total, uint64_t since, LobReaderAnswer *answer) {
     if (reader->control < 0)
         return DIED;
     int64_t allowed = (int64_t)(limit * 1e9);
     for (bool waited = false;;) {
         uint64_t begun = MAX(atomic_load(&reader->shared->beat_ns), since);
-        int64_t left = allowed - (int64_t)(lob_monotonic_ns() - begun);
+        uint64_t now = lob_monotonic_ns();
+        int64_t left = allowed - (int64_t)(now - begun);
+        if (total > 0)
+            left = MIN(left, (int64_t)(total * 1e9) - (int64_t)(now - since));
         if (left <= 0 && waited)
             return LATE;
         int ms = left > 0 ? (int)MIN(left / 1000000 + 1, 1000) : GRACE_MS;
@@ -140,10 +147,11 @@ static uint64_t send_order(LobReader *reader, const LobReaderOrder *order, int m
 }
 
 /* An order of which nothing is tried again: any failure is the slide's. */
-static bool order_once(LobReader *reader, const LobReaderOrder *order, int memory, double limit,
+static bool order_once(LobReader *reader, const LobReaderOrder *order, int memory, double limit, double total,
                        const char *doing, GError **err) {
     LobReaderAnswer answer;
-    Outcome outcome = await(reader, limit, send_order(reader, order, memory), &answer);
+    uint64_t sent = send_order(reader, order, memory);
+    Outcome outcome = await(reader, limit, total, sent, &answer);
     if (outcome == ANSWERED && answer.op == order->op && answer.ok)
         return true;
     reader->open = false;
@@ -151,7 +159,8 @@ static bool order_once(LobReader *reader, const LobReaderOrder *order, int memor
         reader->shared->message[sizeof reader->shared->message - 1] = '\0';
         return lob_fail(err, LOB_ERROR_SLIDE, "%s", reader->shared->message);
     }
-    g_autofree char *cause = end_process(reader, outcome, limit);
+    bool too_long = total > 0 && (double)(lob_monotonic_ns() - sent) > total * 1e9;
+    g_autofree char *cause = end_process(reader, outcome, too_long ? total : limit);
     return lob_fail(err, LOB_ERROR_SLIDE, "%s: the reader %s while %s", reader->path, cause, doing);
 }
 
@@ -161,7 +170,7 @@ static bool open_in_process(LobReader *reader, GError **err) {
     shared->mpp = reader->spec.mpp;
     shared->mpp_source = (int32_t)reader->spec.mpp_source;
     LobReaderOrder order = {.op = LOB_ORDER_OPEN};
-    if (!order_once(reader, &order, -1, reader->limits.open_seconds, "opening the slide", err))
+    if (!order_once(reader, &order, -1, reader->limits.open_seconds, 0, "opening the slide", err))
         return false;
     reader->info = shared->info;
     reader->info.vendor[sizeof reader->info.vendor - 1] = '\0';
@@ -239,7 +248,8 @@ bool lob_reader_overview(LobReader *reader, double mpp, LobImage *image, double 
             close(memory);
         return false;
     }
-    bool ok = order_once(reader, &order, memory, reader->limits.tile_seconds, "reading the overview", err);
+    bool ok = order_once(reader, &order, memory, reader->limits.tile_seconds,
+                         OVERVIEW_FACTOR * reader->limits.open_seconds, "reading the overview", err);
     void *pixels = ok ? mmap(NULL, size, PROT_READ, MAP_SHARED, memory, 0) : MAP_FAILED;
     if (ok && pixels == MAP_FAILED)
         ok = lob_fail_errno(err, LOB_ERROR_INTERNAL, errno, "cannot map the overview");
@@ -347,7 +357,7 @@ bool lob_reader_collect(LobReader *reader, const uint8_t **rgb, const uint8_t **
         return lob_fail(err, LOB_ERROR_INTERNAL, "no request is under way");
     for (int restarts = 0;;) {
         LobReaderAnswer answer;
-        Outcome outcome = await(reader, reader->limits.tile_seconds, reader->pending[0].sent_ns, &answer);
+        Outcome outcome = await(reader, reader->limits.tile_seconds, 0, reader->pending[0].sent_ns, &answer);
         if (outcome == ANSWERED && answer.ok)
             return collected(reader, rgb, status, reason);
         if (outcome == ANSWERED) {

@@ -99,7 +99,7 @@ typedef struct LobReader LobReader;
 
 typedef struct {
     double open_seconds; /* limits; a reader that passes one is killed */
-    double tile_seconds; /* for each tile of a request */
+    double tile_seconds; /* for each tile of a request, each read of an overview (10 x open_seconds in all) */
     size_t memory_bytes; /* address space over what the process has at start */
     size_t max_tiles;    /* most tiles a request may ask for: sizes the shared memory */
     int tile_size;       /* px */

@@ -13,7 +13,7 @@
 enum { SIZE = 224, BYTES = 3 * SIZE * SIZE, MOST = 64 };
 
 static const LobTileSpec spec = {0.5, SIZE, 0, 1.1};
-static const LobReaderLimits limits = {10, 5, (size_t)512 << 20, MOST, SIZE};
+static const LobReaderLimits limits = {2, 2, (size_t)512 << 20, MOST, SIZE};
 
 typedef struct {
     size_t n;
