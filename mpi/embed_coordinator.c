@@ -164,7 +164,7 @@ bool lob_embed_make_sched(LobEmbed *embed, GError **err) {
     options.batch = (uint32_t)embed->stage.cohort->study->encoder.batch;
     options.workers = lob_farm_workers(embed->stage.world);
     if (embed->stage.cohort->study->site.lease_seconds > 0)
-        options.min_lease_seconds = embed->stage.cohort->study->site.lease_seconds;
+        options.range_seconds = embed->stage.cohort->study->site.lease_seconds;
     embed->sched = lob_sched_new(&options);
     embed->total = (LobProgressCounts){0};
     embed->tiles_before = 0;

@@ -16,6 +16,9 @@ const LobSchedOptions lob_sched_defaults = {.batch = 16,
 
 /* The first ranges, dealt before anything is measured, are this many batches. */
 #define FIRST_BATCHES 2
+/* While nothing is measured, patience is this many times the least: a first batch of a large encoder may take
+ * minutes. */
+#define FIRST_PATIENCE 10
 /* Near the end a range is at most this share of what is left for each worker. */
 #define END_SHARE 0.5
 /* Weight of the newest range in the running seconds a tile. */
@@ -335,9 +338,10 @@ static uint32_t range_tiles(const LobSched *sched, const Gap *gap, bool alone) {
 static double lease_deadline(LobSched *sched, Worker *worker, const LobLease *lease, double now) {
     const double expected = lease->count * sched->progress.seconds_per_tile;
     const double start = MAX(now, worker->busy_until);
+    const double least = sched->options.min_lease_seconds * (expected > 0 ? 1 : FIRST_PATIENCE);
     worker->busy_until = start + expected;
-    return start + MAX(sched->options.min_lease_seconds, sched->options.lease_factor * expected) *
-                       ldexp(1, (int)MIN(lease->attempt, 10));
+    return start +
+           MAX(least, sched->options.lease_factor * expected) * ldexp(1, (int)MIN(lease->attempt, 10));
 }
 
 LobSchedAnswer lob_sched_next(LobSched *sched, int rank, double now, LobLease *lease) {

@@ -112,26 +112,38 @@ Test(mpi_sched, late_leases_are_dealt_again_and_the_first_result_wins) {
     const LobLease slow = deal(sched, 0, 0);
     LobLease none;
     cr_assert_eq(lob_sched_next(sched, 1, 1, &none), LOB_SCHED_WAIT);
-    cr_assert_eq(lob_sched_expire(sched, 119), 0);
-    cr_assert_eq(lob_sched_expire(sched, 121), 1);
+    cr_assert_eq(lob_sched_expire(sched, 1199), 0);
+    cr_assert_eq(lob_sched_expire(sched, 1201), 1);
     cr_assert_not(lob_sched_holds(sched, 0, slow.lease));
-    const LobLease again = deal(sched, 1, 121);
+    const LobLease again = deal(sched, 1, 1201);
     cr_assert_eq(again.attempt, 1);
     cr_assert_neq(again.lease, slow.lease);
     cr_assert(lob_sched_holds(sched, 1, again.lease));
-    cr_assert_not(lob_sched_done(sched, 0, &slow, 130, 130), "somebody else has the range by now");
-    cr_assert(lob_sched_done(sched, 1, &again, 131, 10));
-    cr_assert_eq(lob_sched_next(sched, 1, 132, &none), LOB_SCHED_FINISHED);
+    cr_assert_not(lob_sched_done(sched, 0, &slow, 1210, 1210), "somebody else has the range by now");
+    cr_assert(lob_sched_done(sched, 1, &again, 1211, 10));
+    cr_assert_eq(lob_sched_next(sched, 1, 1212, &none), LOB_SCHED_FINISHED);
+}
+
+Test(mpi_sched, patience_follows_the_measured_rate) {
+    g_autoptr(LobSched) sched = sched_with(1);
+    lob_sched_add(sched, 0, 4000, 0, false);
+    const LobLease first = deal(sched, 0, 0);
+    cr_assert_eq(first.patience, 1200, "a first batch may take minutes");
+    cr_assert(lob_sched_done(sched, 0, &first, 1, first.count * 0.1));
+    const LobLease second = deal(sched, 0, 1);
+    cr_assert_float_eq(second.patience, 120, 1e-9, "five times the 19.2 s expected is less than the least");
+    const LobLease third = deal(sched, 0, 1);
+    cr_assert_float_eq(third.patience, 120 + 19.2, 1e-9, "it starts when the one before is done");
 }
 
 Test(mpi_sched, a_late_result_counts_while_nobody_took_the_range) {
     g_autoptr(LobSched) sched = sched_with(2);
     lob_sched_add(sched, 0, 16, 0, false);
     const LobLease slow = deal(sched, 0, 0);
-    cr_assert_eq(lob_sched_expire(sched, 200), 1);
-    cr_assert(lob_sched_done(sched, 0, &slow, 201, 201));
+    cr_assert_eq(lob_sched_expire(sched, 1300), 1);
+    cr_assert(lob_sched_done(sched, 0, &slow, 1301, 1301));
     LobLease none;
-    cr_assert_eq(lob_sched_next(sched, 1, 202, &none), LOB_SCHED_FINISHED);
+    cr_assert_eq(lob_sched_next(sched, 1, 1302, &none), LOB_SCHED_FINISHED);
 }
 
 Test(mpi_sched, suspects_run_last_and_alone) {
