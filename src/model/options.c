@@ -1,44 +1,36 @@
 /* What is trained by default, by kind and endpoint, and what a study file changes of it. */
 #include "model/model_internal.h"
 
+/* Survival: small and strongly decayed, tuned on synthetic cohorts of 160 patients, where low variance wins;
+ * a higher rate with fewer epochs is as good there at half the cost. */
 static const LobModelOptions defaults[] = {
     {.kind = "abmil",
      .hidden = 32,
      .attention = 16,
-     .epochs = 60,
+     .epochs = 40,
      .batch = 16,
      .max_tiles = 4096,
-     .lr = 1e-3,
+     .lr = 2e-3,
      .weight_decay = 1,
      .dropout = 0.25,
-     .cosine = false,
-
      .rounds = 5,
-     .patience = 20,
+     .patience = 10,
      .use_covariates = true},
     {.kind = "mean",
      .epochs = 60,
      .batch = 16,
-     .max_tiles = 0,
      .lr = 2e-3,
      .weight_decay = 1,
      .dropout = 0.25,
-     .cosine = false,
-
      .rounds = 5,
      .patience = 20,
      .use_covariates = true},
     {.kind = "clinical",
      .epochs = 200,
      .batch = 32,
-     .max_tiles = 0,
      .lr = 1e-2,
      .weight_decay = 0.01,
-     .dropout = 0,
      .cosine = true,
-
-     .rounds = 0,
-     .patience = 0,
      .use_covariates = true},
 };
 
@@ -50,6 +42,8 @@ static void for_labels(LobModelOptions *options) {
         return;
     options->hidden = 128;
     options->attention = 64;
+    options->epochs = 60;
+    options->lr = 1e-3;
     options->weight_decay = 0.1;
 }
 
