@@ -35,8 +35,7 @@ digest() { sha256sum <"$1/store/part-0001.h5" 2>/dev/null | cut -c1-16; }
 journal_of() { cat "$1/store/part-0001.journal" 2>/dev/null; }
 ranges() { journal_of "$1" | grep -c '^range' || true; }
 tiles_of() { "$LOBULE" store ls --json "$1/store/part-0001.h5" | sed -n 's/.*"rows": *\([0-9]*\).*/\1/p' | head -1; }
-# Tiles journalled more often than once; a void record takes back what was found damaged.
-journalled_twice() {
-  journal_of "$1" | awk -F'\t' -v all="$(tiles_of "$1")" '$1 == "range" { t += $4 } $1 == "void" { t -= $4 } END { print t - all }'
-}
+# Rows dealt again because they were in flight at an end, and rows written again though they were journalled.
+dealt_again() { journal_of "$1" | awk -F'\t' -v all="$(tiles_of "$1")" '$1 == "lease" { t += $4 } END { print t - all }'; }
+journalled_twice() { journal_of "$1" | awk -F'\t' -v all="$(tiles_of "$1")" '$1 == "range" && $8 != "void" { t += $4 } END { print t - all }'; }
 quarantined() { grep -c ',quarantined,' "$1/slides.csv" 2>/dev/null || true; }
