@@ -101,7 +101,8 @@ def campaign(name, source, ending, vendor, program, slides, copies, rng, work):
             if state in ("refused", "lost"):
                 text = " ".join(rest)
                 kinds["killed" if "the reader" in text else "told"] += 1
-                wrong += tile is not None and state == "refused"
+                # OpenSlide decodes the first tile of a JPEG 2000 slide when it opens it.
+                wrong += tile is not None and tile > 0 and state == "refused"
             else:
                 kinds["unreadable tiles"] += sum(w[0] == "u" for w in rest)
                 kinds["silently different tiles"] += sum(w[0] == "d" for w in rest)
