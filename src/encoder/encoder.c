@@ -21,6 +21,8 @@ typedef struct {
 /* Networks that presets name. */
 static const LobNetworkEntry NETWORKS[] = {
     {"vit", lob_vit_open},
+    {"swin", lob_swin_open},
+    {"resnet50", lob_resnet_open},
 };
 
 static int compare_names(const void *a, const void *b) {

@@ -21,5 +21,7 @@ struct LobEncoder {
 LobEncoder *lob_texture_open(const LobEncoderOptions *options, GError **err);
 /* Networks take ownership of the preset, also where they fail. */
 LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GError **err);
+LobEncoder *lob_swin_open(const LobEncoderOptions *options, LobPreset *preset, GError **err);
+LobEncoder *lob_resnet_open(const LobEncoderOptions *options, LobPreset *preset, GError **err);
 
 #endif

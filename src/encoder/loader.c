@@ -86,9 +86,7 @@ float *lob_loader_matrix(LobLoader *loader, const char *name, size_t rows, size_
 
 static bool ignored(const LobPreset *preset, const char *name) {
     for (char **p = preset->ignore; p && *p; p++) {
-        const size_t length = strlen(*p);
-        if (length > 0 && (*p)[length - 1] == '*' ? strncmp(*p, name, length - 1) == 0
-                                                  : strcmp(*p, name) == 0) {
+        if (g_pattern_match_simple(*p, name)) {
             return true;
         }
     }

@@ -20,7 +20,7 @@ typedef struct {
     char *pool_prefix;       /* attentional pooling: before the pooler's tensors */
     char *filter;            /* bilinear | bicubic */
     char *licence;
-    char **ignore; /* tensors of the file that the network does not use: names or beginnings ending in '*' */
+    char **ignore; /* tensors of the file that the network does not use: names, '*' for any text */
     int64_t image, patch, depth, width, heads, hidden, registers, position_grid, resize, pool_width,
         pool_heads;
     bool layer_scale;

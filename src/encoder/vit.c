@@ -1,3 +1,4 @@
+#include "encoder/conv.h"
 #include "encoder/kernels.h"
 #include "encoder/vit_internal.h"
 
@@ -202,21 +203,14 @@ static void set_sizes(LobVit *v) {
     v->layers = g_new0(LobVitLayer, p->depth);
 }
 
-static bool allocate(float **to, size_t count, GError **err) {
-    void *memory = NULL;
-    if (posix_memalign(&memory, 64, count * sizeof **to) != 0) {
-        return lob_fail(err, LOB_ERROR_INTERNAL, "no memory for %zu MiB of activations", count >> 18);
-    }
-    *to = memory;
-    return true;
-}
-
 static bool allocate_all(LobVit *v, size_t batch, GError **err) {
     const size_t rows = batch * v->tokens, values = 3 * v->patch * v->patch;
-    return allocate(&v->x, rows * v->width, err) && allocate(&v->normed, rows * v->width, err) &&
-           allocate(&v->qkv, rows * MAX(3 * v->width, v->wide), err) &&
-           allocate(&v->scores, v->tokens * v->tokens, err) && allocate(&v->sums, v->tokens, err) &&
-           allocate(&v->rows, MAX(v->patches * values, v->pool_width), err);
+    return lob_allocate_floats(&v->x, rows * v->width, err) &&
+           lob_allocate_floats(&v->normed, rows * v->width, err) &&
+           lob_allocate_floats(&v->qkv, rows * MAX(3 * v->width, v->wide), err) &&
+           lob_allocate_floats(&v->scores, v->tokens * v->tokens, err) &&
+           lob_allocate_floats(&v->sums, v->tokens, err) &&
+           lob_allocate_floats(&v->rows, MAX(v->patches * values, v->pool_width), err);
 }
 
 static int output_width(const LobVit *v) {

@@ -296,4 +296,5 @@ def main():
                   (torch.float32, torch.float16, torch.bfloat16)[i % 3])
 
 
-main()
+if __name__ == "__main__":
+    main()
