@@ -33,17 +33,26 @@ validate 1 "$work/one"
 expect "a second run, exit code" 0 $?
 expect "a second run writes nothing" "$before" "$(stat -c %Y.%i "$work/one/predictions.csv")"
 
-"$LOBULE" validate --output "$work/killed" "$work/demo/study.yaml" >>"$work/log" 2>&1 &
-job=$!
-until [ "$(find "$work/killed/train" -name 'e*.bin' 2>/dev/null | wc -l)" -ge 2 ] || ! kill -0 $job 2>/dev/null; do
-  sleep 0.02
-done
-kill -9 $job
-wait $job 2>/dev/null
+# Starts a validation into OUTPUT and sends SIGNAL once two models are trained; its exit code is the answer.
+interrupt() { # SIGNAL OUTPUT
+  "$LOBULE" validate --output "$2" "$work/demo/study.yaml" >>"$work/log" 2>&1 &
+  local job=$!
+  until [ "$(find "$2/train" -name 'e*.bin' 2>/dev/null | wc -l)" -ge 2 ] || ! kill -0 $job 2>/dev/null; do
+    sleep 0.02
+  done
+  kill "-$1" $job
+  wait $job 2>/dev/null
+}
+interrupt KILL "$work/killed"
 expect "killed before the tables" "no" "$([ -e "$work/killed/predictions.csv" ] && echo yes || echo no)"
 left=$(find "$work/killed/train" -name 'e*.bin' | wc -l)
 validate 1 "$work/killed"
 expect "killed after $left models, then run again: the same tables" "$wanted" "$(digest "$work/killed")"
+
+interrupt USR1 "$work/stopped"
+expect "stopped by USR1, exit code" 75 $?
+validate 1 "$work/stopped"
+expect "stopped, then run again: the same tables" "$wanted" "$(digest "$work/stopped")"
 
 # One bit of a result on disk turned: found by its CRC, trained again.
 damaged=$(find "$work/killed/train" -name 'e*.bin' | sort | head -1)
