@@ -98,6 +98,9 @@ void lob_scores_clear(LobScores *scores);
 
 bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                       GError **err);
+/* output/attention/top_tiles.csv; nothing where no bags are loaded. */
+bool lob_top_tiles_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
+                         GError **err);
 /* Records in output/openings.jsonl that held-out outcomes were looked at under this lock. */
 bool lob_opening_record(const LobPlan *plan, GError **err);
 /* Appends the metrics of all models to metrics and meta. */

@@ -212,57 +212,6 @@ static bool write_training(const LobPlan *plan, const LobTaskResult *results, GE
     return lob_csv_save(csv, path, err);
 }
 
-/* ---- the most attended tiles ---- */
-
-/* The cohort slide a row of the loaded bags belongs to, and the tile's place in it; slides are few. */
-static bool find_tile(const LobResident *resident, uint64_t row, uint32_t *slide, uint64_t *tile) {
-    uint64_t from = resident->origin[row];
-    for (size_t i = 0; i < resident->set.n_slides; i++) {
-        uint64_t first = resident->set.slides[i].first;
-        if (from < first || from >= first + resident->set.slides[i].count)
-            continue;
-        *slide = resident->set.slides[i].slide;
-        *tile = from - first;
-        return true;
-    }
-    return false;
-}
-
-static void tile_rows(LobCsv *csv, const LobPlan *plan, size_t t, const LobTaskResult *r,
-                      const LobResident *resident) {
-    const LobCohort *cohort = plan->cohort;
-    for (size_t i = 0; i < r->n_tiles; i++) {
-        const LobTopTile *top = &r->tiles[i];
-        uint32_t slide;
-        uint64_t tile;
-        if (!find_tile(resident, top->row, &slide, &tile))
-            continue;
-        lob_csv_text(csv, cohort->study->endpoints[plan->tasks[t].endpoint].name);
-        lob_csv_integer(csv, plan->tasks[t].repeat);
-        lob_csv_text(csv, cohort->patients[top->patient].patient_id);
-        lob_csv_text(csv, cohort->slides[slide].slide_id);
-        lob_csv_integer(csv, (int64_t)tile);
-        lob_csv_number(csv, (double)top->attention);
-        lob_csv_number(csv, (double)top->attention * (double)resident->bags.count[top->patient]);
-        lob_csv_end_row(csv);
-    }
-}
-
-/* Of the first seed's models: attention of several networks has no common scale. */
-static bool write_top_tiles(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
-                            GError **err) {
-    if (!resident->origin)
-        return true;
-    g_autoptr(LobCsv) csv = lob_csv_new((const char *[]){"endpoint", "repeat", "patient_id", "slide_id",
-                                                         "tile", "attention", "times_uniform", NULL});
-    for (size_t t = 0; t < plan->n_tasks; t++)
-        if (plan->tasks[t].seed == 0)
-            tile_rows(csv, plan, t, &results[t], resident);
-    g_autofree char *dir = lob_study_out(plan->cohort->study, "attention");
-    g_autofree char *path = g_build_filename(dir, "top_tiles.csv", NULL);
-    return lob_make_dirs(dir, err) && lob_csv_save(csv, path, err);
-}
-
 bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                       GError **err) {
     size_t n = plan->cohort->study->n_endpoints * plan->n_models;
@@ -270,7 +219,7 @@ bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const L
     for (size_t i = 0; i < n; i++)
         lob_scores_collect(&models[i], plan, results, i / plan->n_models, i % plan->n_models);
     bool ok = write_predictions(plan, models, err) && write_training(plan, results, err) &&
-              write_top_tiles(plan, results, resident, err) && write_metrics(plan, models, err);
+              lob_top_tiles_write(plan, results, resident, err) && write_metrics(plan, models, err);
     for (size_t i = 0; i < n; i++)
         lob_scores_clear(&models[i]);
     return ok;
