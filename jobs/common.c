@@ -122,14 +122,18 @@ bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, i
     *job = (LobJob){.world = {.rank = rank, .size = 1}};
     lob_log_setup(LOB_LOG_INFO, rank);
     bool ok = parse_options(spec, &argc, &argv, &common, &err);
-    g_autofree char *path = ok ? g_strdup(argv[1]) : NULL;
-    if (ok && spec->readers) {
-        ok = lob_zygote_start(&err);
-        job->readers = ok;
+    g_autofree char *path = ok ? g_strdup(argv[1]) : NULL, *output = common.output,
+                    *walltime = common.walltime;
+    if (ok && spec->readers && !lob_zygote_start(&err)) {
+        /* Other ranks may fare better and would wait in MPI_Init for this one: only a code other than 0 makes
+         * the launcher end them. */
+        lob_error_log("%s", err->message);
+        g_clear_error(&err);
+        *code = LOB_EXIT_OTHER;
+        return false;
     }
+    job->readers = ok && spec->readers;
     ok = ok && begin(job, path, &common, argc, argv, &err);
-    g_free(common.output);
-    g_free(common.walltime);
     if (!ok)
         *code = lob_job_end(job, LOB_EXIT_OTHER, err);
     return ok;

@@ -66,6 +66,7 @@ void lob_embed_explain(void *user, const char *why) {
     g_autoptr(GError) err = NULL;
     if (embed->journal && !lob_embed_write_end(embed, why, &err))
         lob_warning("%s", err->message);
+    lob_stage_unlock(&embed->stage);
 }
 
 bool lob_embed_commit(void *user, GError **err) {

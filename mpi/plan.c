@@ -99,6 +99,12 @@ static bool pulse(void *user, GError **err) {
     return lob_stage_beat(&plan->stage, err);
 }
 
+static void explain(void *user, const char *why) {
+    LobPlan *plan = user;
+    (void)why;
+    lob_stage_unlock(&plan->stage);
+}
+
 static void ignore_record(const LobJournalRecord *record, void *user) {
     (void)record;
     (void)user;
@@ -141,6 +147,7 @@ static bool deal_slides(LobPlan *plan, GError **err) {
                             .result = take_facts,
                             .commit = commit,
                             .pulse = pulse,
+                            .explain = explain,
                             .work = lob_plan_work,
                             .stats = &stats};
     const bool ok = lob_farm_run(world, &job, all, err);

@@ -172,13 +172,18 @@ void lob_stage_end(LobStage *stage) {
     lob_progress_free(stage->progress);
     if (stage->catalog)
         lob_catalog_free(stage->catalog);
-    if (stage->lock)
-        lob_lock_release(stage->lock);
+    lob_stage_unlock(stage);
     *stage = (LobStage){0};
 }
 
+void lob_stage_unlock(LobStage *stage) {
+    if (stage->lock)
+        lob_lock_release(stage->lock);
+    stage->lock = NULL;
+}
+
 bool lob_stage_beat(LobStage *stage, GError **err) {
-    if (lob_clock() - stage->beaten < BEAT_SECONDS)
+    if (!stage->lock || lob_clock() - stage->beaten < BEAT_SECONDS)
         return true;
     stage->beaten = lob_clock();
     return lob_lock_beat(stage->lock, err);

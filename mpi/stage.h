@@ -22,6 +22,8 @@ typedef struct {
 bool lob_stage_begin(LobStage *stage, const char *name, const LobWorld *world, const LobCohort *cohort,
                      GError **err);
 void lob_stage_end(LobStage *stage); /* local */
+/* Rank 0, before a job ends itself: the next one, perhaps on another host, need not wait for a stale lock. */
+void lob_stage_unlock(LobStage *stage);
 /* Heartbeat of the lock; rank 0, from a farm's pulse. */
 bool lob_stage_beat(LobStage *stage, GError **err);
 /* The processor's name: rows are the same to the bit on one type only. Caller frees. */

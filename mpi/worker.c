@@ -155,7 +155,7 @@ static void loop(LobFarm *farm, bool works) {
 }
 
 bool lob_farm_run(const LobWorld *world, const LobFarmJob *job, LobFarmStats *all, GError **err) {
-    LobFarm farm = {.world = world, .job = job, .comm = lob_world_comm(world), .started = lob_clock()};
+    LobFarm farm = {.world = world, .job = job, .comm = lob_world_farm_comm(world), .started = lob_clock()};
     const bool works = world->rank > 0 || lob_farm_rank0_works(world);
     g_queue_init(&farm.tasks);
     if (world->rank == 0) {

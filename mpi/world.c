@@ -14,7 +14,7 @@
 #define NAP_MOST 20e-3
 #define TAG_GATHER 71
 
-static MPI_Comm world_comm = MPI_COMM_NULL, node_comm = MPI_COMM_NULL;
+static MPI_Comm world_comm = MPI_COMM_NULL, farm_comm = MPI_COMM_NULL, node_comm = MPI_COMM_NULL;
 
 static int env_int(const char *name) {
     const char *text = getenv(name);
@@ -47,6 +47,7 @@ int lob_launcher_rank(void) {
 
 static void split_node(LobWorld *world) {
     MPI_Comm_dup(MPI_COMM_WORLD, &world_comm);
+    MPI_Comm_dup(MPI_COMM_WORLD, &farm_comm);
     MPI_Comm_split_type(world_comm, MPI_COMM_TYPE_SHARED, world->rank, MPI_INFO_NULL, &node_comm);
     MPI_Comm_rank(node_comm, &world->node_rank);
     MPI_Comm_size(node_comm, &world->node_size);
@@ -85,6 +86,7 @@ void lob_world_end(LobWorld *world) {
     lob_world_barrier(world);
     (void)fflush(NULL);
     MPI_Comm_free(&node_comm);
+    MPI_Comm_free(&farm_comm);
     MPI_Comm_free(&world_comm);
     MPI_Finalize();
     world->has_mpi = false;
@@ -92,6 +94,10 @@ void lob_world_end(LobWorld *world) {
 
 MPI_Comm lob_world_comm(const LobWorld *world) {
     return world->has_mpi ? world_comm : MPI_COMM_NULL;
+}
+
+MPI_Comm lob_world_farm_comm(const LobWorld *world) {
+    return world->has_mpi ? farm_comm : MPI_COMM_NULL;
 }
 
 MPI_Comm lob_world_node_comm(const LobWorld *world) {

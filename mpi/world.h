@@ -8,6 +8,8 @@
 
 /* MPI_COMM_NULL without MPI. */
 MPI_Comm lob_world_comm(const LobWorld *world);
+/* The farm's own: it takes messages of any tag. */
+MPI_Comm lob_world_farm_comm(const LobWorld *world);
 MPI_Comm lob_world_node_comm(const LobWorld *world); /* ranks that share memory; MPI_COMM_NULL without MPI */
 
 /* Completes a request, sleeping between tests: an eighth of the time waited so far, 20 us to 20 ms. Finished

@@ -63,8 +63,9 @@ run() { # RANKS DIR STAGE [options]: runs a stage, output to DIR/log
 }
 
 # begin RANKS DIR: starts embed in the background; `job` is its pid, `mpirun` the launcher's (with ranks > 1).
-begin() {
-  launch "$1" "$LOBULE" embed "$2/study.yaml" >>"$2/log" 2>&1 &
+begin() { stage_begin "$1" "$2" embed; }
+stage_begin() { # RANKS DIR STAGE
+  launch "$1" "$LOBULE" "$3" "$2/study.yaml" >>"$2/log" 2>&1 &
   job=$!
   mpirun=
   [ "$1" -le 1 ] || until mpirun=$(pgrep -P $job -x mpirun) || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
