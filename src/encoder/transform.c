@@ -40,10 +40,10 @@ static void axis_init(Axis *axis, int in, int out, LobFilter filter) {
     const double scale = (double)in / out, stretch = MAX(scale, 1);
     const double support = (filter == LOB_FILTER_BICUBIC ? 2 : 1) * stretch;
     *axis = (Axis){.length = out, .taps = 2 * (int)ceil(support) + 1};
-    axis->first = g_new(int, out);
-    axis->count = g_new(int, out);
+    axis->first = g_new(int, (size_t)out);
+    axis->count = g_new(int, (size_t)out);
     axis->weight = g_new0(int32_t, (size_t)out * (size_t)axis->taps);
-    g_autofree double *exact = g_new(double, axis->taps);
+    g_autofree double *exact = g_new(double, (size_t)axis->taps);
     for (int i = 0; i < out; i++) {
         const double centre = (i + 0.5) * scale;
         const int first = MAX((int)(centre - support + 0.5), 0);

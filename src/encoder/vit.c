@@ -200,7 +200,7 @@ static void set_sizes(LobVit *v) {
         v->pool_width = (size_t)p->pool_width;
         v->pool_heads = (size_t)p->pool_heads;
     }
-    v->layers = g_new0(LobVitLayer, p->depth);
+    v->layers = g_new0(LobVitLayer, (size_t)p->depth);
 }
 
 static bool allocate_all(LobVit *v, size_t batch, GError **err) {
