@@ -126,7 +126,7 @@ static bool open_slide(LobEmbedder *e, const LobEmbedTask *task, GError **err) {
     test_hook(slide->slide_id);
     e->slide = NO_SLIDE;
     e->n_asked = 0;
-    if (!lob_reader_open(e->reader, &spec, &info, err) ||
+    if (!lob_stage_open_slide(e->reader, &spec, &info, err) ||
         !lob_plan_facts_same_file(&task->facts, &info, err) ||
         !lob_plan_grid_load(grid, task->facts.tiles, task->facts.grid_crc, &e->grid, err))
         return false;

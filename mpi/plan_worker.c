@@ -33,6 +33,21 @@ static bool make_grid(const LobStudy *study, const LobSlideInfo *info, const Lob
                     spec.size, spec.mpp, 100 * study->tiles.min_tissue);
 }
 
+/* As with opening, a reader that died gets a second try. */
+static bool overview_of(LobReader *reader, const LobSlideSpec *slide, double mpp, LobImage *overview,
+                        double *scale_x, double *scale_y, GError **err) {
+    g_autoptr(GError) first = NULL;
+    LobSlideInfo info;
+    if (lob_reader_overview(reader, mpp, overview, scale_x, scale_y, &first))
+        return true;
+    lob_image_clear(overview);
+    if (first->domain == LOB_ERROR && first->code == LOB_ERROR_SLIDE)
+        return lob_reader_open(reader, slide, &info, err) &&
+               lob_reader_overview(reader, mpp, overview, scale_x, scale_y, err);
+    g_propagate_error(err, g_steal_pointer(&first));
+    return false;
+}
+
 /* The scale is checked first: a slide without it is refused before anything is decoded. */
 static bool look_at(LobPlan *plan, LobFarm *farm, uint32_t index, LobPlanFacts *facts, LobGrid *grid,
                     GError **err) {
@@ -44,7 +59,7 @@ static bool look_at(LobPlan *plan, LobFarm *farm, uint32_t index, LobPlanFacts *
     g_auto(LobImage) overview = {0};
     g_auto(LobMask) mask = {0};
     double scale_x, scale_y, width, height, step_x, step_y;
-    if (!tissue_options(study, &options, err) || !lob_reader_open(plan->reader, &slide, &info, err))
+    if (!tissue_options(study, &options, err) || !lob_stage_open_slide(plan->reader, &slide, &info, err))
         return false;
     facts->width = info.width;
     facts->height = info.height;
@@ -56,7 +71,7 @@ static bool look_at(LobPlan *plan, LobFarm *farm, uint32_t index, LobPlanFacts *
     g_strlcpy(facts->quickhash, info.quickhash, sizeof facts->quickhash);
     (void)lob_farm_tick(farm);
     if (!lob_tile_footprint(&info, &tile, &width, &height, &step_x, &step_y, err) ||
-        !lob_reader_overview(plan->reader, options.mpp, &overview, &scale_x, &scale_y, err))
+        !overview_of(plan->reader, &slide, options.mpp, &overview, &scale_x, &scale_y, err))
         return false;
     (void)lob_farm_tick(farm);
     options.slide_id = plan->stage.cohort->slides[index].slide_id;

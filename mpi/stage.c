@@ -34,6 +34,16 @@ LobReader *lob_stage_reader(const LobStudy *study, size_t max_tiles, GError **er
     return lob_reader_new(&limits, err);
 }
 
+bool lob_stage_open_slide(LobReader *reader, const LobSlideSpec *spec, LobSlideInfo *info, GError **err) {
+    g_autoptr(GError) first = NULL;
+    if (lob_reader_open(reader, spec, info, &first))
+        return true;
+    if (first->domain == LOB_ERROR && first->code == LOB_ERROR_SLIDE)
+        return lob_reader_open(reader, spec, info, err);
+    g_propagate_error(err, g_steal_pointer(&first));
+    return false;
+}
+
 static char *tissue_text(const LobStudy *study) {
     return g_strdup_printf("%s at %g um/px, holes %s", study->tissue.method, study->tissue.mpp,
                            study->tissue.keep_holes ? "kept" : "filled");
