@@ -143,7 +143,7 @@ static bool push_global(Machine *m, const char *name, GError **err) {
 }
 
 /* GLOBAL: two lines, module and name. */
-static bool run_global(Machine *m, GError **err) {
+static bool run_global(Machine *m, G_GNUC_UNUSED size_t unused, GError **err) {
     const uint8_t *start = m->at;
     const uint8_t *first = memchr(start, '\n', (size_t)(m->end - start));
     const uint8_t *second = first ? memchr(first + 1, '\n', (size_t)(m->end - first - 1)) : NULL;
@@ -156,7 +156,7 @@ static bool run_global(Machine *m, GError **err) {
     return push_global(m, name, err);
 }
 
-static bool run_stack_global(Machine *m, GError **err) {
+static bool run_stack_global(Machine *m, G_GNUC_UNUSED size_t unused, GError **err) {
     const Value *attribute = pop(m), *module = pop(m);
     if (!attribute || !module || attribute->kind != TEXT || module->kind != TEXT) {
         return bad(m, err, "a name that is no text");
@@ -171,7 +171,7 @@ static const Value *item(const Value *tuple, guint i, Kind kind) {
 }
 
 /* Persistent id: ("storage", type, key, device, elements). */
-static bool run_persistent_id(Machine *m, GError **err) {
+static bool run_persistent_id(Machine *m, G_GNUC_UNUSED size_t unused, GError **err) {
     const Value *id = pop(m);
     if (!id || id->kind != TUPLE) {
         return bad(m, err, "a storage without description");
@@ -240,7 +240,7 @@ static bool make_tensor(Machine *m, const Value *args, GError **err) {
     return true;
 }
 
-static bool run_reduce(Machine *m, GError **err) {
+static bool run_reduce(Machine *m, G_GNUC_UNUSED size_t unused, GError **err) {
     const Value *args = pop(m), *callable = pop(m);
     if (!args || args->kind != TUPLE || !callable || callable->kind != GLOBAL) {
         return bad(m, err, "a call of something that is no function");
@@ -278,7 +278,7 @@ static bool run_text(Machine *m, size_t width, GError **err) {
     return true;
 }
 
-static bool run_integer(Machine *m, uint8_t opcode, GError **err) {
+static bool run_integer(Machine *m, size_t opcode, GError **err) {
     uint64_t number = 0, width = opcode == 'K' ? 1 : opcode == 'M' ? 2 : 4;
     if (opcode == 0x8a && (!take_number(m, 1, &width) || width > 8)) {
         return bad(m, err, "an integer of more than 64 bits");
@@ -295,27 +295,37 @@ static bool run_integer(Machine *m, uint8_t opcode, GError **err) {
     return true;
 }
 
-static bool run_float(Machine *m, GError **err) {
-    const uint8_t *unused;
-    push(m, value_new(m, OTHER));
-    return take(m, 8, &unused) || bad(m, err, "an unfinished number");
+static bool run_push(Machine *m, size_t kind, G_GNUC_UNUSED GError **err) {
+    push(m, value_new(m, (Kind)kind));
+    return true;
 }
 
-static bool run_tuple(Machine *m, guint count, GError **err) {
+/* Bytes that mean nothing here: the protocol's number, a frame's length. */
+static bool run_skip(Machine *m, size_t count, GError **err) {
+    const uint8_t *skipped;
+    return take(m, count, &skipped) || bad(m, err, "an unfinished instruction");
+}
+
+static bool run_float(Machine *m, size_t width, GError **err) {
+    push(m, value_new(m, OTHER));
+    return run_skip(m, width, err);
+}
+
+static bool run_tuple(Machine *m, size_t count, GError **err) {
     Value *tuple = value_new(m, TUPLE);
     if (count > m->stack->len) {
         return bad(m, err, "a tuple of nothing");
     }
-    for (guint i = m->stack->len - count; i < m->stack->len; i++) {
+    for (guint i = m->stack->len - (guint)count; i < m->stack->len; i++) {
         g_ptr_array_add(tuple->items, g_ptr_array_index(m->stack, i));
     }
-    g_ptr_array_set_size(m->stack, (int)(m->stack->len - count));
+    g_ptr_array_set_size(m->stack, (int)(m->stack->len - (guint)count));
     push(m, tuple);
     return true;
 }
 
 /* SETITEM(S) and APPEND(S). */
-static bool run_add(Machine *m, uint8_t opcode, GError **err) {
+static bool run_add(Machine *m, size_t opcode, GError **err) {
     const bool marked = opcode == 'u' || opcode == 'e';
     const Kind kind = opcode == 'u' || opcode == 's' ? DICT : LIST;
     g_autoptr(GPtrArray) added = g_ptr_array_new();
@@ -365,7 +375,7 @@ static bool run_get(Machine *m, size_t width, GError **err) {
     return true;
 }
 
-static bool run_marked_tuple(Machine *m, GError **err) {
+static bool run_marked_tuple(Machine *m, G_GNUC_UNUSED size_t unused, GError **err) {
     Value *tuple = value_new(m, TUPLE);
     if (!take_marked(m, tuple->items)) {
         return bad(m, err, "a tuple without a mark");
@@ -375,7 +385,7 @@ static bool run_marked_tuple(Machine *m, GError **err) {
 }
 
 /* BUILD gives an object its attributes; those of a state_dict (_metadata) mean nothing here. */
-static bool run_build(Machine *m, GError **err) {
+static bool run_build(Machine *m, G_GNUC_UNUSED size_t unused, GError **err) {
     const Value *state = pop(m), *object = top(m);
     if (!state || !object || (object->kind != DICT && object->kind != TENSOR)) {
         return bad(m, err, "attributes for something that takes none");
@@ -383,75 +393,39 @@ static bool run_build(Machine *m, GError **err) {
     return true;
 }
 
+static const struct {
+    uint8_t code;
+    bool (*run)(Machine *m, size_t argument, GError **err);
+    size_t argument;
+} OPCODES[] = {
+    {0x80, run_skip, 1}, /* PROTO */
+    {0x95, run_skip, 8}, /* FRAME */
+    {'(', run_push, MARK},       {'}', run_push, DICT},      {']', run_push, LIST},
+    {')', run_push, TUPLE},      {'N', run_push, NONE},      {0x88, run_push, OTHER}, /* NEWTRUE */
+    {0x89, run_push, OTHER},                                                          /* NEWFALSE */
+    {'X', run_text, 4},          {0x8c, run_text, 1},                                 /* SHORT_BINUNICODE */
+    {'J', run_integer, 'J'},     {'K', run_integer, 'K'},    {'M', run_integer, 'M'},
+    {0x8a, run_integer, 0x8a}, /* LONG1 */
+    {'G', run_float, 8},         {'t', run_marked_tuple, 0}, {0x85, run_tuple, 1},
+    {0x86, run_tuple, 2},        {0x87, run_tuple, 3},       {'a', run_add, 'a'},
+    {'e', run_add, 'e'},         {'s', run_add, 's'},        {'u', run_add, 'u'},
+    {'q', run_put, 1},           {'r', run_put, 4},          {0x94, run_put, 0}, /* MEMOIZE */
+    {'h', run_get, 1},           {'j', run_get, 4},          {'c', run_global, 0},
+    {0x93, run_stack_global, 0}, /* STACK_GLOBAL */
+    {'Q', run_persistent_id, 0}, {'R', run_reduce, 0},       {'b', run_build, 0},
+};
+
 static bool run_one(Machine *m, uint8_t opcode, GError **err) {
-    const uint8_t *unused;
-    switch (opcode) {
-    case 0x80: /* PROTO */
-        return take(m, 1, &unused) || bad(m, err, "no protocol");
-    case 0x95: /* FRAME */
-        return take(m, 8, &unused) || bad(m, err, "an unfinished frame");
-    case '(':
-        return push(m, value_new(m, MARK));
-    case '}':
-        return push(m, value_new(m, DICT));
-    case ']':
-        return push(m, value_new(m, LIST));
-    case ')':
-        return push(m, value_new(m, TUPLE));
-    case 'N':
-        return push(m, value_new(m, NONE));
-    case 0x88: /* NEWTRUE, NEWFALSE */
-    case 0x89:
-        return push(m, value_new(m, OTHER));
-    case 'X':
-        return run_text(m, 4, err);
-    case 0x8c: /* SHORT_BINUNICODE */
-        return run_text(m, 1, err);
-    case 'J':
-    case 'K':
-    case 'M':
-    case 0x8a: /* LONG1 */
-        return run_integer(m, opcode, err);
-    case 'G':
-        return run_float(m, err);
-    case 't':
-        return run_marked_tuple(m, err);
-    case 0x85: /* TUPLE1 .. 3 */
-    case 0x86:
-    case 0x87:
-        return run_tuple(m, opcode - 0x84u, err);
-    case 'a':
-    case 'e':
-    case 's':
-    case 'u':
-        return run_add(m, opcode, err);
-    case 'q':
-        return run_put(m, 1, err);
-    case 'r':
-        return run_put(m, 4, err);
-    case 0x94: /* MEMOIZE */
-        return run_put(m, 0, err);
-    case 'h':
-        return run_get(m, 1, err);
-    case 'j':
-        return run_get(m, 4, err);
-    case 'c':
-        return run_global(m, err);
-    case 0x93: /* STACK_GLOBAL */
-        return run_stack_global(m, err);
-    case 'Q':
-        return run_persistent_id(m, err);
-    case 'R':
-        return run_reduce(m, err);
-    case 'b':
-        return run_build(m, err);
-    default:
-        return lob_fail(
-            err, LOB_ERROR_INPUT,
-            "%s: its pickle uses the instruction 0x%02x, which a dictionary of tensors does not need; "
-            "it is not run",
-            m->weights->path, opcode);
+    for (size_t i = 0; i < G_N_ELEMENTS(OPCODES); i++) {
+        if (OPCODES[i].code == opcode) {
+            return OPCODES[i].run(m, OPCODES[i].argument, err);
+        }
     }
+    return lob_fail(
+        err, LOB_ERROR_INPUT,
+        "%s: its pickle uses the instruction 0x%02x, which a dictionary of tensors does not need; "
+        "it is not run",
+        m->weights->path, opcode);
 }
 
 /* Nested dictionaries ("state_dict", "model") become prefixes. */
