@@ -42,6 +42,7 @@ struct LobReader {
     uint32_t suspect; /* tile of the oldest request that has killed a reader; UINT32_MAX: none */
     int killed, run;  /* tiles given up, and how many of them without a good one between */
     uint32_t last_killed;
+    Outcome outcome; /* of the last order_once */
 };
 
 static bool make_memory(LobReader *reader, GError **err) {
@@ -146,12 +147,12 @@ static uint64_t send_order(LobReader *reader, const LobReaderOrder *order, int m
     return lob_monotonic_ns();
 }
 
-/* An order of which nothing is tried again: any failure is the slide's. */
+/* An order that is answered as a whole. */
 static bool order_once(LobReader *reader, const LobReaderOrder *order, int memory, double limit, double total,
                        const char *doing, GError **err) {
     LobReaderAnswer answer;
     uint64_t sent = send_order(reader, order, memory);
-    Outcome outcome = await(reader, limit, total, sent, &answer);
+    const Outcome outcome = reader->outcome = await(reader, limit, total, sent, &answer);
     if (outcome == ANSWERED && answer.op == order->op && answer.ok)
         return true;
     reader->open = false;
@@ -164,7 +165,7 @@ static bool order_once(LobReader *reader, const LobReaderOrder *order, int memor
     return lob_fail(err, LOB_ERROR_SLIDE, "%s: the reader %s while %s", reader->path, cause, doing);
 }
 
-static bool open_in_process(LobReader *reader, GError **err) {
+static bool open_once(LobReader *reader, GError **err) {
     LobShared *shared = reader->shared;
     g_strlcpy(shared->path, reader->path, sizeof shared->path);
     shared->mpp = reader->spec.mpp;
@@ -178,6 +179,34 @@ static bool open_in_process(LobReader *reader, GError **err) {
     reader->info.levels = CLAMP(reader->info.levels, 1, LOB_SLIDE_MAX_LEVELS);
     reader->open = true;
     return true;
+}
+
+/* A process that died may have done so for another reason than this slide (killed from outside, say): the
+ * slide has a second chance in a new one. What is late or answered is the slide's. */
+static bool second_chance(LobReader *reader, GError *first, GError **err) {
+    if (reader->outcome != DIED) {
+        g_propagate_error(err, first);
+        return false;
+    }
+    g_error_free(first);
+    return spawn(reader, err);
+}
+
+static bool open_in_process(LobReader *reader, GError **err) {
+    GError *first = NULL;
+    return open_once(reader, &first) || (second_chance(reader, first, err) && open_once(reader, err));
+}
+
+static bool overview_once(LobReader *reader, const LobReaderOrder *order, int memory, GError **err) {
+    return order_once(reader, order, memory, reader->limits.tile_seconds,
+                      OVERVIEW_FACTOR * reader->limits.open_seconds, "reading the overview", err);
+}
+
+static bool order_overview(LobReader *reader, const LobReaderOrder *order, int memory, GError **err) {
+    GError *first = NULL;
+    return overview_once(reader, order, memory, &first) ||
+           (second_chance(reader, first, err) && open_in_process(reader, err) &&
+            overview_once(reader, order, memory, err));
 }
 
 LobReader *lob_reader_new(const LobReaderLimits *limits, GError **err) {
@@ -248,8 +277,7 @@ bool lob_reader_overview(LobReader *reader, double mpp, LobImage *image, double 
             close(memory);
         return false;
     }
-    bool ok = order_once(reader, &order, memory, reader->limits.tile_seconds,
-                         OVERVIEW_FACTOR * reader->limits.open_seconds, "reading the overview", err);
+    bool ok = order_overview(reader, &order, memory, err);
     void *pixels = ok ? mmap(NULL, size, PROT_READ, MAP_SHARED, memory, 0) : MAP_FAILED;
     if (ok && pixels == MAP_FAILED)
         ok = lob_fail_errno(err, LOB_ERROR_INTERNAL, errno, "cannot map the overview");

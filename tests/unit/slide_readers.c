@@ -255,6 +255,23 @@ Test(readers, outlive_the_signals_that_stop_a_job) {
     cr_expect(after->len == 2 && memcmp(after->data, pids->data, 2 * sizeof(pid_t)) == 0);
 }
 
+/* Whatever it was killed for, the slide is not to blame: opening and the overview have a second chance. */
+Test(readers, being_killed_while_idle_costs_nothing) {
+    g_autofree char *path = make_slide("idle.tif");
+    g_autoptr(LobReader) reader = start(NULL);
+    g_autoptr(GArray) first = descendants(getpid());
+    cr_assert(kill(g_array_index(first, pid_t, 1), SIGKILL) == 0);
+    LobSlideInfo info;
+    open_in(reader, path, &info);
+    g_autoptr(GArray) second = descendants(getpid());
+    cr_assert(kill(g_array_index(second, pid_t, 1), SIGKILL) == 0);
+    g_auto(LobImage) image = {0};
+    g_autoptr(GError) err = NULL;
+    double x, y;
+    cr_assert(lob_reader_overview(reader, 8, &image, &x, &y, &err), "%s", err != NULL ? err->message : "");
+    cr_expect(read_all(reader, path, 0, NULL, NULL));
+}
+
 /* Gone, or a zombie that nobody reaps. */
 static bool is_dead(pid_t pid) {
     g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid), *text = NULL;
