@@ -27,40 +27,30 @@ static Tally tally(const LobCohort *cohort, size_t endpoint, uint32_t center, in
     return t;
 }
 
-static void table_of_centers(LobPage *page, size_t endpoint, LobCsv *csv) {
+static bool table_of_centers(LobPage *page, size_t endpoint, GError **err) {
     const LobCohort *cohort = page->cohort;
-    const bool survival = cohort->study->endpoints[endpoint].kind == LOB_ENDPOINT_SURVIVAL;
+    const LobStudy *study = cohort->study;
+    const bool survival = study->endpoints[endpoint].kind == LOB_ENDPOINT_SURVIVAL;
     g_autofree char *caption =
-        g_strdup_printf("Centers, endpoint %s", cohort->study->endpoints[endpoint].name);
-    lob_html_table_begin(
-        page->html, caption,
-        (const char *[]){"center", "arm", "patients", "slides", "analysed", "events", "person-years", NULL});
+        g_strdup_printf("Centers and arms, endpoint %s", study->endpoints[endpoint].name);
+    LobSheet *sheet = lob_sheet_new(page, caption,
+                                    (const char *[]){"center", "arm", "#patients", "#slides", "#analysed",
+                                                     "#events", "#person-years", NULL},
+                                    "cohort_%zu", endpoint + 1);
     for (uint32_t c = 0; c < cohort->n_centers; c++)
-        for (int arm = -1; arm < (int)cohort->study->n_arms; arm++) {
+        for (int arm = -1; arm < (int)study->n_arms; arm++) {
             const Tally t = tally(cohort, endpoint, c, arm);
-            const char *name = arm < 0 ? "all" : cohort->study->arms[arm].name;
             if (arm >= 0 && t.patients == 0)
                 continue;
-            lob_html_row_begin(page->html);
-            lob_html_cell(page->html, cohort->centers[c]);
-            lob_html_cell(page->html, name);
-            lob_html_cell_number(page->html, (double)t.patients, 0);
-            lob_html_cell_number(page->html, (double)t.slides, 0);
-            lob_html_cell_number(page->html, (double)t.usable, 0);
-            lob_html_cell_number(page->html, (double)t.events, 0);
-            lob_html_cell_number(page->html, survival ? t.person_years : NAN, 1);
-            lob_html_row_end(page->html);
-            lob_csv_text(csv, cohort->study->endpoints[endpoint].name);
-            lob_csv_text(csv, cohort->centers[c]);
-            lob_csv_text(csv, name);
-            lob_csv_integer(csv, (int64_t)t.patients);
-            lob_csv_integer(csv, (int64_t)t.slides);
-            lob_csv_integer(csv, (int64_t)t.usable);
-            lob_csv_integer(csv, (int64_t)t.events);
-            lob_csv_number(csv, survival ? t.person_years : NAN);
-            lob_csv_end_row(csv);
+            lob_sheet_text(sheet, cohort->centers[c]);
+            lob_sheet_text(sheet, arm < 0 ? "all" : study->arms[arm].name);
+            lob_sheet_number(sheet, (double)t.patients, 0);
+            lob_sheet_number(sheet, (double)t.slides, 0);
+            lob_sheet_number(sheet, (double)t.usable, 0);
+            lob_sheet_number(sheet, (double)t.events, 0);
+            lob_sheet_number(sheet, survival ? t.person_years : NAN, 1);
         }
-    lob_html_table_end(page->html);
+    return lob_sheet_end(sheet, err);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -68,13 +58,24 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Who stands in a column of table 1: a center's patients, or an arm's under the first endpoint. */
+typedef struct {
+    bool by_arm;
+    uint32_t index;
+} Group;
+
+static bool in_group(const LobCohort *cohort, size_t p, Group group) {
+    return group.by_arm ? cohort->arm_at[0][p] == (int8_t)group.index
+                        : cohort->patients[p].center == group.index;
+}
+
 /* Number: median [quartiles]; text: count of each level. Missing counted apart. */
-static char *describe(const LobCohort *cohort, size_t covariate, uint32_t center) {
+static char *describe(const LobCohort *cohort, size_t covariate, Group group) {
     const size_t n_cov = cohort->study->n_covariates;
     g_autofree double *value = g_new(double, cohort->n_patients);
     size_t n = 0, missing = 0;
     for (size_t p = 0; p < cohort->n_patients; p++) {
-        if (cohort->patients[p].center != center)
+        if (!in_group(cohort, p, group))
             continue;
         const double v = cohort->covariates[p * n_cov + covariate];
         if (isnan(v))
@@ -99,48 +100,67 @@ static char *describe(const LobCohort *cohort, size_t covariate, uint32_t center
     return g_string_free(text, FALSE);
 }
 
-static void table_of_covariates(LobPage *page) {
+static size_t group_size(const LobCohort *cohort, Group group) {
+    size_t n = 0;
+    for (size_t p = 0; p < cohort->n_patients; p++)
+        n += in_group(cohort, p, group);
+    return n;
+}
+
+static bool table_one(LobPage *page, bool by_arm, GError **err) {
     const LobCohort *cohort = page->cohort;
+    const size_t groups = by_arm ? cohort->study->n_arms : cohort->n_centers;
     g_autoptr(GPtrArray) columns = g_ptr_array_new();
     g_ptr_array_add(columns, (gpointer) "covariate");
-    for (size_t c = 0; c < cohort->n_centers; c++)
-        g_ptr_array_add(columns, cohort->centers[c]);
+    for (size_t g = 0; g < groups; g++)
+        g_ptr_array_add(columns, by_arm ? cohort->study->arms[g].name : cohort->centers[g]);
     g_ptr_array_add(columns, NULL);
-    lob_html_table_begin(page->html, "Covariates by center: median [quartiles] or counts",
-                         (const char *const *)columns->pdata);
+    LobSheet *sheet =
+        lob_sheet_new(page,
+                      by_arm ? "Table 1 by arm: median [quartiles] or counts"
+                             : "Table 1 by center: median [quartiles] or counts",
+                      (const char *const *)columns->pdata, "table1_by_%s", by_arm ? "arm" : "center");
+    lob_sheet_text(sheet, "patients");
+    for (uint32_t g = 0; g < groups; g++)
+        lob_sheet_number(sheet, (double)group_size(cohort, (Group){by_arm, g}), 0);
     for (size_t v = 0; v < cohort->study->n_covariates; v++) {
-        lob_html_row_begin(page->html);
-        lob_html_cell(page->html, cohort->study->covariates[v]);
-        for (uint32_t c = 0; c < cohort->n_centers; c++) {
-            g_autofree char *text = describe(cohort, v, c);
-            lob_html_cell(page->html, text);
+        lob_sheet_text(sheet, cohort->study->covariates[v]);
+        for (uint32_t g = 0; g < groups; g++) {
+            g_autofree char *text = describe(cohort, v, (Group){by_arm, g});
+            lob_sheet_text(sheet, text);
         }
-        lob_html_row_end(page->html);
     }
-    lob_html_table_end(page->html);
+    return lob_sheet_end(sheet, err);
+}
+
+static void flow(LobPage *page) {
+    const LobCohort *cohort = page->cohort;
+    if (!cohort->flow || !*cohort->flow)
+        return;
+    lob_html_heading(page->html, "Flow");
+    g_string_append(page->html, "<ul>");
+    g_auto(GStrv) lines = g_strsplit(cohort->flow, "\n", -1);
+    for (size_t i = 0; lines[i]; i++)
+        if (*lines[i]) {
+            g_string_append(page->html, "<li>");
+            lob_html_text(page->html, lines[i]);
+            g_string_append(page->html, "</li>");
+        }
+    g_string_append(page->html, "</ul>\n");
 }
 
 bool lob_page_cohort(LobPage *page, GError **err) {
-    const LobCohort *cohort = page->cohort;
+    const LobStudy *study = page->cohort->study;
     lob_html_section(page->html, "cohort", "Cohort",
                      "Who takes part, by center and arm, and what was observed.");
-    if (cohort->flow && *cohort->flow) {
-        g_string_append(page->html, "<h3>Flow</h3><ul>");
-        g_auto(GStrv) lines = g_strsplit(cohort->flow, "\n", -1);
-        for (size_t i = 0; lines[i]; i++)
-            if (*lines[i]) {
-                g_string_append(page->html, "<li>");
-                lob_html_text(page->html, lines[i]);
-                g_string_append(page->html, "</li>");
-            }
-        g_string_append(page->html, "</ul>\n");
-    }
-    g_autoptr(LobCsv) csv = lob_csv_new((const char *[]){"endpoint", "center", "arm", "patients", "slides",
-                                                         "analysed", "events", "person_years", NULL});
-    for (size_t e = 0; e < cohort->study->n_endpoints; e++)
-        table_of_centers(page, e, csv);
-    if (cohort->study->n_covariates)
-        table_of_covariates(page);
-    g_string_append(page->html, "</section>\n");
-    return lob_page_save_data(page, csv, "cohort", err);
+    flow(page);
+    for (size_t e = 0; e < study->n_endpoints; e++)
+        if (!table_of_centers(page, e, err))
+            return false;
+    if (study->n_covariates && !table_one(page, false, err))
+        return false;
+    if (study->n_covariates && study->arm_column && !table_one(page, true, err))
+        return false;
+    lob_html_section_end(page->html);
+    return true;
 }

@@ -7,7 +7,7 @@
 typedef struct {
     const char *center;
     double estimate, lower, upper, n, events;
-    bool pooled;
+    bool pooled, prediction;
 } Row;
 
 typedef struct {
@@ -31,6 +31,7 @@ static bool find_columns(const LobTable *table, Columns *c, GError **err) {
 static bool read_row(const LobTable *table, const Columns *c, size_t r, Row *row, GError **err) {
     row->center = lob_table_cell(table, r, c->center);
     row->pooled = strcmp(row->center, "pooled") == 0;
+    row->prediction = false;
     return lob_table_number(table, r, c->estimate, &row->estimate, err) &&
            lob_table_number(table, r, c->lower, &row->lower, err) &&
            lob_table_number(table, r, c->upper, &row->upper, err) &&
@@ -57,33 +58,58 @@ static GArray *rows_of(const LobPage *page, const Columns *c, const char *endpoi
     return g_steal_pointer(&rows);
 }
 
+/* What a forest shows. */
+typedef struct {
+    const char *metric, *axis, *what;
+    double low, high, chance; /* least range of the axis; the line of no effect */
+    bool bounded;             /* to 0..1 */
+} Kind;
+
+static const Kind kinds[] = {
+    {"harrell_c", "concordance (0.5 = chance)", "Concordance (Harrell's C)", 0.4, 0.9, 0.5, true},
+    {"auc", "area under the ROC curve (0.5 = chance)", "AUC", 0.4, 0.9, 0.5, true},
+    {"delta_harrell_c_vs_clinical", "difference of concordance (0 = no gain)",
+     "Gain of concordance over the clinical model, same patients", -0.1, 0.3, 0, false},
+    {"delta_auc_vs_clinical", "difference of AUC (0 = no gain)",
+     "Gain of AUC over the clinical model, same patients", -0.1, 0.3, 0, false},
+};
+
+static void draw_interval(LobPlot *plot, double low, double high, double y, const char *css) {
+    lob_plot_line(plot, fmax(low, plot->x0), y, fmin(high, plot->x1), y, css);
+}
+
 static void draw_row(LobPlot *plot, const Row *row, size_t i) {
     const double y = (double)i + 0.5, py = lob_plot_y(plot, y);
-    lob_plot_text(plot, 8, py + 4, "start", row->pooled ? "bold" : "", row->center);
+    g_autofree char *name = lob_plot_fit(row->center, plot->left - 16);
+    lob_plot_text(plot, 8, py + 4, "start", row->pooled ? "bold" : "", name);
     if (isnan(row->estimate)) {
-        lob_plot_text(plot, lob_plot_x(plot, 0.5), py + 4, "middle", "soft", "not estimable");
+        lob_plot_text(plot, plot->width - plot->right + 12, py + 4, "start", "soft", "not estimable");
         return;
     }
-    g_autofree char *text = g_strdup_printf("%.3f (%.3f, %.3f)  n %g, events %g", row->estimate, row->lower,
-                                            row->upper, row->n, row->events);
+    g_autofree char *text = isnan(row->n)
+                                ? g_strdup_printf("%.3f (%.3f, %.3f)", row->estimate, row->lower, row->upper)
+                                : g_strdup_printf("%.3f (%.3f, %.3f)  n %g, events %g", row->estimate,
+                                                  row->lower, row->upper, row->n, row->events);
     lob_plot_text(plot, plot->width - plot->right + 12, py + 4, "start", row->pooled ? "bold" : "", text);
     const double lower = fmax(row->lower, plot->x0), upper = fmin(row->upper, plot->x1);
     const double px = lob_plot_x(plot, row->estimate);
-    if (row->pooled) {
+    if (row->prediction)
+        draw_interval(plot, row->lower, row->upper, y, "pi");
+    else if (row->pooled)
         lob_html_printf(plot->svg,
                         "<polygon class=\"mark\" points=\"%.1f,%.1f %.1f,%.1f %.1f,%.1f %.1f,%.1f\"/>\n",
                         lob_plot_x(plot, lower), py, px, py - 7, lob_plot_x(plot, upper), py, px, py + 7);
-        return;
+    else {
+        const double side = 4 + 4 * sqrt(fmin(row->events, 200) / 200);
+        draw_interval(plot, row->lower, row->upper, y, "s0");
+        lob_html_printf(plot->svg,
+                        "<rect class=\"mark\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
+                        px - side / 2, py - side / 2, side, side);
     }
-    lob_plot_line(plot, lower, y, upper, y, "s0");
-    const double side = 4 + 4 * sqrt(fmin(row->events, 200) / 200);
-    lob_html_printf(plot->svg,
-                    "<rect class=\"mark\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
-                    px - side / 2, py - side / 2, side, side);
 }
 
-static void forest(LobPage *page, const GArray *rows, const char *title) {
-    double low = 0.4, high = 0.9;
+static void forest(LobPage *page, const GArray *rows, const char *title, const Kind *kind) {
+    double low = kind->low, high = kind->high;
     for (size_t i = 0; i < rows->len; i++) {
         const Row *row = &g_array_index(rows, Row, i);
         if (!isnan(row->lower))
@@ -91,62 +117,79 @@ static void forest(LobPage *page, const GArray *rows, const char *title) {
         if (!isnan(row->upper))
             high = fmax(high, row->upper);
     }
-    LobPlot plot = {.left = 150,
-                    .right = 290,
-                    .top = 8,
-                    .bottom = 44,
-                    .x0 = fmax(0, low - 0.02),
-                    .x1 = fmin(1, high + 0.02)};
+    LobPlot plot = {.left = 150, .right = 300, .top = 8, .bottom = 44, .x0 = low - 0.02, .x1 = high + 0.02};
+    if (kind->bounded) {
+        plot.x0 = fmax(0, plot.x0);
+        plot.x1 = fmin(1, plot.x1);
+    }
     plot.y0 = (double)rows->len; /* rows run downwards */
     plot.y1 = 0;
-    lob_plot_begin(
-        &plot, page->html, 760, 60 + 26 * (double)rows->len, title,
-        "One line a held-out center: concordance with its 95 % interval; the diamond is the pooled value.");
+    lob_plot_begin(&plot, page->html, 760, 60 + 26 * (double)rows->len, title,
+                   "One line a held-out center with its 95 % interval; diamonds are values over centers, the "
+                   "dashed line is the prediction interval.");
     double ticks[12];
-    const size_t n = lob_plot_ticks(plot.x0, plot.x1, ticks, G_N_ELEMENTS(ticks));
-    lob_plot_x_axis(&plot, ticks, n, 1, "concordance (0.5 = chance)");
-    lob_plot_line(&plot, 0.5, plot.y0, 0.5, plot.y1, "ref");
+    const size_t n = lob_plot_ticks(plot.x0, plot.x1, ticks, 7);
+    lob_plot_x_axis(&plot, ticks, n, 1, kind->axis);
+    lob_plot_line(&plot, kind->chance, plot.y0, kind->chance, plot.y1, "ref");
     for (size_t i = 0; i < rows->len; i++)
         draw_row(&plot, &g_array_index(rows, Row, i), i);
     lob_plot_end(&plot);
 }
 
-static void table_of_rows(LobPage *page, const GArray *rows, const char *caption, LobCsv *csv,
-                          const char *endpoint, const char *model) {
-    lob_html_table_begin(page->html, caption,
-                         (const char *[]){"center", "concordance", "lower", "upper", "n", "events", NULL});
+static bool table_of_rows(LobPage *page, const GArray *rows, const char *caption, const Kind *kind, size_t e,
+                          size_t m, GError **err) {
+    LobSheet *sheet = lob_sheet_new(
+        page, caption, (const char *[]){"center", "#estimate", "#lower", "#upper", "#n", "#events", NULL},
+        "forest_%s_%zu_%zu", kind->metric, e + 1, m + 1);
     for (size_t i = 0; i < rows->len; i++) {
         const Row *row = &g_array_index(rows, Row, i);
-        lob_html_row_begin(page->html);
-        lob_html_cell(page->html, row->center);
-        lob_html_cell_number(page->html, row->estimate, 3);
-        lob_html_cell_number(page->html, row->lower, 3);
-        lob_html_cell_number(page->html, row->upper, 3);
-        lob_html_cell_number(page->html, row->n, 0);
-        lob_html_cell_number(page->html, row->events, 0);
-        lob_html_row_end(page->html);
-        lob_csv_text(csv, endpoint);
-        lob_csv_text(csv, model);
-        lob_csv_text(csv, row->center);
-        lob_csv_number(csv, row->estimate);
-        lob_csv_number(csv, row->lower);
-        lob_csv_number(csv, row->upper);
-        lob_csv_number(csv, row->n);
-        lob_csv_number(csv, row->events);
-        lob_csv_end_row(csv);
+        lob_sheet_text(sheet, row->center);
+        lob_sheet_number(sheet, row->estimate, 3);
+        lob_sheet_number(sheet, row->lower, 3);
+        lob_sheet_number(sheet, row->upper, 3);
+        lob_sheet_number(sheet, row->n, 0);
+        lob_sheet_number(sheet, row->events, 0);
     }
-    lob_html_table_end(page->html);
+    return lob_sheet_end(sheet, err);
 }
 
-/* Distinct values of a column, in order of appearance. */
-static GPtrArray *distinct(const LobTable *table, int column) {
-    GPtrArray *values = g_ptr_array_new();
-    for (size_t r = 0; r < lob_table_rows(table); r++) {
-        const char *cell = lob_table_cell(table, r, column);
-        if (!g_ptr_array_find_with_equal_func(values, cell, g_str_equal, NULL))
-            g_ptr_array_add(values, (gpointer)cell);
-    }
-    return values;
+/* From meta.csv: the centers' values pooled, and what to expect in one more center. */
+static bool add_meta(const LobPage *page, GArray *rows, const char *endpoint, const char *model,
+                     const char *metric, GError **err) {
+    LobPooled v;
+    if (!lob_pooled_read(&v, page, endpoint, model, metric, err))
+        return false;
+    const Row pooled = {"random effects", v.estimate, v.lower, v.upper, NAN, NAN, true, false};
+    const Row next = {"new center", v.estimate, v.next_lower, v.next_upper, NAN, NAN, false, true};
+    if (v.centers > 0)
+        g_array_append_val(rows, pooled);
+    if (!isnan(v.next_lower))
+        g_array_append_val(rows, next);
+    return true;
+}
+
+static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoint, guint m, const Kind *kind,
+                   GError **err) {
+    const char *model = page->models->pdata[m];
+    g_autoptr(GArray) rows = rows_of(page, c, endpoint, model, kind->metric, err);
+    if (!rows || (rows->len > 0 && !add_meta(page, rows, endpoint, model, kind->metric, err)))
+        return false;
+    if (rows->len == 0)
+        return true;
+    g_autofree char *title = g_strdup_printf("%s, endpoint %s, model %s", kind->what, endpoint, model);
+    g_autofree char *csv = g_strdup_printf("forest_%s_%zu_%u", kind->metric, e + 1, m + 1);
+    lob_html_heading(page->html, title);
+    lob_figure_begin(page);
+    forest(page, rows, title, kind);
+    lob_figure_end(
+        page, csv,
+        "Squares: held-out centers, size by events, 95 % intervals. Diamond \xe2\x80\x9cpooled\xe2\x80\x9d: "
+        "pairs of patients compared within centers only, all pairs counted together. Diamond "
+        "\xe2\x80\x9crandom effects\xe2\x80\x9d: centers\xe2\x80\x99 values pooled on the logit scale (REML, "
+        "Hartung-Knapp). Dashed: 95 % prediction interval for one more center. Intervals are "
+        "conditional on the trained models: folds share training centers, so a test against "
+        "chance needs permutations with refitting.");
+    return table_of_rows(page, rows, title, kind, e, m, err);
 }
 
 bool lob_page_discrimination(LobPage *page, GError **err) {
@@ -155,33 +198,13 @@ bool lob_page_discrimination(LobPage *page, GError **err) {
         return false;
     lob_html_section(page->html, "discrimination", "Discrimination in held-out centers",
                      "Each center's patients were scored by models trained on the other centers alone.");
-    g_autoptr(LobCsv) csv = lob_csv_new(
-        (const char *[]){"endpoint", "model", "center", "estimate", "lower", "upper", "n", "events", NULL});
-    g_autoptr(GPtrArray) endpoints = distinct(page->metrics, c.endpoint);
-    g_autoptr(GPtrArray) models = distinct(page->metrics, c.model);
-    static const char *const shown[] = {"harrell_c", "auc"};
-    for (size_t e = 0; e < endpoints->len; e++)
-        for (size_t m = 0; m < models->len; m++)
-            for (size_t k = 0; k < G_N_ELEMENTS(shown); k++) {
-                g_autoptr(GArray) rows =
-                    rows_of(page, &c, endpoints->pdata[e], models->pdata[m], shown[k], err);
-                if (!rows)
+    for (size_t e = 0; e < page->cohort->study->n_endpoints; e++)
+        for (guint m = 0; m < page->models->len; m++)
+            for (size_t k = 0; k < G_N_ELEMENTS(kinds); k++)
+                if (!figure(page, &c, e, page->cohort->study->endpoints[e].name, m, &kinds[k], err))
                     return false;
-                if (rows->len == 0)
-                    continue;
-                g_autofree char *title = g_strdup_printf("Endpoint %s, model %s", (char *)endpoints->pdata[e],
-                                                         (char *)models->pdata[m]);
-                g_string_append(page->html, "<h3>");
-                lob_html_text(page->html, title);
-                g_string_append(page->html, "</h3><figure>");
-                forest(page, rows, title);
-                g_string_append(
-                    page->html,
-                    "<figcaption>Squares: held-out centers, size by events. Diamond: pairs "
-                    "compared within centers only. Intervals are conditional on the trained models."
-                    "</figcaption></figure>\n");
-                table_of_rows(page, rows, title, csv, endpoints->pdata[e], models->pdata[m]);
-            }
-    g_string_append(page->html, "</section>\n");
-    return lob_page_save_data(page, csv, "forest", err);
+    if (!lob_page_time_dependent(page, err))
+        return false;
+    lob_html_section_end(page->html);
+    return true;
 }

@@ -27,73 +27,78 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static bool table_of_scale(LobPage *page, const Columns *c, GError **err) {
-    const size_t rows = lob_table_rows(page->slides);
-    g_autofree double *mpp = g_new(double, rows + 1);
-    lob_html_table_begin(
-        page->html, "Scale by center: um per pixel at level 0, and where it was read",
-        (const char *[]){"center", "slides", "done", "median", "least", "most", "sources", "tiles", NULL});
-    for (size_t k = 0; k < page->cohort->n_centers; k++) {
-        size_t n = 0, slides = 0, done = 0;
-        double tiles = 0;
-        g_autoptr(GHashTable) sources = g_hash_table_new(g_str_hash, g_str_equal);
-        for (size_t r = 0; r < rows; r++) {
-            if (strcmp(lob_table_cell(page->slides, r, c->center), page->cohort->centers[k]) != 0)
-                continue;
-            double value, count;
-            if (!lob_table_number(page->slides, r, c->mpp, &value, err) ||
-                !lob_table_number(page->slides, r, c->tiles, &count, err))
-                return false;
-            slides++;
-            done += strcmp(lob_table_cell(page->slides, r, c->state), "done") == 0;
-            tiles += isnan(count) ? 0 : count;
-            if (!isnan(value))
-                mpp[n++] = value;
-            if (*lob_table_cell(page->slides, r, c->source))
-                g_hash_table_add(sources, (gpointer)lob_table_cell(page->slides, r, c->source));
-        }
-        qsort(mpp, n, sizeof *mpp, by_value);
-        g_autoptr(GList) keys = g_list_sort(g_hash_table_get_keys(sources), (GCompareFunc)strcmp);
-        g_autoptr(GString) names = g_string_new(NULL);
-        for (GList *key = keys; key; key = key->next)
-            g_string_append_printf(names, "%s%s", names->len ? ", " : "", (const char *)key->data);
-        lob_html_row_begin(page->html);
-        lob_html_cell(page->html, page->cohort->centers[k]);
-        lob_html_cell_number(page->html, (double)slides, 0);
-        lob_html_cell_number(page->html, (double)done, 0);
-        lob_html_cell_number(page->html, n ? mpp[n / 2] : NAN, 4);
-        lob_html_cell_number(page->html, n ? mpp[0] : NAN, 4);
-        lob_html_cell_number(page->html, n ? mpp[n - 1] : NAN, 4);
-        lob_html_cell(page->html, names->str);
-        lob_html_cell_number(page->html, tiles, 0);
-        lob_html_row_end(page->html);
+/* What one center's slides look like. mpp: room for every slide of the table. */
+static bool scale_of_center(LobPage *page, const Columns *c, const char *center, double *mpp, LobSheet *sheet,
+                            GError **err) {
+    size_t n = 0, slides = 0, done = 0;
+    double tiles = 0;
+    g_autoptr(GHashTable) sources = g_hash_table_new(g_str_hash, g_str_equal);
+    for (size_t r = 0; r < lob_table_rows(page->slides); r++) {
+        double value, count;
+        if (strcmp(lob_table_cell(page->slides, r, c->center), center) != 0)
+            continue;
+        if (!lob_table_number(page->slides, r, c->mpp, &value, err) ||
+            !lob_table_number(page->slides, r, c->tiles, &count, err))
+            return false;
+        slides++;
+        done += strcmp(lob_table_cell(page->slides, r, c->state), "done") == 0;
+        tiles += isnan(count) ? 0 : count;
+        if (!isnan(value))
+            mpp[n++] = value;
+        if (*lob_table_cell(page->slides, r, c->source))
+            g_hash_table_add(sources, (gpointer)lob_table_cell(page->slides, r, c->source));
     }
-    lob_html_table_end(page->html);
+    qsort(mpp, n, sizeof *mpp, by_value);
+    g_autoptr(GList) keys = g_list_sort(g_hash_table_get_keys(sources), (GCompareFunc)strcmp);
+    g_autoptr(GString) names = g_string_new(NULL);
+    for (GList *key = keys; key; key = key->next)
+        g_string_append_printf(names, "%s%s", names->len ? ", " : "", (const char *)key->data);
+    lob_sheet_text(sheet, center);
+    lob_sheet_number(sheet, (double)slides, 0);
+    lob_sheet_number(sheet, (double)done, 0);
+    lob_sheet_number(sheet, n ? mpp[n / 2] : NAN, 4);
+    lob_sheet_number(sheet, n ? mpp[0] : NAN, 4);
+    lob_sheet_number(sheet, n ? mpp[n - 1] : NAN, 4);
+    lob_sheet_text(sheet, names->str);
+    lob_sheet_number(sheet, tiles, 0);
     return true;
 }
 
-static void table_of_failures(LobPage *page, const Columns *c) {
+static bool table_of_scale(LobPage *page, const Columns *c, GError **err) {
+    g_autofree double *mpp = g_new(double, lob_table_rows(page->slides) + 1);
+    LobSheet *sheet =
+        lob_sheet_new(page, "Scale by center: \xc2\xb5m per pixel at level 0, and where it was read",
+                      (const char *[]){"center", "#slides", "#done", "#median", "#least", "#most", "sources",
+                                       "#tiles", NULL},
+                      "scale");
+    bool ok = true;
+    for (size_t k = 0; ok && k < page->cohort->n_centers; k++)
+        ok = scale_of_center(page, c, page->cohort->centers[k], mpp, sheet, err);
+    return lob_sheet_end(sheet, ok ? err : NULL) && ok;
+}
+
+static bool table_of_failures(LobPage *page, const Columns *c, GError **err) {
     const size_t rows = lob_table_rows(page->slides);
     size_t failed = 0;
     for (size_t r = 0; r < rows; r++)
         failed += strcmp(lob_table_cell(page->slides, r, c->state), "done") != 0;
     if (failed == 0) {
         lob_html_printf(page->html, "<p>All %zu slides were read and embedded.</p>\n", rows);
-        return;
+        return true;
     }
+    lob_page_caveat(page, "%zu of %zu slides could not be used.", failed, rows);
     lob_html_printf(page->html, "<p>%zu of %zu slides are not in the analysis.</p>\n", failed, rows);
-    lob_html_table_begin(page->html, "Slides left out, and why",
-                         (const char *[]){"slide", "patient", "center", "state", "reason", NULL});
+    LobSheet *sheet = lob_sheet_new(page, "Slides left out, and why",
+                                    (const char *[]){"slide", "patient", "center", "state", "reason", NULL},
+                                    "slides_left_out");
     for (size_t r = 0; r < rows; r++) {
         if (strcmp(lob_table_cell(page->slides, r, c->state), "done") == 0)
             continue;
         const int columns[] = {c->id, c->patient, c->center, c->state, c->reason};
-        lob_html_row_begin(page->html);
         for (size_t i = 0; i < G_N_ELEMENTS(columns); i++)
-            lob_html_cell(page->html, lob_table_cell(page->slides, r, columns[i]));
-        lob_html_row_end(page->html);
+            lob_sheet_text(sheet, lob_table_cell(page->slides, r, columns[i]));
     }
-    lob_html_table_end(page->html);
+    return lob_sheet_end(sheet, err);
 }
 
 bool lob_page_slides(LobPage *page, GError **err) {
@@ -104,9 +109,8 @@ bool lob_page_slides(LobPage *page, GError **err) {
         return false;
     lob_html_section(page->html, "slides", "Slides",
                      "What was read, at which scale, and what could not be read.");
-    if (!table_of_scale(page, &columns, err))
+    if (!table_of_scale(page, &columns, err) || !table_of_failures(page, &columns, err))
         return false;
-    table_of_failures(page, &columns);
-    g_string_append(page->html, "</section>\n");
+    lob_html_section_end(page->html);
     return true;
 }

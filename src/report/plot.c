@@ -7,7 +7,9 @@ void lob_plot_begin(LobPlot *plot, GString *svg, double width, double height, co
     plot->svg = svg;
     plot->width = width;
     plot->height = height;
-    lob_html_printf(svg, "<svg viewBox=\"0 0 %g %g\" role=\"img\"><title>", width, height);
+    /* What is wide becomes unreadable on a phone, so it scrolls there instead of shrinking. */
+    lob_html_printf(svg, "<svg viewBox=\"0 0 %g %g\" role=\"img\"%s><title>", width, height,
+                    width > 640 ? " class=\"wide\"" : "");
     lob_html_text(svg, title);
     g_string_append(svg, "</title><desc>");
     lob_html_text(svg, desc);
@@ -61,6 +63,48 @@ void lob_plot_y_axis(LobPlot *plot, const double *ticks, size_t n, int decimals,
                     middle);
     lob_html_text(plot->svg, label);
     g_string_append(plot->svg, "</text>\n");
+}
+
+void lob_plot_path(LobPlot *plot, const double *x, const double *y, size_t n, bool steps,
+                   const char *css_class) {
+    bool open = false;
+    for (size_t i = 0; i < n; i++) {
+        const double low = fmin(plot->y0, plot->y1), high = fmax(plot->y0, plot->y1);
+        if (!(x[i] >= plot->x0 && x[i] <= plot->x1 && y[i] >= low && y[i] <= high))
+            continue;
+        if (!open)
+            lob_html_printf(plot->svg, "<path class=\"%s\" d=\"M%.1f %.1f", css_class, lob_plot_x(plot, x[i]),
+                            lob_plot_y(plot, y[i]));
+        else
+            lob_html_printf(plot->svg, steps ? "H%.1fV%.1f" : "L%.1f %.1f", lob_plot_x(plot, x[i]),
+                            lob_plot_y(plot, y[i]));
+        open = true;
+    }
+    if (open)
+        g_string_append(plot->svg, "\"/>\n");
+}
+
+void lob_plot_dot(LobPlot *plot, double x, double y, double radius, const char *css_class) {
+    lob_html_printf(plot->svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" class=\"%s\"/>\n",
+                    lob_plot_x(plot, x), lob_plot_y(plot, y), radius, css_class);
+}
+
+void lob_plot_key(LobPlot *plot, double px, double py, const char *css_class, const char *text) {
+    lob_html_printf(plot->svg, "<path class=\"%s\" d=\"M%.1f %.1fh22\"/>\n", css_class, px, py - 4);
+    lob_plot_text(plot, px + 28, py, "start", "", text);
+}
+
+/* Letters average 7 px at 13 px, those of East Asia take 13. */
+char *lob_plot_fit(const char *text, double width) {
+    double used = 0;
+    for (const char *p = text; *p; p = g_utf8_next_char(p)) {
+        used += g_unichar_iswide(g_utf8_get_char(p)) ? 13.5 : 7.2;
+        if (used <= width || (used <= width + 10 && *g_utf8_next_char(p) == '\0'))
+            continue;
+        g_autofree char *begin = g_strndup(text, (gsize)(p - text));
+        return g_strconcat(begin, "\xe2\x80\xa6", NULL);
+    }
+    return g_strdup(text);
 }
 
 void lob_plot_end(LobPlot *plot) {

@@ -1,0 +1,308 @@
+/* The statistics of held-out predictions that metrics.csv does not hold: at horizons, calibration, utility.
+ * Per center; over the rows of all held-out centers, where predictions are probabilities and so share a
+ * scale; and pooled over centers by random effects. */
+#include "report/report_internal.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+LobEstimate lob_estimate_bare(double value, const char *reason) {
+    return (LobEstimate){value, NAN, NAN, NAN, reason};
+}
+
+static const char *kept(LobPage *page, const char *text) {
+    return text ? g_string_chunk_insert_const(page->strings, text) : "";
+}
+
+void lob_evidence_add(LobPage *page, const LobSample *s, const char *center, const char *metric,
+                      double horizon, double events, LobEstimate value) {
+    const LobEvidence row = {.endpoint = kept(page, s->endpoint),
+                             .model = kept(page, s->model),
+                             .center = kept(page, center),
+                             .metric = kept(page, metric),
+                             .note = kept(page, value.reason),
+                             .horizon = horizon,
+                             .estimate = value.estimate,
+                             .se = value.se,
+                             .lower = value.lower,
+                             .upper = value.upper,
+                             .events = events,
+                             .n = s->n};
+    g_array_append_val(page->evidence, row);
+}
+
+const LobEvidence *lob_evidence_find(const LobPage *page, const char *endpoint, const char *model,
+                                     const char *center, const char *metric, double horizon) {
+    for (guint i = 0; i < page->evidence->len; i++) {
+        const LobEvidence *e = &g_array_index(page->evidence, LobEvidence, i);
+        if (strcmp(e->metric, metric) == 0 && strcmp(e->center, center) == 0 &&
+            strcmp(e->model, model) == 0 && strcmp(e->endpoint, endpoint) == 0 &&
+            (e->horizon == horizon || (isnan(e->horizon) && isnan(horizon))))
+            return e;
+    }
+    return NULL;
+}
+
+/* ---- one scope: a center, or all rows ---- */
+
+static double events_by(const LobSample *s, double t) {
+    double events = 0;
+    for (size_t i = 0; i < s->n; i++)
+        events += s->event[i] && s->time[i] <= t;
+    return events;
+}
+
+static double longest(const LobSample *s) {
+    return s->spec->n_horizons ? s->spec->horizons[s->spec->n_horizons - 1] : INFINITY;
+}
+
+static void follow_up_rows(LobPage *page, const LobSample *s, const char *center) {
+    const LobFollowUp data = lob_sample_follow_up(s, false);
+    lob_evidence_add(page, s, center, "median_follow_up", NAN, s->events, lob_followup_median(&data));
+    LobConcordance uno;
+    const LobFollowUp within = lob_sample_follow_up(s, true);
+    lob_concordance(&uno, &within, s->lp, &(LobConcordanceOptions){.uno = true, .tau = longest(s)});
+    const char *note = uno.reason             ? uno.reason
+                       : uno.pooled_censoring ? "one censoring curve for all centers: few are followed to tau"
+                                              : "tau = the longest horizon; pairs within centers";
+    lob_evidence_add(page, s, center, "uno_c", NAN, s->events,
+                     (LobEstimate){uno.c, uno.se, uno.lower, uno.upper, note});
+    lob_concordance_clear(&uno);
+    lob_evidence_add(page, s, center, "calibration_slope", NAN, s->events,
+                     s->events < 20 ? lob_estimate_bare(NAN, "fewer than 20 events: O/E only")
+                                    : lob_calibration_slope(&within, s->lp));
+}
+
+/* Both need each patient's survival at the patient's own last day. */
+static void own_survival_rows(LobPage *page, const LobSample *s, const char *center) {
+    LobEstimate large =
+        lob_estimate_bare(NAN, "predictions.csv has no column s_own (S at each patient's own time)");
+    LobEstimate d = large;
+    bool whole = s->own != NULL;
+    for (size_t i = 0; whole && i < s->n; i++)
+        whole = !isnan(s->own[i]);
+    if (s->own && !whole)
+        large.reason = d.reason = "some patients have no prediction at their own time";
+    if (whole) {
+        const LobFollowUp data = lob_sample_follow_up(s, false);
+        g_autofree double *hazard = g_new(double, s->n + 1);
+        for (size_t i = 0; i < s->n; i++)
+            hazard[i] = -log(fmax(s->own[i], 1e-10));
+        large = lob_calibration_in_the_large(&data, hazard);
+        const LobTest test = lob_d_calibration(&data, s->own, NULL);
+        d = lob_estimate_bare(test.p,
+                              test.reason ? test.reason : "descriptive: conservative under censoring");
+    }
+    lob_evidence_add(page, s, center, "calibration_in_the_large", NAN, s->events, large);
+    if (strcmp(center, LOB_ALL) == 0)
+        lob_evidence_add(page, s, center, "d_calibration_p", NAN, s->events, d);
+}
+
+static void calibration_rows(LobPage *page, const LobSample *s, const char *center, double t,
+                             const double *risk) {
+    const char *none = "no prediction: the horizon lies beyond the last training event";
+    const LobFollowUp data = lob_sample_follow_up(s, false);
+    const double events = events_by(s, t), z = lob_normal_quantile(0.975);
+    g_autofree double *survival = g_new(double, s->n + 1);
+    for (size_t i = 0; risk && i < s->n; i++)
+        survival[i] = 1 - risk[i];
+    LobBrier b = {.brier = NAN, .null_brier = NAN, .ipa = NAN, .reason = none};
+    const LobEstimate missing = lob_estimate_bare(NAN, none);
+    g_auto(LobCalibration) c = {.oe = missing,
+                                .slope = missing,
+                                .ici = NAN,
+                                .e50 = NAN,
+                                .e90 = NAN,
+                                .observed = NAN,
+                                .expected = NAN,
+                                .reason = none};
+    if (risk) {
+        b = lob_brier_at(&data, survival, t);
+        lob_calibration_at(&c, &data, risk, t);
+    }
+    if (events < 20 && risk)
+        c.slope = lob_estimate_bare(NAN, "fewer than 20 events: O/E only");
+    const LobEstimate brier = {b.brier, b.se, b.brier - z * b.se, b.brier + z * b.se, b.reason};
+    const struct {
+        const char *metric;
+        LobEstimate value;
+    } rows[] = {{"brier", brier},
+                {"brier_null", lob_estimate_bare(b.null_brier, b.reason)},
+                {"ipa", lob_estimate_bare(b.ipa, b.reason)},
+                {"observed_risk", lob_estimate_bare(c.observed, c.oe.reason)},
+                {"expected_risk", lob_estimate_bare(c.expected, c.oe.reason)},
+                {"observed_expected", c.oe},
+                {"calibration_slope", c.slope},
+                {"ici", lob_estimate_bare(c.ici, c.reason)},
+                {"e50", lob_estimate_bare(c.e50, c.reason)},
+                {"e90", lob_estimate_bare(c.e90, c.reason)}};
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
+        lob_evidence_add(page, s, center, rows[i].metric, t, events, rows[i].value);
+}
+
+/* At a tenth to nine tenths; the figure has the whole curve. */
+static void benefit_rows(LobPage *page, const LobSample *s, double t, const double *risk) {
+    const LobFollowUp data = lob_sample_follow_up(s, false);
+    const double events = events_by(s, t);
+    for (int tenth = 1; risk && tenth < 10; tenth++) {
+        const LobNetBenefit nb = lob_net_benefit(&data, risk, t, tenth / 10.0);
+        g_autofree char *model = g_strdup_printf("net_benefit_at_%.1f", tenth / 10.0);
+        g_autofree char *all = g_strdup_printf("net_benefit_of_all_at_%.1f", tenth / 10.0);
+        const char *why = isnan(nb.model) ? "flagged patients are not followed so long" : NULL;
+        lob_evidence_add(page, s, LOB_ALL, model, t, events, lob_estimate_bare(nb.model, why));
+        lob_evidence_add(page, s, LOB_ALL, all, t, events, lob_estimate_bare(nb.treat_all, NULL));
+    }
+}
+
+static void survival_rows(LobPage *page, const LobSample *s, const char *center) {
+    const bool all = strcmp(center, LOB_ALL) == 0;
+    follow_up_rows(page, s, center);
+    own_survival_rows(page, s, center);
+    for (size_t h = 0; h < s->spec->n_horizons; h++) {
+        const double t = s->spec->horizons[h];
+        const double *risk = lob_sample_risk(s, h);
+        const LobFollowUp data = lob_sample_follow_up(s, false);
+        if (!all) /* every center's model has its own scale of scores */
+            lob_evidence_add(page, s, center, "auc", t, events_by(s, t), lob_auc_at(&data, s->lp, t));
+        calibration_rows(page, s, center, t, risk);
+        if (all)
+            benefit_rows(page, s, t, risk);
+    }
+}
+
+static void binary_rows(LobPage *page, const LobSample *s, const char *center) {
+    if (!s->probability)
+        return;
+    const LobBinaryCalibration c = lob_calibration_binary(s->event, s->probability, s->n);
+    lob_evidence_add(page, s, center, "brier", NAN, s->events, lob_estimate_bare(c.brier, c.reason));
+    lob_evidence_add(page, s, center, "calibration_in_the_large", NAN, s->events, c.intercept);
+    lob_evidence_add(page, s, center, "calibration_slope", NAN, s->events,
+                     s->events < 20 ? lob_estimate_bare(NAN, "fewer than 20 events") : c.slope);
+}
+
+/* ---- over centers ---- */
+
+typedef enum { PLAIN, LOGIT, LOGARITHM } Scale;
+
+static void pool(LobPage *page, const LobSample *s, const char *metric, double horizon, Scale scale) {
+    const LobCohort *cohort = page->cohort;
+    g_autofree double *estimate = g_new(double, cohort->n_centers), *se = g_new(double, cohort->n_centers);
+    size_t k = 0;
+    for (size_t c = 0; c < cohort->n_centers; c++) {
+        const LobEvidence *e =
+            lob_evidence_find(page, s->endpoint, s->model, cohort->centers[c], metric, horizon);
+        if (!e || isnan(e->estimate) || isnan(e->se))
+            continue;
+        estimate[k] = scale == LOGARITHM ? log(e->estimate) : e->estimate;
+        se[k++] = e->se;
+    }
+    const LobMetaOptions options = {.tau2 = LOB_TAU2_REML, .hartung_knapp = true, .floor = true};
+    LobMeta m =
+        scale == LOGIT ? lob_meta_of_c(estimate, se, k, &options) : lob_meta(estimate, se, k, &options);
+    if (scale == LOGARITHM) {
+        m.mu = exp(m.mu);
+        m.lower = exp(m.lower);
+        m.upper = exp(m.upper);
+        m.prediction_lower = exp(m.prediction_lower);
+        m.prediction_upper = exp(m.prediction_upper);
+    }
+    g_autofree char *how = g_strdup_printf("random effects (REML, Hartung-Knapp), k = %zu, tau2 = %.3g%s%s",
+                                           m.k, m.tau2, m.reason ? "; " : "", m.reason ? m.reason : "");
+    const double events = isnan(horizon) ? s->events : events_by(s, horizon);
+    lob_evidence_add(page, s, LOB_POOLED, metric, horizon, events,
+                     (LobEstimate){m.mu, m.se, m.lower, m.upper, how});
+    lob_evidence_add(page, s, LOB_NEW, metric, horizon, events,
+                     (LobEstimate){m.mu, NAN, m.prediction_lower, m.prediction_upper,
+                                   m.k < 3 ? "fewer than 3 centers: no prediction interval"
+                                           : "95 % prediction interval for one more center"});
+}
+
+static void pool_all(LobPage *page, const LobSample *s) {
+    if (s->spec->kind != LOB_ENDPOINT_SURVIVAL)
+        return;
+    pool(page, s, "uno_c", NAN, LOGIT);
+    pool(page, s, "calibration_slope", NAN, PLAIN);
+    for (size_t h = 0; h < s->spec->n_horizons; h++) {
+        pool(page, s, "auc", s->spec->horizons[h], LOGIT);
+        pool(page, s, "observed_expected", s->spec->horizons[h], LOGARITHM);
+    }
+}
+
+static void scope_rows(LobPage *page, const LobSample *s, const char *center) {
+    if (s->n == 0)
+        return;
+    if (s->spec->kind == LOB_ENDPOINT_SURVIVAL)
+        survival_rows(page, s, center);
+    else
+        binary_rows(page, s, center);
+}
+
+bool lob_evidence_compute(LobPage *page, GError **err) {
+    if (!page->predictions)
+        return true;
+    for (size_t e = 0; e < page->cohort->study->n_endpoints; e++)
+        for (guint m = 0; m < page->models->len; m++) {
+            g_auto(LobSample) all = {0};
+            if (!lob_sample_read(&all, page, e, page->models->pdata[m], err))
+                return false;
+            for (uint32_t c = 0; c < page->cohort->n_centers; c++) {
+                g_auto(LobSample) one = {0};
+                lob_sample_of_center(&one, &all, c);
+                scope_rows(page, &one, page->cohort->centers[c]);
+            }
+            scope_rows(page, &all, LOB_ALL);
+            if (all.n)
+                pool_all(page, &all);
+        }
+    return true;
+}
+
+/* ---- saved ---- */
+
+bool lob_evidence_save(const LobPage *page, GError **err) {
+    g_autoptr(LobCsv) csv =
+        lob_csv_new((const char *[]){"endpoint", "model", "center", "horizon", "metric", "estimate", "lower",
+                                     "upper", "n", "events", "note", NULL});
+    for (guint i = 0; i < page->evidence->len; i++) {
+        const LobEvidence *e = &g_array_index(page->evidence, LobEvidence, i);
+        lob_csv_text(csv, e->endpoint);
+        lob_csv_text(csv, e->model);
+        lob_csv_text(csv, e->center);
+        lob_csv_number(csv, e->horizon);
+        lob_csv_text(csv, e->metric);
+        lob_csv_number(csv, e->estimate);
+        lob_csv_number(csv, e->lower);
+        lob_csv_number(csv, e->upper);
+        lob_csv_integer(csv, (int64_t)e->n);
+        lob_csv_number(csv, e->events);
+        lob_csv_text(csv, e->note);
+        lob_csv_end_row(csv);
+    }
+    g_autofree char *path = g_build_filename(page->out, "evidence.csv", NULL);
+    return lob_csv_save(csv, path, err);
+}
+
+static json_t *number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+bool lob_evidence_save_json(const LobPage *page, GError **err) {
+    json_t *rows = json_array();
+    int bad = rows == NULL;
+    for (guint i = 0; !bad && i < page->evidence->len; i++) {
+        const LobEvidence *e = &g_array_index(page->evidence, LobEvidence, i);
+        json_t *row =
+            json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:s}", "endpoint", e->endpoint,
+                      "model", e->model, "center", e->center, "horizon", number(e->horizon), "metric",
+                      e->metric, "estimate", number(e->estimate), "lower", number(e->lower), "upper",
+                      number(e->upper), "n", (json_int_t)e->n, "events", number(e->events), "note", e->note);
+        bad = row == NULL || json_array_append_new(rows, row) != 0;
+    }
+    g_autofree char *text = bad ? NULL : json_dumps(rows, JSON_INDENT(1));
+    json_decref(rows);
+    g_autofree char *path = g_build_filename(page->out, "evidence.json", NULL);
+    if (!text)
+        return lob_fail(err, LOB_ERROR_INTERNAL, "evidence.json: text that is not UTF-8");
+    return lob_file_replace(path, text, strlen(text), err);
+}

@@ -1,0 +1,140 @@
+/* The verdict with its reasons, and the caveats the data call for. It is written last and stands first. */
+#include "report/report_internal.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+void lob_page_caveat(LobPage *page, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    g_ptr_array_add(page->caveats, g_strdup_vprintf(format, args));
+    va_end(args);
+}
+
+static void interval(GString *out, double low, double high) {
+    g_string_append(out, "(");
+    lob_html_number(out, low, 3);
+    g_string_append(out, " to ");
+    lob_html_number(out, high, 3);
+    g_string_append(out, ")");
+}
+
+static void say_ranking(GString *out, const LobEndpoint *endpoint, const LobPooled *c) {
+    g_string_append(out, "<li>Endpoint ");
+    lob_html_text(out, endpoint->name);
+    lob_html_printf(out, ": %s over held-out centers ",
+                    endpoint->kind == LOB_ENDPOINT_SURVIVAL ? "concordance" : "AUC");
+    lob_html_number(out, c->estimate, 3);
+    g_string_append(out, ", 95 % interval ");
+    interval(out, c->lower, c->upper);
+    if (!isnan(c->next_lower)) {
+        g_string_append(out, ", in one more center ");
+        interval(out, c->next_lower, c->next_upper);
+    }
+    g_string_append(out, " over ");
+    lob_html_number(out, c->centers, 0);
+    g_string_append(out,
+                    " centers.</li>\n<li>The interval is conditional on the trained models. A permutation "
+                    "test with refitting, which alone tests against chance, is not part of these "
+                    "tables.</li>\n");
+}
+
+static bool has_benefit_columns(const LobPage *page) {
+    for (size_t c = 0; page->predictions && c < lob_table_columns(page->predictions); c++)
+        if (g_str_has_prefix(lob_table_column_name(page->predictions, c), "benefit"))
+            return true;
+    return false;
+}
+
+static void say_effect(LobPage *page) {
+    const LobStudy *study = page->cohort->study;
+    GString *out = page->html;
+    if (!study->arm_column) {
+        g_string_append(out, "<li>Effect of treatment: the study names no arms.</li>\n");
+        return;
+    }
+    if (!study->model.benefit)
+        g_string_append(
+            out, "<li><b>Relative effect modification was not asked</b>: model.benefit is false in the "
+                 "study file.</li>\n");
+    else if (has_benefit_columns(page))
+        g_string_append(out,
+                        "<li>Relative effect modification: predictions.csv has benefit columns, but no test "
+                        "registered before unblinding stands in the tables, so nothing is claimed.</li>\n");
+    else
+        g_string_append(out, "<li><b>Relative effect modification: not estimable</b>. The study asks for it "
+                             "(model.benefit), but predictions.csv has no benefit columns.</li>\n");
+    g_autoptr(GArray) contrasts = lob_contrasts(page->cohort);
+    for (guint i = 0; i < contrasts->len; i++) {
+        const LobContrast *c = &g_array_index(contrasts, LobContrast, i);
+        g_string_append(out, "<li>Contrast ");
+        lob_html_text(out, study->arms[c->arm].name);
+        g_string_append(out, " against ");
+        lob_html_text(out, study->arms[0].name);
+        if (c->reason) {
+            lob_html_printf(out, ": not estimable, %s (events ", c->reason);
+            lob_html_number(out, c->events[1], 0);
+            g_string_append(out, " and ");
+            lob_html_number(out, c->events[0], 0);
+            g_string_append(out, ").</li>\n");
+        } else {
+            g_string_append(out, ": by counts, an interaction of at least ");
+            lob_html_number(out, c->detectable, 2);
+            g_string_append(out, " log hazard ratio per SD could have been found.</li>\n");
+        }
+    }
+    g_string_append(out, "<li>Absolute benefit through risk only is not claimed: it needs a treatment effect "
+                         "established beyond these arms, which were not randomised.</li>\n");
+}
+
+static void caveats(LobPage *page) {
+    g_string_append(page->html,
+                    "<section class=\"box caveats\" aria-labelledby=\"caveats\"><h2 id=\"caveats\">"
+                    "Read with care</h2><ul>\n");
+    for (guint i = 0; i < page->caveats->len; i++) {
+        g_string_append(page->html, "<li>");
+        lob_html_text(page->html, page->caveats->pdata[i]);
+        g_string_append(page->html, "</li>\n");
+    }
+    g_string_append(page->html, "</ul></section>\n");
+}
+
+static void caveats_of_ranking(LobPage *page, const LobPooled *c) {
+    if (c->centers < 3)
+        lob_page_caveat(page, "Fewer than 3 centers: no prediction interval for a new one.");
+    else if (c->next_upper - c->next_lower > 0.3)
+        lob_page_caveat(page, "The prediction interval for a new center is wider than 0.3.");
+    if (c->next_lower < 0.5)
+        lob_page_caveat(page, "In a new center the ranking may be no better than chance.");
+    if (page->cohort->study->arm_column)
+        lob_page_caveat(page, "Treatment was not randomised: curves of arms are confounded by indication.");
+    lob_page_caveat(page, "An encoder or option chosen after looking at this page makes these figures "
+                          "optimistic.");
+}
+
+bool lob_page_verdict(LobPage *page, GError **err) {
+    const LobStudy *study = page->cohort->study;
+    const LobEndpoint *endpoint = &study->endpoints[0];
+    const char *metric = endpoint->kind == LOB_ENDPOINT_SURVIVAL ? "harrell_c" : "auc";
+    LobPooled c;
+    if (!lob_pooled_read(&c, page, endpoint->name, study->model.kind, metric, err))
+        return false;
+    const bool shown = c.centers >= 2 && c.lower > 0.5;
+    lob_html_printf(page->html,
+                    "<section class=\"box\" aria-labelledby=\"verdict\"><h2 id=\"verdict\">Verdict</h2>"
+                    "<p class=\"verdict\">%s</p><p class=\"note\">One of four: relative effect modification, "
+                    "absolute benefit through risk only, prognostic, not estimable.</p><ul>\n",
+                    shown ? "Prognostic" : "Not estimable");
+    if (c.centers > 0)
+        say_ranking(page->html, endpoint, &c);
+    if (!shown)
+        g_string_append(page->html,
+                        "<li>The ranking of held-out patients is not shown to differ from chance in "
+                        "two or more centers, so nothing is claimed.</li>\n");
+    say_effect(page);
+    g_string_append(page->html, "</ul></section>\n");
+    caveats_of_ranking(page, &c);
+    caveats(page);
+    return true;
+}

@@ -1,0 +1,60 @@
+/* recompute.R: the headline figures again, from predictions.csv alone, by R's survival. */
+#include "report/report_internal.h"
+
+#include <string.h>
+
+static const char script[] =
+    "# Recomputes the headline figures of this folder from predictions.csv with R's survival, and compares.\n"
+    "# Usage: Rscript recompute.R   (in this folder)\n"
+    "suppressPackageStartupMessages(library(survival))\n"
+    "p <- read.csv('predictions.csv', check.names = FALSE)\n"
+    "m <- read.csv('metrics.csv'); e <- read.csv('evidence.csv')\n"
+    "worst <- 0; compared <- 0\n"
+    "tell <- function(what, ours, r) {\n"
+    "  if (length(ours) != 1 || is.na(ours) || is.na(r)) return(invisible())\n"
+    "  d <- abs(ours - r) / max(1, abs(r)); worst <<- max(worst, d); compared <<- compared + 1\n"
+    "  cat(sprintf('%-58s %.10g  R %.10g  difference %.1e\\n', what, ours, r, d))\n"
+    "}\n"
+    "pick <- function(t, ...) { k <- list(...); for (n in names(k)) t <- t[!is.na(t[[n]]) & t[[n]] == "
+    "k[[n]], ]\n"
+    "  t$estimate }\n"
+    "p <- p[p$repeat. %in% 0 | p[['repeat']] %in% 0, ]\n"
+    "p <- p[!is.na(p$time) & !is.na(p$event), ]\n"
+    "p$event <- as.integer(p$event == 1)\n"
+    "for (key in unique(paste(p$endpoint, p$model, sep = '\\r'))) {\n"
+    "  k <- strsplit(key, '\\r')[[1]]; d <- p[p$endpoint == k[1] & p$model == k[2], ]\n"
+    "  lab <- paste(k[1], k[2])\n"
+    "  one <- length(unique(p[['repeat']])) == 1 && !any(m$metric == 'several_repeats')\n"
+    "  x <- concordance(Surv(time, event) ~ linear_predictor + strata(center), d, reverse = TRUE)\n"
+    "  if (one) { v <- pick(m, endpoint = k[1], model = k[2], center = 'pooled', metric = 'harrell_c')\n"
+    "    tell(paste(lab, 'C, pairs within centers'), v, unname(x$concordance))\n"
+    "    up <- m$upper[m$endpoint == k[1] & m$model == k[2] & m$center == 'pooled' & m$metric == "
+    "'harrell_c']\n"
+    "    tell(paste(lab, 'C, standard error'), (up - v) / qnorm(.975), sqrt(x$var)) }\n"
+    "  for (c in unique(d$center)) { s <- d[d$center == c, ]\n"
+    "    y <- concordance(Surv(time, event) ~ linear_predictor, s, reverse = TRUE)\n"
+    "    if (one) tell(paste(lab, 'C', c), pick(m, endpoint = k[1], model = k[2], center = c, metric = "
+    "'harrell_c'),\n"
+    "         unname(y$concordance))\n"
+    "    f <- survfit(Surv(time, 1 - event) ~ 1, s)\n"
+    "    tell(paste(lab, 'median follow-up', c), pick(e, endpoint = k[1], model = k[2], center = c,\n"
+    "         metric = 'median_follow_up'), unname(summary(f)$table['median'])) }\n"
+    "  for (h in grep('^s_[0-9.e+]+$', names(p), value = TRUE)) { t <- as.numeric(sub('s_', '', h))\n"
+    "    if (anyNA(d[[h]])) next\n"
+    "    for (c in c('all', unique(d$center))) { s <- if (c == 'all') d else d[d$center == c, ]\n"
+    "      f <- summary(survfit(Surv(time, event) ~ 1, s), times = t, extend = TRUE)\n"
+    "      tell(paste(lab, 'O/E', t, c), pick(e, endpoint = k[1], model = k[2], center = c,\n"
+    "           metric = 'observed_expected', horizon = t), (1 - f$surv) / mean(1 - s[[h]])) }\n"
+    "    q <- 1 - d[[h]]; q <- pmin(pmax(q, 1e-10), 1 - 1e-10)\n"
+    "    fit <- coxph(Surv(time, event) ~ log(-log(1 - q)), d)\n"
+    "    tell(paste(lab, 'calibration slope', t), pick(e, endpoint = k[1], model = k[2], center = 'all',\n"
+    "         metric = 'calibration_slope', horizon = t), unname(coef(fit))) }\n"
+    "}\n"
+    "cat(sprintf('%d figures compared, largest relative difference %.1e\\n', compared, worst))\n"
+    "if (compared == 0) stop('nothing to compare')\n"
+    "if (worst > 1e-6) stop('the figures differ')\n";
+
+bool lob_recompute_save(const LobPage *page, GError **err) {
+    g_autofree char *path = g_build_filename(page->out, "recompute.R", NULL);
+    return lob_file_replace(path, script, strlen(script), err);
+}
