@@ -145,7 +145,7 @@ static bool create(const LobStage *stage, NewPart *part, GError **err) {
         return false;
     lob_part_close(made);
     if (stage->world->rank == 0)
-        lob_info("plan: part %d of %zu slides is laid out", part->number, part->n_slides);
+        lob_info("plan: part %d is laid out, slides in it: %zu", part->number, part->n_slides);
     return true;
 }
 
