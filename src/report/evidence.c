@@ -17,6 +17,10 @@ static const char *kept(LobPage *page, const char *text) {
 
 void lob_evidence_add(LobPage *page, const LobSample *s, const char *center, const char *metric,
                       double horizon, double events, LobEstimate value) {
+    const double ends[] = {value.estimate, value.se, value.lower, value.upper};
+    const bool finite = !isinf(ends[0]) && !isinf(ends[1]) && !isinf(ends[2]) && !isinf(ends[3]);
+    if (!finite)
+        value = lob_estimate_bare(NAN, value.reason ? value.reason : "infinite");
     const LobEvidence row = {.endpoint = kept(page, s->endpoint),
                              .model = kept(page, s->model),
                              .center = kept(page, center),
@@ -155,6 +159,20 @@ static void benefit_rows(LobPage *page, const LobSample *s, double t, const doub
     }
 }
 
+/* With one control AUC is 0 or 1 with an interval of no width. */
+static LobEstimate auc_at(const LobSample *s, double t) {
+    size_t cases = 0, controls = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        cases += s->event[i] && s->time[i] <= t;
+        controls += s->time[i] > t;
+    }
+    const LobFollowUp data = lob_sample_follow_up(s, false);
+    return cases < LOB_LEAST_CLASS || controls < LOB_LEAST_CLASS
+               ? lob_estimate_bare(NAN,
+                                   "fewer than 5 patients with the event, or without it and followed longer")
+               : lob_auc_at(&data, s->lp, t);
+}
+
 static void survival_rows(LobPage *page, const LobSample *s, const char *center) {
     const bool all = strcmp(center, LOB_ALL) == 0;
     follow_up_rows(page, s, center);
@@ -162,9 +180,8 @@ static void survival_rows(LobPage *page, const LobSample *s, const char *center)
     for (size_t h = 0; h < s->spec->n_horizons; h++) {
         const double t = s->spec->horizons[h];
         const double *risk = lob_sample_risk(s, h);
-        const LobFollowUp data = lob_sample_follow_up(s, false);
         if (!all) /* every center's model has its own scale of scores */
-            lob_evidence_add(page, s, center, "auc", t, events_by(s, t), lob_auc_at(&data, s->lp, t));
+            lob_evidence_add(page, s, center, "auc", t, events_by(s, t), auc_at(s, t));
         calibration_rows(page, s, center, t, risk);
         if (all)
             benefit_rows(page, s, t, risk);

@@ -62,7 +62,7 @@ static void draw_groups(LobPlot *plot, const LobFollowUp *data, const double *ri
             continue;
         if (!isnan(g->observed.lower))
             lob_plot_line(plot, g->predicted, fmax(0, g->observed.lower), g->predicted,
-                          fmin(1, g->observed.upper), "s1");
+                          fmin(1, g->observed.upper), "e1");
         lob_plot_dot(plot, g->predicted, g->observed.estimate, 4, "d1");
     }
 }
@@ -91,7 +91,7 @@ static void keys(LobPlot *plot, const LobSample *s, double events) {
     const double px = lob_plot_x(plot, 1) + 12;
     lob_plot_key(plot, px, plot->top + 14, "ref", "ideal");
     lob_plot_key(plot, px, plot->top + 34, "s0", "smooth (Cox spline)");
-    lob_plot_key(plot, px, plot->top + 54, "s1", "groups, 95 % interval");
+    lob_plot_key(plot, px, plot->top + 54, "e1", "groups, 95 % interval");
     g_autofree char *text = g_strdup_printf("n %zu, events %g", s->n, events);
     lob_plot_text(plot, px, plot->top + 78, "start", "soft", text);
 }
@@ -141,6 +141,13 @@ static bool figure(LobPage *page, const LobSample *s, size_t h, guint model, GEr
                    : "not estimable");
     lob_figure_end(page, name, caption);
     return lob_page_save_data(page, csv, name, err);
+}
+
+static bool any_prediction(const LobSample *s, size_t h) {
+    for (size_t i = 0; i < s->n; i++)
+        if (!isnan(s->risk[h * s->n + i]))
+            return true;
+    return false;
 }
 
 /* One line a center with the measures side by side; the notes of evidence.csv say why a cell is empty. */
@@ -251,7 +258,8 @@ bool lob_page_calibration(LobPage *page, GError **err) {
                 continue;
             for (size_t h = 0; h < s.spec->n_horizons; h++)
                 if (!figure(page, &s, h, m, err) ||
-                    !table(page, s.endpoint, e, s.model, m, s.spec->horizons[h], err))
+                    (any_prediction(&s, h) &&
+                     !table(page, s.endpoint, e, s.model, m, s.spec->horizons[h], err)))
                     return false;
         }
         if (!table_overall(page, study->endpoints[e].name, e, err))

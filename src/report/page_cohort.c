@@ -69,7 +69,14 @@ static bool in_group(const LobCohort *cohort, size_t p, Group group) {
                         : cohort->patients[p].center == group.index;
 }
 
-/* Number: median [quartiles]; text: count of each level. Missing counted apart. */
+static bool is_yes_no(const double *value, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (value[i] != 0 && value[i] != 1)
+            return false;
+    return true;
+}
+
+/* Number: median [quartiles]; 0/1: count of 1; text: count of each level. Missing counted apart. */
 static char *describe(const LobCohort *cohort, size_t covariate, Group group) {
     const size_t n_cov = cohort->study->n_covariates;
     g_autofree double *value = g_new(double, cohort->n_patients);
@@ -91,6 +98,11 @@ static char *describe(const LobCohort *cohort, size_t covariate, Group group) {
                 count += value[i] == (double)l;
             g_string_append_printf(text, "%s%s %zu", l ? ", " : "", cohort->levels[covariate][l], count);
         }
+    } else if (n > 0 && is_yes_no(value, n)) {
+        size_t ones = 0;
+        for (size_t i = 0; i < n; i++)
+            ones += value[i] == 1;
+        g_string_append_printf(text, "%zu (%.0f %%)", ones, 100.0 * (double)ones / (double)n);
     } else if (n > 0) {
         qsort(value, n, sizeof *value, by_value);
         g_string_append_printf(text, "%.3g [%.3g, %.3g]", value[n / 2], value[n / 4], value[3 * n / 4]);
@@ -117,12 +129,14 @@ static bool table_one(LobPage *page, bool by_arm, GError **err) {
     g_ptr_array_add(columns, NULL);
     LobSheet *sheet =
         lob_sheet_new(page,
-                      by_arm ? "Table 1 by arm: median [quartiles] or counts"
-                             : "Table 1 by center: median [quartiles] or counts",
+                      by_arm ? "Table 1 by arm: median [quartiles], or count (of 1 where coded 0/1)"
+                             : "Table 1 by center: median [quartiles], or count (of 1 where coded 0/1)",
                       (const char *const *)columns->pdata, "table1_by_%s", by_arm ? "arm" : "center");
     lob_sheet_text(sheet, "patients");
-    for (uint32_t g = 0; g < groups; g++)
-        lob_sheet_number(sheet, (double)group_size(cohort, (Group){by_arm, g}), 0);
+    for (uint32_t g = 0; g < groups; g++) {
+        g_autofree char *size = g_strdup_printf("%zu", group_size(cohort, (Group){by_arm, g}));
+        lob_sheet_text(sheet, size);
+    }
     for (size_t v = 0; v < cohort->study->n_covariates; v++) {
         lob_sheet_text(sheet, cohort->study->covariates[v]);
         for (uint32_t g = 0; g < groups; g++) {

@@ -48,7 +48,9 @@ static bool roc_figure(LobPage *page, const LobSample *all, size_t h, GError **e
         lob_sample_of_center(&s, all, c);
         const LobFollowUp data = lob_sample_follow_up(&s, false);
         g_auto(LobRoc) roc = {0};
-        if (s.n == 0 || !lob_roc_at(&roc, &data, s.lp, t))
+        const LobEvidence *auc =
+            lob_evidence_find(page, all->endpoint, all->model, cohort->centers[c], "auc", t);
+        if (!auc || isnan(auc->estimate) || !lob_roc_at(&roc, &data, s.lp, t))
             continue;
         g_autofree double *fpr = g_new(double, roc.n + 1);
         for (size_t i = 0; i < roc.n; i++)
@@ -65,8 +67,8 @@ static bool roc_figure(LobPage *page, const LobSample *all, size_t h, GError **e
     if (drawn == 0) {
         g_string_free(svg, TRUE);
         lob_html_printf(whole,
-                        "<p>ROC at %g days: no center has both events by then and patients followed "
-                        "longer.</p>\n",
+                        "<p>ROC at %g days: no center has five patients with the event by then and five "
+                        "followed longer without.</p>\n",
                         t);
         return true;
     }
@@ -80,14 +82,14 @@ static bool roc_figure(LobPage *page, const LobSample *all, size_t h, GError **e
     return lob_page_save_data(page, csv, name, err);
 }
 
-static void evidence_row(LobSheet *sheet, const LobEvidence *e, const char *what) {
+static void evidence_row(LobSheet *sheet, const LobEvidence *e, const char *what, int decimals) {
     lob_sheet_text(sheet, e->model);
     lob_sheet_text(sheet, e->center);
     lob_sheet_text(sheet, what);
     lob_sheet_number(sheet, e->horizon, 0);
-    lob_sheet_number(sheet, e->estimate, 3);
-    lob_sheet_number(sheet, e->lower, 3);
-    lob_sheet_number(sheet, e->upper, 3);
+    lob_sheet_number(sheet, e->estimate, decimals);
+    lob_sheet_number(sheet, e->lower, decimals);
+    lob_sheet_number(sheet, e->upper, decimals);
     lob_sheet_number(sheet, (double)e->n, 0);
     lob_sheet_number(sheet, e->events, 0);
     lob_sheet_text(sheet, e->note);
@@ -108,11 +110,11 @@ static bool table(LobPage *page, const char *endpoint, size_t e, GError **err) {
             (follow_up && strcmp(row->model, page->models->pdata[0]) != 0))
             continue;
         if (strcmp(row->metric, "auc") == 0)
-            evidence_row(sheet, row, "AUC");
+            evidence_row(sheet, row, "AUC", 3);
         else if (strcmp(row->metric, "uno_c") == 0)
-            evidence_row(sheet, row, "Uno's C");
+            evidence_row(sheet, row, "Uno's C", 3);
         else if (follow_up)
-            evidence_row(sheet, row, "median follow-up, days");
+            evidence_row(sheet, row, "median follow-up, days", 0);
     }
     return lob_sheet_end(sheet, err);
 }

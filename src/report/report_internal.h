@@ -128,6 +128,7 @@ typedef struct {
 bool lob_curves(LobPage *page, const LobCurves *curves, const char *name, GError **err);
 
 /* ---- evidence.c: every computed figure of the page, as it is in evidence.csv ---- */
+#define LOB_LEAST_CLASS 5    /* cases and controls for an AUC at a horizon */
 #define LOB_ALL "all"        /* rows of all held-out centers together */
 #define LOB_POOLED "pooled"  /* random effects over centers */
 #define LOB_NEW "new center" /* prediction interval */

@@ -56,9 +56,22 @@ static void cell_end(LobSheet *sheet) {
     sheet->at = 0;
 }
 
+/* Short texts stay on one line; a long word may be broken anywhere; other texts get room to wrap well. */
+static const char *cell_class(const char *text) {
+    const glong length = g_utf8_strlen(text, -1);
+    if (length <= 20)
+        return " class=\"w\"";
+    size_t run = 0, most = 0;
+    for (const char *p = text; *p; p++) {
+        run = *p == ' ' ? 0 : run + 1;
+        most = MAX(most, run);
+    }
+    return most > 24 ? " class=\"long\"" : length > 40 ? " class=\"wide\"" : "";
+}
+
 void lob_sheet_text(LobSheet *sheet, const char *text) {
     cell_begin(sheet);
-    g_string_append(sheet->page->html, "<td>");
+    lob_html_printf(sheet->page->html, "<td%s>", cell_class(text));
     lob_html_text(sheet->page->html, *text ? text : "\xe2\x80\x93");
     lob_csv_text(sheet->csv, text);
     cell_end(sheet);

@@ -7,7 +7,7 @@ const char lob_html_style[] =
     "--c0:#0067a3;--c1:#b34700;--c2:#00704f;--c3:#97447a;--c4:#56616c;--c5:#6b5d00}\n"
     "@media (prefers-color-scheme:dark){:root{--bg:#14181c;--fg:#e8ecef;--soft:#a9b4be;--line:#3a434c;"
     "--card:#1d2329;--c0:#62bbf0;--c1:#f5a06b;--c2:#4bcfa5;--c3:#e3a6ca;--c4:#a9b4be;--c5:#d9cc5a}}\n"
-    "*{box-sizing:border-box}html{scroll-behavior:smooth}body{margin:0;background:var(--bg);color:var(--fg);"
+    "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);"
     "font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans CJK SC',sans-serif}\n"
     "main,header,footer{max-width:60rem;margin:0 auto;padding:0 1rem}footer{padding-bottom:2rem}"
     "h1{margin:1.5rem 0 .2rem;font-size:1.7rem;line-height:1.25;overflow-wrap:anywhere}"
@@ -20,7 +20,8 @@ const char lob_html_style[] =
     "table{border-collapse:collapse;width:100%;font-size:.9rem;margin:.6rem 0}"
     "caption{text-align:left;font-weight:600;padding:.3rem 0}"
     "th,td{padding:.25rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;"
-    "min-width:3.2rem;max-width:22rem;overflow-wrap:anywhere}th{vertical-align:bottom;overflow-wrap:normal}"
+    "max-width:22rem;overflow-wrap:break-word}th{vertical-align:bottom}td.w{white-space:nowrap}"
+    "td.wide{min-width:15rem}td.long{overflow-wrap:anywhere;min-width:10rem}"
     "td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}th.n{text-align:right}"
     "th button{all:unset;cursor:pointer;font-weight:600}th button:focus-visible{outline:2px solid var(--c0)}"
     "th[aria-sort=ascending] button::after{content:' \\2191'}"
@@ -38,7 +39,7 @@ const char lob_html_style[] =
     "svg .s0{stroke:var(--c0)}svg .s1{stroke:var(--c1);stroke-dasharray:8 3}"
     "svg .s2{stroke:var(--c2);stroke-dasharray:2 3}svg .s3{stroke:var(--c3);stroke-dasharray:10 3 2 3}"
     "svg .s4{stroke:var(--c4)}svg .s5{stroke:var(--c5);stroke-dasharray:5 5}"
-    "svg .thin{stroke-width:1;opacity:.6}"
+    "svg .e1{stroke:var(--c1);stroke-width:1.5}svg .thin{stroke-width:1;opacity:.6}"
     "svg .b0,svg .b1,svg .b2,svg .b3,svg .b4,svg .b5{stroke:none;opacity:.14}"
     "svg .b0{fill:var(--c0)}svg .b1{fill:var(--c1)}svg .b2{fill:var(--c2)}svg .b3{fill:var(--c3)}"
     "svg .b4{fill:var(--c4)}svg .b5{fill:var(--c5)}"
@@ -60,7 +61,8 @@ const char lob_html_style[] =
     "--c0:#0067a3;--c1:#b34700;--c2:#00704f;--c3:#97447a;--c4:#56616c;--c5:#6b5d00}"
     "nav,.screen{display:none}body{font-size:9.5pt}main,header,footer{max-width:none;padding:0}"
     ".scroll{overflow:visible}svg,svg.wide{min-width:0;max-width:15cm}figure{border:1px solid var(--line)}"
-    "table{font-size:8pt}th,td{padding:.1rem .25rem;min-width:0}h2,h3,caption{break-after:avoid}"
+    "table{font-size:8pt}th,td{padding:.1rem "
+    ".25rem}td.w{white-space:normal}td.wide,td.long{min-width:0}h2,h3,caption{break-after:avoid}"
     "figure,tr,.box{break-inside:avoid}thead{display:table-header-group}a{color:inherit}}\n";
 
 const char lob_html_script[] =
