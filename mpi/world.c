@@ -70,6 +70,7 @@ bool lob_world_start(LobWorld *world, int *argc, char ***argv, GError **err) {
     MPI_Comm_rank(MPI_COMM_WORLD, &world->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &world->size);
     split_node(world);
+    lob_world_unname_segments(world);
     /* MPI_Init may have put its own handlers in place. */
     lob_stop_install();
     if (expected > 1 && world->size != expected)

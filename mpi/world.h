@@ -35,4 +35,8 @@ LobShared *lob_shared_new(const LobWorld *world, size_t size, GError **err);
 void *lob_shared_data(LobShared *shared);
 void lob_shared_free(LobShared *shared);
 
+/* Collective over a node. Removes the names of the memory MPI shares between ranks, so that nothing is left
+ * of a job whose launcher is killed. */
+void lob_world_unname_segments(const LobWorld *world);
+
 #endif
