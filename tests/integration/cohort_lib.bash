@@ -35,7 +35,13 @@ digest() { sha256sum <"$1/store/part-0001.h5" 2>/dev/null | cut -c1-16; }
 journal_of() { cat "$1/store/part-0001.journal" 2>/dev/null; }
 ranges() { journal_of "$1" | grep -c '^range' || true; }
 tiles_of() { "$LOBULE" store ls --json "$1/store/part-0001.h5" | sed -n 's/.*"rows": *\([0-9]*\).*/\1/p' | head -1; }
-# Rows dealt again because they were in flight at an end, and rows written again though they were journalled.
+# Rows dealt again, rows that were in flight when a run ended, and rows written again though they were journalled.
+# The first may not pass the second, and the third is none.
 dealt_again() { journal_of "$1" | awk -F'\t' -v all="$(tiles_of "$1")" '$1 == "lease" { t += $4 } END { print t - all }'; }
+in_flight() {
+  journal_of "$1" | awk -F'\t' '
+    function lost(k) { for (k in open) t += open[k]; delete open }
+    $1 == "start" { lost() } $1 == "lease" { open[$2, $3] = $4 } $1 == "range" { delete open[$2, $3] } END { lost(); print t + 0 }'
+}
 journalled_twice() { journal_of "$1" | awk -F'\t' -v all="$(tiles_of "$1")" '$1 == "range" && $8 != "void" { t += $4 } END { print t - all }'; }
 quarantined() { grep -c ',quarantined,' "$1/slides.csv" 2>/dev/null || true; }

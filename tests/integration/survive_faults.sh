@@ -1,0 +1,95 @@
+#!/bin/bash
+# A disk that fills up, a read-only output, a cut journal, flipped bits, locks of the dead and of the living: a clear
+# message, the right exit code, nothing lost, and with the cause gone the same command completes with the same store.
+. "$(dirname "$0")/survive_lib.bash"
+calm=$(cat "$cohort/calm") tiny_calm=$(cat "$cohort/tiny-calm")
+
+full_disk() {
+  local small=$work/small
+  mkdir "$small" && mount -t tmpfs -o size=700k tmpfs "$small" 2>/dev/null || { say "skipped: full and read-only disks (no right to mount a tmpfs)"; return; }
+  trap 'umount -l "$work/small" 2>/dev/null; rm -rf "$work"' EXIT
+  run 1 plan "$small/out"; expect "plan on a small disk" 0 $?
+  head -c 100M /dev/zero >"$small/ballast" 2>/dev/null
+  cp "$small/out/store/part-0001.journal" "$work/before" 2>/dev/null
+  launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/full.log" 2>&1; expect "embed on a full disk" 1 $?
+  grep -qi 'no space left' "$work/full.log" && say "ok: says why" || { fail "does not say that the disk is full"; tail -3 "$work/full.log"; }
+  rm "$small/ballast"
+  launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/full.log" 2>&1; expect "embed once there is room" 0 $?
+  expect "store after a full disk" "$calm" "$(digest "$small/out")"
+  rm -rf "$small/out"
+  run 1 plan "$small/out"
+  mount -o remount,ro "$small"
+  launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/ro.log" 2>&1; expect "embed on a read-only disk" 1 $?
+  grep -qi 'read-only' "$work/ro.log" && say "ok: says why" || { fail "does not say that the disk is read-only"; tail -3 "$work/ro.log"; }
+  mount -o remount,rw,size=200k "$small"
+  rm -rf "$small/out"
+  launch 1 "$LOBULE" plan --output "$small/out" "$study" >"$work/tight.log" 2>&1; expect "plan without room for the store" 1 $?
+  grep -qi 'make room\|no space left' "$work/tight.log" && say "ok: says why" || { fail "does not say what is missing"; tail -3 "$work/tight.log"; }
+}
+
+# A tiny store cut off with nearly all ranges journalled, as it lay on disk.
+cut_off() { # OUT
+  of=$tiny run 1 plan "$1"
+  of=$tiny begin 1 "$1"
+  await_ranges 4 "$1"
+  cut_power
+}
+cut_journal() {
+  local out=$work/cut size cut bad=0 n=0
+  cut_off "$out"
+  size=$(stat -c %s "$out/store/part-0001.journal")
+  say "journal of $size bytes with $(ranges "$out") ranges, cut at every ${LOB_CUT_STEP:-9}th of its last 200 bytes"
+  for cut in $(seq 1 "${LOB_CUT_STEP:-9}" 200); do
+    rm -rf "$work/one" && cp -r "$out" "$work/one" && rm -f "$work/one/store/lock"
+    truncate -s $((size - cut)) "$work/one/store/part-0001.journal"
+    of=$tiny run 1 embed "$work/one" && [ "$(digest "$work/one")" = "$tiny_calm" ] || { bad=$((bad + 1)); say "cut $cut bytes before its end"; }
+    n=$((n + 1))
+  done
+  expect "stores that differ of $n cut journals" 0 $bad
+}
+flip_bits() {
+  local out=$work/flip row part
+  cut_off "$out"
+  part=$out/store/part-0001.h5
+  # The features of the first row that is journalled: its place in the file comes from HDF5 itself.
+  row=$(h5dump -H -p -d /features "$part" | sed -n 's/.*OFFSET \([0-9]*\).*/\1/p' | head -1)
+  [ -n "$row" ] || { fail "no offset of /features"; return; }
+  local all; all=$(stat -c %s "$part")
+  # One bit in each of sixteen places of the rows: some are journalled, some are not yet written.
+  for k in $(seq 0 15); do
+    local at=$((row + k * (tiles_tiny * 170 / 16))) byte
+    [ $at -lt "$all" ] || continue
+    byte=$(od -An -tu1 -j $at -N 1 "$part")
+    printf "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$part" bs=1 seek=$at conv=notrunc status=none
+  done
+  of=$tiny run 1 embed "$out"; expect "embed over flipped bits" 0 $?
+  said "damaged ranges are named" 'not as they were written' "$out"
+  expect "store after flipped bits" "$tiny_calm" "$(digest "$out")"
+  byte=$(od -An -tu1 -j $((row + 171)) -N 1 "$part")
+  printf "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$part" bs=1 seek=$((row + 171)) conv=notrunc status=none
+  "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify of a finished store with a flipped bit" 1 $?
+  cat "$work/verify.log"
+}
+
+locks() {
+  local out=$work/lock
+  cut_off "$out"
+  [ -e "$out/store/lock" ] || fail "no lock was left behind"
+  of=$tiny run 1 embed "$out"; expect "embed past the lock of a dead process" 0 $?
+  said "the dead lock is named" 'taking over the lock' "$out"
+  expect "store after a dead lock" "$tiny_calm" "$(digest "$out")"
+
+  out=$work/two
+  run 1 plan "$out"
+  begin 2 "$out"
+  await_ranges 2 "$out"
+  launch 1 "$LOBULE" embed --output "$out" "$study" >"$work/second.log" 2>&1; expect "a second job on the same output" 2 $?
+  grep -q 'in use by process' "$work/second.log" && say "ok: says by whom" || { fail "does not say who holds the store"; tail -3 "$work/second.log"; }
+  wait $job; expect "the first job" 0 $?
+  expect "store after two jobs at once" "$calm" "$(digest "$out")"
+}
+
+tiles_tiny=$("$LOBULE" store ls --json "$cohort/tiny-out/store/part-0001.h5" | sed -n 's/.*"rows": *\([0-9]*\).*/\1/p')
+for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits locks}; do $part; done
+expect "processes left behind" 0 "$(leftovers)"
+finish

@@ -1,0 +1,44 @@
+#!/bin/bash
+# A slide that kills its reader every time, and one on which a rank dies every time: they alone are given up, the rest
+# completes with exit code 3, and nothing is left behind.
+. "$(dirname "$0")/survive_lib.bash"
+slides=$(($(wc -l <"$cohort/slides.csv") - 1))
+state_of() { awk -F, -v id="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "state") c = i } $1 == id { print $c }' "$2/slides.csv"; }
+# The rows of all slides but one, which must be those of the undisturbed store.
+rows_without() { # ID OUT
+  "$LOBULE" store ls --json "$2/store/part-0001.h5" | awk -v id="$1" -F'"' '/"first"/ { split($0, a, /[:,]/); f = a[2] } /"slide_id"/ { s = $4 } /"tiles"/ { split($0, a, /[:,]/); if (s != id) print f + 0, a[2] + 0 }' |
+    while read -r first count; do
+      h5dump -d /features -s "$first,0" -c "$count,$dim" -y "$2/store/part-0001.h5" | sed 1d
+    done | sha256sum | cut -c1-16
+}
+command -v h5dump >/dev/null || { echo "skipped: h5dump (hdf5-tools) is missing"; exit 77; }
+dim=$("$LOBULE" store ls --json "$cohort/undisturbed/store/part-0001.h5" | sed -n 's/.*"features": *\([0-9]*\).*/\1/p' | head -1)
+
+for when in tile open; do
+  out=$work/reader-$when
+  LOB_TEST_READER=segv@$when:P00002-S1 run 2 plan "$out"; rc=$?
+  [ $when = open ] && wanted=3 || wanted=0
+  expect "plan where a slide kills its reader at $when" $wanted $rc
+  LOB_TEST_READER=segv@$when:P00002-S1 run 2 embed "$out"; expect "embed where a slide kills its reader at $when" 3 $?
+  expect "state of that slide" failed "$(state_of P00002-S1 "$out")"
+  expect "slides done" $((slides - 1)) "$(grep -c ',done,' "$out/slides.csv")"
+  grep '^P00002-S1,' "$out/slides.csv" | grep -q 'signal 11' || fail "its reason does not name the signal"
+done
+expect "rows of the others" "$(rows_without P00002-S1 "$cohort/undisturbed")" "$(rows_without P00002-S1 "$work/reader-tile")"
+
+for ranks in 1 3; do
+  out=$work/rank-$ranks
+  run $ranks plan "$out"; expect "plan" 0 $?
+  for try in $(seq 12); do
+    LOB_TEST_KILL=embed:P00004-S1 run $ranks embed "$out"; rc=$?
+    case $rc in 0|2|3) break ;; esac
+  done
+  expect "$ranks ranks, one dies on a slide: last exit code" 3 $rc
+  expect "$ranks ranks: state of that slide" quarantined "$(state_of P00004-S1 "$out")"
+  expect "$ranks ranks: slides done" $((slides - 1)) "$(grep -c ',done,' "$out/slides.csv")"
+  expect "$ranks ranks: rows of the others" "$(rows_without P00004-S1 "$cohort/undisturbed")" "$(rows_without P00004-S1 "$out")"
+  say "$ranks ranks: given up after $((try - 1)) deaths: $(grep '^P00004-S1,' "$out/slides.csv" | cut -d, -f4-5)"
+done
+sleep 1
+expect "processes left behind" 0 "$(leftovers)"
+finish
