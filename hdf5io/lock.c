@@ -52,7 +52,10 @@ static bool process_start(int64_t pid, char *state, int64_t *start) {
 static Holder this_process(void) {
     Holder self = {.pid = getpid()};
     char state = 0;
-    const char *restart = g_getenv("SLURM_RESTART_COUNT"), *job = g_getenv("SLURM_JOB_ID");
+    /* A batch script that cannot be requeued submits itself anew: the chain keeps its first job's number. */
+    const bool chain = g_getenv("LOBULE_CHAIN") != NULL;
+    const char *restart = g_getenv(chain ? "LOBULE_CHAIN_RESTARTS" : "SLURM_RESTART_COUNT");
+    const char *job = g_getenv(chain ? "LOBULE_CHAIN" : "SLURM_JOB_ID");
     self.host = g_strdup(g_get_host_name());
     if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &self.boot, NULL, NULL))
         self.boot = g_strdup("");

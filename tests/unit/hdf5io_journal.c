@@ -249,20 +249,30 @@ Test(hdf5io_lock, another_host_lives_by_its_heartbeat) {
     fix_remove(folder);
 }
 
-Test(hdf5io_lock, a_requeued_job_succeeds_itself) {
+/* Another host's fresh lock of job 77, which `restarts` then says has been restarted. */
+static void expect_succession(const char *job, const char *restarts) {
     g_autofree char *folder = fix_folder();
     g_autofree char *path = lock_name(folder);
-    g_setenv("SLURM_JOB_ID", "77", true);
+    g_setenv(job, "77", true);
     LobLock *lock = lob_lock_take(path, NULL);
     cr_assert(lock != NULL);
     replace_line(path, "boot", "another");
     FIX_FAILS(lob_lock_take(path, err), LOB_ERROR_INPUT, "job 77");
-    g_setenv("SLURM_RESTART_COUNT", "1", true);
+    g_setenv(restarts, "1", true);
     LobLock *second = NULL;
     FIX_OK((second = lob_lock_take(path, err)) != NULL);
     lob_lock_release(second);
     lob_lock_release(lock);
     fix_remove(folder);
+}
+
+Test(hdf5io_lock, a_requeued_job_succeeds_itself) {
+    expect_succession("SLURM_JOB_ID", "SLURM_RESTART_COUNT");
+}
+
+Test(hdf5io_lock, a_job_submitted_anew_succeeds_the_first_of_its_chain) {
+    g_setenv("SLURM_JOB_ID", "78", true);
+    expect_succession("LOBULE_CHAIN", "LOBULE_CHAIN_RESTARTS");
 }
 
 Test(hdf5io_lock, of_many_takers_of_a_stale_lock_one_wins) {
