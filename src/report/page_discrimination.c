@@ -117,7 +117,7 @@ static void forest(LobPage *page, const GArray *rows, const char *title, const K
         if (!isnan(row->upper))
             high = fmax(high, row->upper);
     }
-    LobPlot plot = {.left = 150, .right = 300, .top = 8, .bottom = 44, .x0 = low - 0.02, .x1 = high + 0.02};
+    LobPlot plot = {.left = 150, .right = 312, .top = 8, .bottom = 44, .x0 = low - 0.02, .x1 = high + 0.02};
     if (kind->bounded) {
         plot.x0 = fmax(0, plot.x0);
         plot.x1 = fmin(1, plot.x1);
@@ -181,14 +181,18 @@ static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoi
     lob_html_heading(page->html, title);
     lob_figure_begin(page);
     forest(page, rows, title, kind);
-    lob_figure_end(
-        page, csv,
-        "Squares: held-out centers, size by events, 95 % intervals. Diamond \xe2\x80\x9cpooled\xe2\x80\x9d: "
-        "pairs of patients compared within centers only, all pairs counted together. Diamond "
-        "\xe2\x80\x9crandom effects\xe2\x80\x9d: centers\xe2\x80\x99 values pooled on the logit scale (REML, "
-        "Hartung-Knapp). Dashed: 95 % prediction interval for one more center. Intervals are "
-        "conditional on the trained models: folds share training centers, so a test against "
-        "chance needs permutations with refitting.");
+    g_autofree char *caption = g_strdup_printf(
+        "Squares: held-out centers, size by events, 95 %% intervals. Diamond \xe2\x80\x9cpooled\xe2\x80\x9d: "
+        "pairs of "
+        "patients compared within centers only, all pairs counted together.%s Intervals are conditional on "
+        "the "
+        "trained models: folds share training centers, so a test against no effect needs permutations with "
+        "refitting.",
+        kind->bounded
+            ? " Diamond \xe2\x80\x9crandom effects\xe2\x80\x9d: the centers\xe2\x80\x99 values pooled on the "
+              "logit scale (REML, Hartung-Knapp). Dashed: 95 % prediction interval for one more center."
+            : "");
+    lob_figure_end(page, csv, caption);
     return table_of_rows(page, rows, title, kind, e, m, err);
 }
 

@@ -135,7 +135,7 @@ static bool shortcuts(LobPage *page, const Slides *s, GError **err) {
     if (!lob_sample_read(&sample, page, 0, page->cohort->study->model.kind, err))
         return false;
     LobSheet *sheet = lob_sheet_new(
-        page, "Concordance of single columns that should not predict, pairs within centers",
+        page, "Concordance of single summary columns of the slides, pairs within centers",
         (const char *[]){"column", "#concordance", "#lower", "#upper", "#n", "#events", NULL}, "shortcuts");
     const size_t patients = page->cohort->n_patients;
     g_autofree double *sum = g_new(double, patients + 1), *count = g_new(double, patients + 1);
@@ -177,7 +177,9 @@ bool lob_page_leakage(LobPage *page, GError **err) {
         page->html, "leakage", "Leakage audit",
         "Patients are whole within folds, every fitted step sees training centers alone, and C is "
         "taken within centers, so a center's signature cannot raise it. This shows how strong that "
-        "signature is, and whether image quality alone ranks the outcome (0.5: it does not).");
+        "signature is, and whether a summary of the slide alone ranks the outcome (0.5: it does not). Scale "
+        "and size should "
+        "not; sharpness and stain density also carry the density of cells, so they may.");
     if (!shortcuts(page, &slides, err) || !probe(page, &slides, err))
         return false;
     lob_html_section_end(page->html);

@@ -94,55 +94,78 @@ static bool look_up(LobPage *page, GError **err) {
     return true;
 }
 
-/* The first patients of each center in turn. */
+/* One patient of each of the first centers. */
+typedef struct {
+    const LobTable *table;
+    int endpoint, patient, slide, tile, x, y, attention, uniform;
+    GHashTable *chosen; /* center + 1 -> patient + 1 */
+} Tiles;
+
+static bool tiles_find(Tiles *t, GError **err) {
+    const struct {
+        int *column;
+        const char *name;
+    } wanted[] = {{&t->endpoint, "endpoint"}, {&t->patient, "patient_id"},  {&t->slide, "slide_id"},
+                  {&t->tile, "tile"},         {&t->attention, "attention"}, {&t->uniform, "times_uniform"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++)
+        if ((*wanted[i].column = lob_table_require(t->table, wanted[i].name, err)) < 0)
+            return false;
+    t->x = lob_table_find(t->table, "x");
+    t->y = lob_table_find(t->table, "y");
+    return true;
+}
+
+static bool tile_row(LobPage *page, const Tiles *t, size_t r, LobSheet *sheet, GError **err) {
+    const gpointer at = g_hash_table_lookup(page->patients, lob_table_cell(t->table, r, t->patient));
+    double x = NAN, y = NAN, attention, uniform;
+    if (!at)
+        return true;
+    const uint32_t center = page->cohort->patients[GPOINTER_TO_UINT(at) - 1].center;
+    const gpointer key = GUINT_TO_POINTER(center + 1);
+    if (!g_hash_table_lookup(t->chosen, key) && g_hash_table_size(t->chosen) < TILE_PATIENTS)
+        g_hash_table_insert(t->chosen, key, at);
+    if (g_hash_table_lookup(t->chosen, key) != at)
+        return true;
+    if ((t->x >= 0 && !lob_table_number(t->table, r, t->x, &x, err)) ||
+        (t->y >= 0 && !lob_table_number(t->table, r, t->y, &y, err)) ||
+        !lob_table_number(t->table, r, t->attention, &attention, err) ||
+        !lob_table_number(t->table, r, t->uniform, &uniform, err))
+        return false;
+    lob_sheet_text(sheet, lob_table_cell(t->table, r, t->endpoint));
+    lob_sheet_text(sheet, lob_table_cell(t->table, r, t->patient));
+    lob_sheet_text(sheet, page->cohort->centers[center]);
+    lob_sheet_text(sheet, lob_table_cell(t->table, r, t->slide));
+    lob_sheet_text(sheet, lob_table_cell(t->table, r, t->tile));
+    lob_sheet_number(sheet, x, 0);
+    lob_sheet_number(sheet, y, 0);
+    lob_sheet_number(sheet, attention, 4);
+    lob_sheet_number(sheet, uniform, 2);
+    return true;
+}
+
 static bool tiles(LobPage *page, GError **err) {
     g_autofree char *path = g_build_filename(page->out, "attention", "top_tiles.csv", NULL);
     if (!g_file_test(path, G_FILE_TEST_EXISTS))
         return true;
-    g_autoptr(LobTable) t = lob_table_read(path, err);
-    if (!t)
+    g_autoptr(LobTable) table = lob_table_read(path, err);
+    g_autoptr(GHashTable) chosen = g_hash_table_new(g_direct_hash, g_direct_equal);
+    Tiles t = {.table = table, .chosen = chosen};
+    if (!table || !tiles_find(&t, err))
         return false;
-    static const char *const names[] = {"endpoint", "patient_id", "slide_id",
-                                        "tile",     "attention",  "times_uniform"};
-    int column[G_N_ELEMENTS(names)];
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
-        if ((column[i] = lob_table_require(t, names[i], err)) < 0)
-            return false;
     LobSheet *sheet =
         lob_sheet_new(page, "Tiles the model attended to most: one patient a center, first model of the fold",
-                      (const char *[]){"endpoint", "patient", "center", "slide", "tile", "#attention",
-                                       "#times uniform", NULL},
+                      (const char *[]){"endpoint", "patient", "center", "slide", "tile", "#x", "#y",
+                                       "#attention", "#times uniform", NULL},
                       "top_tiles");
-    g_autoptr(GHashTable) chosen =
-        g_hash_table_new(g_direct_hash, g_direct_equal); /* center + 1 -> patient + 1 */
-    for (size_t r = 0; r < lob_table_rows(t); r++) {
-        double value[2];
-        const gpointer at = g_hash_table_lookup(page->patients, lob_table_cell(t, r, column[1]));
-        if (!at)
-            continue;
-        const uint32_t center = page->cohort->patients[GPOINTER_TO_UINT(at) - 1].center;
-        const gpointer key = GUINT_TO_POINTER(center + 1);
-        if (!g_hash_table_lookup(chosen, key) && g_hash_table_size(chosen) < TILE_PATIENTS)
-            g_hash_table_insert(chosen, key, at);
-        if (g_hash_table_lookup(chosen, key) != at)
-            continue;
-        const bool ok = lob_table_number(t, r, column[4], &value[0], err) &&
-                        lob_table_number(t, r, column[5], &value[1], err);
-        if (!ok)
-            return lob_sheet_end(sheet, NULL) && false;
-        lob_sheet_text(sheet, lob_table_cell(t, r, column[0]));
-        lob_sheet_text(sheet, lob_table_cell(t, r, column[1]));
-        lob_sheet_text(sheet, page->cohort->centers[center]);
-        lob_sheet_text(sheet, lob_table_cell(t, r, column[2]));
-        lob_sheet_text(sheet, lob_table_cell(t, r, column[3]));
-        lob_sheet_number(sheet, value[0], 4);
-        lob_sheet_number(sheet, value[1], 2);
-    }
-    if (!lob_sheet_end(sheet, err))
+    bool ok = true;
+    for (size_t r = 0; ok && r < lob_table_rows(table); r++)
+        ok = tile_row(page, &t, r, sheet, err);
+    if (!lob_sheet_end(sheet, ok ? err : NULL) || !ok)
         return false;
     g_string_append(page->html,
-                    "<p class=\"note\">Times uniform: attention over that of a tile if all weighed the "
-                    "same. Attention shows what was looked at, not why. All patients: "
+                    "<p class=\"note\">x, y: the tile's upper left corner in pixels of the full "
+                    "slide. Times uniform: attention over that of a tile if all weighed the same. "
+                    "Attention shows what was looked at, not why. All patients: "
                     "attention/top_tiles.csv.</p>\n");
     return true;
 }
