@@ -243,9 +243,11 @@ static void check_centers(const LobCohort *cohort, LobProblems *problems) {
             lob_problem(problems, "%s: centers.%s: %s has no such center", study->path, name,
                         study->patients);
     }
-    if (study->validation.scheme == LOB_SCHEME_LOCO && cohort->n_centers < 2)
+    /* Without endpoints nothing is validated: a hospital may make its store at home. */
+    if (study->validation.scheme == LOB_SCHEME_LOCO && cohort->n_centers < 2 && study->n_endpoints > 0)
         lob_problem(problems,
-                    "%s: validation.scheme: loco needs at least 2 centers, %s has %zu; use scheme: folds",
+                    "%s: validation.scheme: loco needs at least 2 centers, %s has %zu; use scheme: folds, or "
+                    "leave endpoints out to plan and embed alone",
                     study->path, study->patients, cohort->n_centers);
 }
 

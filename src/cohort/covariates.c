@@ -6,6 +6,7 @@
 
 #define LEVELS_MAX 50
 #define VALUE_MAX 1e12
+#define MEASURED_VALUES 10
 
 static int compare_texts(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -16,9 +17,29 @@ static bool looks_numeric(const char *cell) {
     return g_ascii_isdigit(cell[0]) || (strchr("+-.<>", cell[0]) != NULL && g_ascii_isdigit(cell[1]));
 }
 
+/* Numbers with so many different values that they are measurements, not the names of levels. */
+static bool is_measured(const LobCohort *cohort, int column) {
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    size_t numbers = 0, texts = 0;
+    for (size_t p = 0; p < cohort->n_patients; p++) {
+        const char *cell = lob_table_cell(cohort->patient_table, cohort->patients[p].row, column);
+        double value = 0;
+        if (cell[0] == '\0')
+            continue;
+        if (!lob_text_number(cell, &value)) {
+            texts++;
+            continue;
+        }
+        numbers++;
+        g_hash_table_add(seen, (gpointer)(uintptr_t)cell);
+    }
+    return g_hash_table_size(seen) >= MEASURED_VALUES && numbers > texts;
+}
+
 /* Whether the column is text; a cell that spoils a column of numbers, or stands for missing, is a problem. */
 static bool column_is_text(const LobCohort *cohort, int column, LobProblems *problems) {
     const LobTable *table = cohort->patient_table;
+    const bool measured = is_measured(cohort, column);
     bool text = false;
     for (size_t p = 0; p < cohort->n_patients; p++) {
         const char *cell = lob_table_cell(table, cohort->patients[p].row, column);
@@ -31,6 +52,8 @@ static bool column_is_text(const LobCohort *cohort, int column, LobProblems *pro
             fault = "a missing value is an empty cell";
         else if (looks_numeric(cell))
             fault = "expected a number with a decimal point, or a text level not beginning like a number";
+        else if (measured)
+            fault = "a text in a column of measured numbers; a missing value is an empty cell";
         if (fault != NULL)
             lob_problem(problems, "%s:%zu: covariate '%s': '%.60s'; %s", lob_table_path(table),
                         lob_table_line(table, cohort->patients[p].row),

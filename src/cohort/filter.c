@@ -39,9 +39,13 @@ bool lob_filter_parse(const char *text, LobFilter *filter, GError **err) {
                         text);
     g_autofree char *column = g_strstrip(g_strndup(text, (gsize)(at - text)));
     g_autofree char *value = g_strstrip(g_strdup(at + strlen(op)));
-    if (column[0] == '\0' || value[0] == '\0' || strpbrk(value, "<>=!") != NULL)
-        return lob_fail(err, LOB_ERROR_INPUT,
-                        "expected COLUMN OPERATOR VALUE, such as 'age >= 18', found '%s'", text);
+    if (column[0] == '\0' || value[0] == '\0' || strpbrk(value, "<>=!") != NULL ||
+        strchr("<>=!", column[strlen(column) - 1]) != NULL)
+        return lob_fail(
+            err, LOB_ERROR_INPUT,
+            "expected COLUMN OPERATOR VALUE with one of >= <= == != > <, such as 'age >= 18', found "
+            "'%s'",
+            text);
     if ((op[0] == '<' || op[0] == '>') && !lob_text_number(value, &number))
         return lob_fail(err, LOB_ERROR_INPUT, "'%s': %s compares numbers, and '%s' is none", text, op, value);
     *filter = (LobFilter){g_steal_pointer(&column), g_strdup(op), g_steal_pointer(&value)};

@@ -129,9 +129,25 @@ Test(cohort_tables, ids_fit_a_store) {
 }
 
 Test(cohort_tables, loco_needs_two_centers) {
-    Fixture f = load("", "patient_id,center\np1,A\n", "slide_id,patient_id,center,path\ns,p1,A,x\n", NULL);
+    const char *slides = "slide_id,patient_id,center,path\ns,p1,A,x\n";
+    Fixture f = load(SURVIVAL, "patient_id,center,t,e\np1,A,1,1\n", slides, NULL);
     assert_says(&f, "loco needs at least 2 centers");
     unload(&f);
+    Fixture g = load("", "patient_id,center\np1,A\n", slides, NULL);
+    assert_loaded(&g);
+    unload(&g);
+}
+
+Test(cohort_tables, a_text_among_measurements_makes_no_levels) {
+    g_autoptr(GString) patients = g_string_new("patient_id,center,age\nq,A,inf\n");
+    for (int i = 0; i < 20; i++)
+        g_string_append_printf(patients, "p%d,B,%d\n", i, 40 + i);
+    Fixture f = load("covariates: [age]\n", patients->str, NULL, NULL);
+    assert_says(&f, "patients.csv:2: covariate 'age': 'inf'; a text in a column of measured numbers");
+    unload(&f);
+    Fixture g = load("covariates: [stage]\n", "patient_id,center,stage\na,A,1\nb,A,2\nc,B,T3\n", NULL, NULL);
+    assert_loaded(&g);
+    unload(&g);
 }
 
 Test(cohort_tables, absent_columns) {
