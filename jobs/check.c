@@ -3,6 +3,8 @@
 #include "base/base.h"
 #include "cohort/cohort.h"
 #include "encoder/encoder.h"
+#include "hdf5io/hdf5io.h"
+#include "jobs/common.h"
 #include "jobs/jobs.h"
 #include "slide/slide.h"
 
@@ -186,6 +188,45 @@ static void print_json(const Survey *survey) {
     json_decref(root);
 }
 
+/* A study without endpoints is for planning and embedding alone. */
+static bool check_validation(const LobCohort *cohort, GError **err) {
+    if (cohort->study->n_endpoints > 0)
+        return lob_preflight(cohort, err);
+    lob_info("no endpoint is given: plan and embed will work, run and validate will not");
+    return true;
+}
+
+/* Stores that cannot be opened, are not finished or do not go together. */
+static bool check_features(const LobStudy *study, GError **err) {
+    g_autoptr(LobStore) first = NULL;
+    g_autofree char *first_path = NULL;
+    for (char **source = study->features; source && *source; source++) {
+        g_autoptr(GError) problem = NULL;
+        g_auto(GStrv) parts = lob_store_find(*source, &problem);
+        if (problem) {
+            g_propagate_error(err, g_steal_pointer(&problem));
+            return false;
+        }
+        for (char **part = parts; part && *part; part++) {
+            g_autoptr(LobStore) store = lob_store_open(*part, err);
+            if (!store)
+                return false;
+            if (!lob_store_finished(store))
+                return lob_fail(err, LOB_ERROR_INPUT,
+                                "%s: this store is not finished; run embed to its end before it is used",
+                                *part);
+            if (first && !lob_store_header_agree(lob_store_header(first), lob_store_header(store), first_path,
+                                                 *part, err))
+                return false;
+            if (!first) {
+                first = g_steal_pointer(&store);
+                first_path = g_strdup(*part);
+            }
+        }
+    }
+    return true;
+}
+
 static bool check_study(const char *path, const char *output, size_t most, bool json, bool *all_fine,
                         GError **err) {
     g_autoptr(LobStudy) study = lob_study_read(path, output, err);
@@ -194,8 +235,7 @@ static bool check_study(const char *path, const char *output, size_t most, bool 
     g_autoptr(LobCohort) cohort = lob_cohort_read(study, err);
     if (!cohort)
         return false;
-    g_autoptr(LobFolds) folds = lob_folds_make(cohort, err);
-    if (!folds)
+    if (!check_validation(cohort, err) || !check_features(study, err))
         return false;
     Survey survey = {.cohort = cohort};
     survey.info = g_new0(LobSlideInfo, cohort->n_slides);

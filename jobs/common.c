@@ -81,7 +81,7 @@ static bool read_study(LobJob *job, const char *path, const CommonOptions *commo
     /* Every rank reads the same tables: one voice is enough for what is merely suspicious. */
     lob_log_setup(job->world.rank == 0 ? LOB_LOG_INFO : LOB_LOG_ERROR, job->world.rank);
     job->cohort = lob_cohort_read(job->study, err);
-    lob_log_setup(common->verbose ? LOB_LOG_DEBUG : LOB_LOG_INFO, job->world.rank);
+    lob_log_setup(job->loudness, job->world.rank);
     return job->cohort != NULL;
 }
 
@@ -105,9 +105,10 @@ static void watch_for_stops(const LobJob *job, const CommonOptions *common) {
 static bool begin(LobJob *job, const char *path, const CommonOptions *common, int argc, char **argv,
                   GError **err) {
     GError *mine = NULL;
+    job->loudness = common->verbose ? LOB_LOG_DEBUG : LOB_LOG_INFO;
     if (!lob_world_start(&job->world, &argc, &argv, err))
         return false;
-    lob_log_setup(common->verbose ? LOB_LOG_DEBUG : LOB_LOG_INFO, job->world.rank);
+    lob_log_setup(job->loudness, job->world.rank);
     (void)(read_study(job, path, common, &mine) && open_output(job, &mine));
     if (!lob_world_agree(&job->world, mine, err))
         return false;

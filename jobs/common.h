@@ -18,6 +18,7 @@ typedef struct {
     LobStudy *study;
     LobCohort *cohort;
     bool readers;
+    LobLogLevel loudness; /* as asked for on the command line */
 } LobJob;
 
 /* Parses `--output DIR --walltime T --verbose` and the spec's own options, starts zygote and world, reads
@@ -28,6 +29,11 @@ bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, i
 /* Collective. Logs `error` (taken over, may be NULL), frees everything, ends world and zygote. Returns the
  * process's exit code: `code` or the error's on rank 0, 0 elsewhere. */
 int lob_job_end(LobJob *job, int code, GError *error);
+
+/* What the tables and the study file alone can tell of validation, told before a core-hour is spent: there is
+ * an endpoint, the model is known, no scan is two patients', each fold's training patients have events (or
+ * two classes), and a covariate where the clinical model needs one. INPUT error. */
+bool lob_preflight(const LobCohort *cohort, GError **err);
 
 /* Seconds in "90", "15:00", "2:30:00" or "1-12:00:00"; -1 where the text is none of these. */
 double lob_parse_duration(const char *text);

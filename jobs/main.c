@@ -3,9 +3,12 @@
 #include "jobs/jobs.h"
 
 #include <cblas.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct {
     const char *name;
@@ -53,8 +56,32 @@ static bool blas_is_single_threaded(void) {
     return false;
 }
 
+/* A store that got the number of a closed standard stream would have log lines written into it. Standard
+ * output is opened for reading, so that what is lost is noticed. */
+static bool standard_streams_are_open(void) {
+    static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+            return false;
+    return true;
+}
+
+static int run_command(const Command *command, int argc, char **argv) {
+    if (!blas_is_single_threaded())
+        return LOB_EXIT_OTHER;
+    g_autofree char *name = g_strdup_printf("lobule %s", command->name);
+    g_set_prgname(name);
+    const int code = command->run(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "lobule: standard output: %s\n", g_strerror(errno));
+    return code == LOB_EXIT_DONE || code == LOB_EXIT_SLIDES_FAILED ? LOB_EXIT_OTHER : code;
+}
+
 int main(int argc, char **argv) {
     setlocale(LC_ALL, "C.UTF-8");
+    if (!standard_streams_are_open())
+        return LOB_EXIT_OTHER;
     if (argc < 2) {
         usage(stderr);
         return LOB_EXIT_INPUT;
@@ -69,7 +96,7 @@ int main(int argc, char **argv) {
     }
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
-            return blas_is_single_threaded() ? commands[i].run(argc - 1, argv + 1) : LOB_EXIT_OTHER;
+            return run_command(&commands[i], argc - 1, argv + 1);
     }
     fprintf(stderr, "lobule: there is no subcommand '%s'; lobule --help lists them\n", argv[1]);
     return LOB_EXIT_INPUT;

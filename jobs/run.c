@@ -2,6 +2,7 @@
 #include "jobs/common.h"
 #include "jobs/jobs.h"
 #include "jobs/provenance.h"
+#include "mpi/world.h"
 #include "report/report.h"
 
 typedef bool (*Stage)(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
@@ -9,7 +10,13 @@ typedef bool (*Stage)(const LobWorld *world, const LobCohort *cohort, int *exit_
 /* The page is made by one rank from the tables of the others; the others wait asleep. */
 static bool report_stage(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err) {
     *exit_code = LOB_EXIT_DONE;
-    return world->rank != 0 || (lob_provenance_write(world, cohort, err) && lob_report_write(cohort, err));
+    if (world->rank != 0)
+        return true;
+    if (!lob_provenance_write(world, cohort, err) || !lob_report_write(cohort, err))
+        return false;
+    g_autofree char *page = lob_study_out(cohort->study, "report.html");
+    lob_info("report: %s", page);
+    return true;
 }
 
 static const struct {
@@ -34,6 +41,16 @@ static int agree(const LobWorld *world, int code) {
     return code;
 }
 
+/* Rank 0 looks; all agree. The views' own remarks come again, once, when they are trained. */
+static bool preflight(const LobJob *job, GError **err) {
+    GError *mine = NULL;
+    lob_log_setup(LOB_LOG_ERROR, job->world.rank);
+    if (job->world.rank == 0)
+        (void)lob_preflight(job->cohort, &mine);
+    lob_log_setup(job->loudness, job->world.rank);
+    return lob_world_agree(&job->world, mine, err);
+}
+
 int lob_cmd_run(int argc, char **argv) {
     const LobJobSpec spec = {.name = "run",
                              .summary =
@@ -46,6 +63,8 @@ int lob_cmd_run(int argc, char **argv) {
         return code;
     GError *error = NULL;
     int worst = LOB_EXIT_DONE;
+    if (!preflight(&job, &error))
+        return lob_job_end(&job, LOB_EXIT_OTHER, error);
     for (size_t i = 0; i < G_N_ELEMENTS(stages); i++) {
         if (stages[i].needs_slides && job.study->features)
             continue;
