@@ -72,6 +72,10 @@ static const char *believed_state(const json_t *status) {
 }
 
 static void print_counts(const char *name, const json_t *c) {
+    if (whole(c, "slides") == 0) {
+        printf("  nothing was left for it to do\n");
+        return;
+    }
     printf("  %-20s slides %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
            ", failed %" JSON_INTEGER_FORMAT,
            name, whole(c, "slides_done"), whole(c, "slides"), whole(c, "slides_failed"));
@@ -80,6 +84,15 @@ static void print_counts(const char *name, const json_t *c) {
                whole(c, "tiles_done"), whole(c, "tiles"),
                100.0 * (double)whole(c, "tiles_done") / (double)whole(c, "tiles"));
     printf("\n");
+}
+
+/* Validation and report leave no counts, only what they made. */
+static void print_results(const char *dir) {
+    g_autofree char *metrics = g_build_filename(dir, "metrics.csv", NULL);
+    g_autofree char *page = g_build_filename(dir, "report.html", NULL);
+    printf("  validation: %s; report: %s\n",
+           g_file_test(metrics, G_FILE_TEST_EXISTS) ? metrics : "no tables yet",
+           g_file_test(page, G_FILE_TEST_EXISTS) ? page : "none yet");
 }
 
 static void print_for_people(const json_t *status, const JournalSums *sums) {
@@ -129,10 +142,12 @@ static bool show(const char *dir, bool json, GError **err) {
     if (!status)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: %s (expected the output folder of a job)", path,
                         problem.text);
-    if (json)
+    if (json) {
         print_json(status, &sums);
-    else
+    } else {
         print_for_people(status, &sums);
+        print_results(dir);
+    }
     json_decref(status);
     return true;
 }
