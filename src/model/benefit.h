@@ -1,0 +1,97 @@
+/* Does the image say whom a treatment helps? A linear stage behind one fold, fitted on its training view
+ * alone.
+ *
+ *   z      the mean of a patient's standardised tiles, reduced to a few principal components of the spread
+ *          between patients of one training center (no bags: the view's covariates)
+ *   main   log hazard of covariates, z, the parts of the treatment and their product: ridge Cox, centers as
+ * strata effect log hazard (a_f - 1/2) * z'gamma_f for each part f of the factorial code, on top of main,
+ * with overlap weights of that part. The centered code makes the effect's column nearly orthogonal to main
+ *          (Tian et al. 2014), so that errors of main count in second order only.
+ *
+ * Where this differs from a network with effect heads: at realistic sizes the effect heads decide over a few
+ * numbers, which a ridge fit finds exactly and a permutation can refit hundreds of times. The weights are
+ * those of one part of the treatment given the other, not generalised overlap weights over all arms: a rare
+ * arm "both" would make the latter almost zero for everybody else. Ridges are chosen by leaving out one
+ * training center at a time, on the quadratic expansion of the partial likelihood at 0, which is a sum over
+ * centers. */
+#ifndef LOB_BENEFIT_H
+#define LOB_BENEFIT_H
+
+#include "model/model.h"
+
+#define LOB_PARTS 2
+
+typedef struct {
+    size_t components; /* of z, at most */
+    size_t members;    /* bootstrap refits behind the spread */
+    double min_events, min_size,
+        max_share; /* guards: events and effective size of an arm; share of one center */
+    uint64_t seed;
+} LobBenefitOptions;
+
+LobBenefitOptions lob_benefit_defaults(uint64_t seed);
+
+/* One part of the treatment. */
+typedef struct {
+    bool asked; /* some arm has it and some has it not */
+    bool estimable;
+    char *reason;       /* why not */
+    double *propensity; /* [n_patients] of the part given covariates and the other part; training patients'
+                           from the other training centers. NAN where the arm is unknown */
+    double *weight;     /* [n_patients] overlap weight */
+    double *gamma;      /* [k] log hazard ratio of the part per unit of z */
+    double ridge, sd;   /* sd: of z'gamma over training patients */
+    size_t events[2];   /* in training, without and with the part */
+    double size[2];     /* effective sizes */
+} LobBenefitPart;
+
+typedef struct {
+    const LobView *view; /* borrowed, must outlive this */
+    LobBenefitOptions options;
+    size_t n_patients, k;
+    double *z;     /* [n_patients][k]; 0 for patients without tile */
+    double *bases; /* [k][dim] components over scaled features, or NULL */
+    size_t dim;
+    int8_t *code;               /* [n_patients][LOB_PARTS]; -1 arm unknown */
+    uint32_t *train, *held_out; /* with tiles; training ones with a known arm */
+    size_t n_train, n_held_out;
+    size_t n_main; /* columns: covariates, z, part 1, part 2, both */
+    double *main;  /* [n_main] */
+    double main_ridge;
+    LobBenefitPart part[LOB_PARTS];
+    bool use_product; /* enough events of patients with both parts */
+    double tau;       /* days, of the restricted mean */
+} LobBenefit;
+
+/* INPUT error where benefit cannot be asked of this study and endpoint: not survival, arms without contrast.
+ */
+bool lob_benefit_can(const LobStudy *study, size_t endpoint, GError **err);
+/* false: INPUT where no effect can be asked at all (not survival, no arms), with the reason. */
+bool lob_benefit_fit(LobBenefit *benefit, const LobView *view, const LobBags *bags,
+                     const LobBenefitOptions *options, GError **err);
+void lob_benefit_clear(LobBenefit *benefit);
+
+/* Log hazard ratio of a part beyond the average one, for each held-out patient; scaled: in SDs of the
+ * training patients (0 where the SD is 0). score [n_held_out]. */
+void lob_benefit_score(const LobBenefit *benefit, int part, bool scaled, double *score);
+/* The same from a refit in which patient p's modifier is that of source[p] (within center and arm, so that
+ * the relation of modifier and effect is broken and nothing else). source [n_patients]. */
+void lob_benefit_score_permuted(const LobBenefit *benefit, int part, const uint32_t *source, double *score);
+
+/* What is predicted for a held-out patient, one value an arm of the study. */
+typedef struct {
+    size_t n_arms, n_horizons;
+    double *rmst;      /* [n_held_out][n_arms] days to tau; NAN where the arm's effect is not estimable */
+    double *rmst_risk; /* the same from main alone: benefit through risk only */
+    double *sd,
+        *sd_risk; /* [n_held_out][n_arms] bootstrap spread of the difference to the arm without treatment */
+    double *survival; /* [n_held_out][n_arms][n_horizons] NAN beyond training's follow-up */
+} LobBenefitPrediction;
+void lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *prediction);
+void lob_benefit_prediction_clear(LobBenefitPrediction *prediction);
+
+/* Name of a part: of the arm that is this part alone; NULL where there is none. */
+size_t lob_benefit_reference_arm(const LobStudy *study); /* the arm with code [0, 0] */
+const char *lob_benefit_part_name(const LobStudy *study, int part);
+
+#endif
