@@ -1,8 +1,8 @@
 /* The validation job: lock, train every fold and seed on training patients alone, then open the held-out
  * centers. Each model is trained by one rank, so that the number of ranks changes nothing; results are kept
  * as they come, so that a killed job goes on where it was. */
-#include "mpi/validate.h"
 #include "mpi/stop.h"
+#include "mpi/validate_benefit.h"
 
 #include <string.h>
 
@@ -44,6 +44,9 @@ static void look_back(Job *job) {
         g_autofree char *path = lob_study_out(job->plan.cohort->study, tables[i]);
         job->tables_stand = job->tables_stand && g_file_test(path, G_FILE_TEST_EXISTS);
     }
+    g_autofree char *verdict = lob_study_out(job->plan.cohort->study, "verdict.json");
+    if (lob_plan_asks_benefit(&job->plan))
+        job->tables_stand = job->tables_stand && g_file_test(verdict, G_FILE_TEST_EXISTS);
 }
 
 /* Rank 0: folds.csv and the lock, before anything of a held-out patient is read. */
@@ -130,6 +133,9 @@ static bool write_tables(Job *job, GError **err) {
     g_autofree char *mark = done_mark(job);
     return lob_opening_record(&job->plan, err) &&
            lob_tables_write(&job->plan, job->results, &job->resident, err) &&
+           (!lob_plan_asks_benefit(&job->plan) ||
+            lob_benefit_evaluate(&job->plan, job->results,
+                                 job->resident_loaded ? &job->resident.bags : NULL, err)) &&
            lob_file_replace(mark, job->plan.lock, strlen(job->plan.lock), err);
 }
 

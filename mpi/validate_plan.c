@@ -1,5 +1,5 @@
 /* What is going to be trained, and the lock that holds it fixed before a held-out center is opened. */
-#include "mpi/validate.h"
+#include "mpi/validate_benefit.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -81,10 +81,8 @@ bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err) {
                         "%s/store: no feature store; run lobule plan and lobule embed first, or give "
                         "features: in the study file",
                         study->output);
-    if (study->model.benefit && study->n_arms > 0)
-        lob_warning(
-            "model.benefit: this version validates the prognostic model alone; effects of treatment are "
-            "not estimated");
+    if (study->n_arms == 0)
+        lob_info("the study names no arms, so nothing is asked about benefit of treatment");
     make_tasks(plan);
     return true;
 }
@@ -191,6 +189,8 @@ static json_t *make_lock(const LobPlan *plan, GError **err) {
                                       ? "Harrell's C, pairs within held-out centers"
                                       : "AUC, pairs within held-out centers",
                                   "model", study->model.kind));
+    if (lob_plan_asks_benefit(plan))
+        json_object_set_new(lock, "benefit", lob_plan_benefit_lock(plan));
     if (ok)
         return lock;
     json_decref(lock);
