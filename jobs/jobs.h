@@ -6,11 +6,13 @@ int lob_cmd_check(int argc, char **argv);
 int lob_cmd_demo(int argc, char **argv);
 int lob_cmd_embed(int argc, char **argv);
 int lob_cmd_plan(int argc, char **argv);
+int lob_cmd_predict(int argc, char **argv);
 int lob_cmd_report(int argc, char **argv);
 int lob_cmd_run(int argc, char **argv);
 int lob_cmd_stats(int argc, char **argv);
 int lob_cmd_status(int argc, char **argv);
 int lob_cmd_store(int argc, char **argv);
+int lob_cmd_train(int argc, char **argv);
 int lob_cmd_validate(int argc, char **argv);
 
 #endif

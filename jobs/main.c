@@ -22,6 +22,8 @@ static const Command commands[] = {
     {"plan", lob_cmd_plan, "find tissue, count tiles, create the store"},
     {"embed", lob_cmd_embed, "compute the embeddings into the store"},
     {"validate", lob_cmd_validate, "train and validate, leaving one center out at a time"},
+    {"train", lob_cmd_train, "lock a final model trained on all centers"},
+    {"predict", lob_cmd_predict, "predict MODEL STUDY: apply a locked model to a new cohort"},
     {"report", lob_cmd_report, "write the page from the tables"},
     {"status", lob_cmd_status, "what a running or ended job has done"},
     {"store", lob_cmd_store, "ls, verify, export, import of feature stores"},

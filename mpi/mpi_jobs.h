@@ -44,6 +44,12 @@ void lob_world_gather(const LobWorld *world, const void *data, size_t bytes, voi
 bool lob_job_plan(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
 bool lob_job_embed(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
 bool lob_job_validate(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
+/* Trains on all usable patients and locks the result in output/model.h5. */
+bool lob_job_train(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
+/* Applies a model file to the cohort, embedding its slides first where it has any: predictions.csv, and
+ * metrics.csv where outcomes are given. On rank 0 sha256 becomes the model's. */
+bool lob_job_predict(const LobWorld *world, const LobCohort *cohort, const char *model_path, char sha256[65],
+                     int *exit_code, GError **err);
 bool lob_job_demo(const LobWorld *world, const LobDemoOptions *options, const char *dir, int *exit_code,
                   GError **err);
 

@@ -66,6 +66,9 @@ typedef struct {
 } LobTaskResult;
 
 bool lob_task_run(const LobPlan *plan, size_t task, const LobBags *bags, LobTaskResult *result, GError **err);
+/* The scores and most attended tiles of those of the patients that the fit scored, into an empty result. */
+void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
+                          const LobBags *bags, LobTaskResult *result);
 void lob_task_result_clear(LobTaskResult *result);
 /* Bytes with the lock and a CRC, as kept in output/train/. */
 GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult *result);
@@ -98,6 +101,9 @@ void lob_scores_clear(LobScores *scores);
 
 bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                       GError **err);
+/* predictions.csv; metrics.csv and meta.csv. models [endpoint][model] */
+bool lob_predictions_write(const LobPlan *plan, const LobScores *models, GError **err);
+bool lob_metrics_write(const LobPlan *plan, const LobScores *models, GError **err);
 /* output/attention/top_tiles.csv; nothing where no bags are loaded. */
 bool lob_top_tiles_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                          GError **err);

@@ -159,7 +159,7 @@ static void prediction_row(LobCsv *csv, const LobPlan *plan, const LobScores *sc
     lob_csv_end_row(csv);
 }
 
-static bool write_predictions(const LobPlan *plan, const LobScores *models, GError **err) {
+bool lob_predictions_write(const LobPlan *plan, const LobScores *models, GError **err) {
     const LobStudy *study = plan->cohort->study;
     size_t n_horizons, n_classes = most_classes(study, plan->cohort);
     g_autofree double *horizons = all_horizons(study, &n_horizons);
@@ -173,7 +173,7 @@ static bool write_predictions(const LobPlan *plan, const LobScores *models, GErr
 
 /* ---- the other tables ---- */
 
-static bool write_metrics(const LobPlan *plan, const LobScores *models, GError **err) {
+bool lob_metrics_write(const LobPlan *plan, const LobScores *models, GError **err) {
     const LobStudy *study = plan->cohort->study;
     g_autoptr(LobCsv) metrics = lob_csv_new((const char *[]){
         "endpoint", "model", "center", "metric", "estimate", "lower", "upper", "n", "events", NULL});
@@ -218,8 +218,8 @@ bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const L
     g_autofree LobScores *models = g_new0(LobScores, n);
     for (size_t i = 0; i < n; i++)
         lob_scores_collect(&models[i], plan, results, i / plan->n_models, i % plan->n_models);
-    bool ok = write_predictions(plan, models, err) && write_training(plan, results, err) &&
-              lob_top_tiles_write(plan, results, resident, err) && write_metrics(plan, models, err);
+    bool ok = lob_predictions_write(plan, models, err) && write_training(plan, results, err) &&
+              lob_top_tiles_write(plan, results, resident, err) && lob_metrics_write(plan, models, err);
     for (size_t i = 0; i < n; i++)
         lob_scores_clear(&models[i]);
     return ok;

@@ -39,16 +39,16 @@ static void keep_top_tiles(const LobModelResult *fit, const LobBags *bags, uint3
     g_array_append_vals(tiles, top, (guint)n);
 }
 
-static void keep_scores(const LobModelResult *fit, const LobView *view, const LobBags *bags,
-                        LobTaskResult *result) {
+void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
+                          const LobBags *bags, LobTaskResult *result) {
     g_autoptr(GArray) tiles = g_array_new(FALSE, FALSE, sizeof(LobTopTile));
     size_t h = fit->n_horizons, k = fit->n_classes;
-    result->patient = g_new(uint32_t, MAX(view->n_held_out, 1));
-    result->lp = g_new(float, MAX(view->n_held_out, 1));
-    result->survival = g_new(float, MAX(view->n_held_out * h, 1));
-    result->probability = g_new(float, MAX(view->n_held_out * k, 1));
-    for (size_t i = 0; i < view->n_held_out; i++) {
-        uint32_t p = view->held_out[i];
+    result->patient = g_new(uint32_t, MAX(n_patients, 1));
+    result->lp = g_new(float, MAX(n_patients, 1));
+    result->survival = g_new(float, MAX(n_patients * h, 1));
+    result->probability = g_new(float, MAX(n_patients * k, 1));
+    for (size_t i = 0; i < n_patients; i++) {
+        uint32_t p = patients[i];
         if (isnan(fit->lp[p]))
             continue;
         size_t n = result->n++;
@@ -95,7 +95,7 @@ bool lob_task_run(const LobPlan *plan, size_t task, const LobBags *bags, LobTask
     result->cut = fit.cut;
     g_autofree char *digest = lob_sha256_bytes(fit.weights, fit.n_weights * sizeof(float));
     g_strlcpy(result->digest, digest, sizeof result->digest);
-    keep_scores(&fit, view, bags, result);
+    lob_task_keep_scores(&fit, view->held_out, view->n_held_out, bags, result);
     lob_model_result_clear(&fit);
     result->seconds = lob_clock() - start;
     return true;

@@ -180,6 +180,21 @@ bool lob_folds_save(const LobFolds *folds, const LobCohort *cohort, const char *
 void lob_folds_free(LobFolds *folds);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobFolds, lob_folds_free)
 
+/* How one column of a view's covariates is made from the cells of a patient table: fitted on training patients,
+ * applied to anyone. */
+typedef enum { LOB_COLUMN_NUMBER, LOB_COLUMN_LEVEL, LOB_COLUMN_MISSING } LobColumnKind;
+typedef struct {
+    LobColumnKind kind;
+    char *covariate;         /* the table's column */
+    char *level, *reference; /* LEVEL: 1 where the cell is `level`; reference is the level without a column */
+    double median, mean, sd; /* NUMBER: what stands for a missing cell; then the scale */
+} LobDesignColumn;
+float lob_design_number(const LobDesignColumn *column, double value); /* NUMBER; NAN = missing */
+void lob_design_clear(LobDesignColumn *columns, size_t n);            /* frees what they hold, and them */
+
+/* In place of a fold: none is held out, all usable patients train. */
+#define LOB_FOLD_FINAL (-1)
+
 /* ---- the training view: the only way to a fold's training data ----
  * Holds what was fitted on the training
  * patients (covariate imputation and scaling, time bins) and who they are. A view never exposes an outcome of
@@ -199,14 +214,15 @@ typedef struct {
     int8_t *event;       /* [patient]; blanked for the held-out */
     size_t n_covariates; /* after missingness flags and dropped columns */
     char **names;        /* [n_covariates] "age", "age missing", "sex=m" */
-    float *covariates;   /* [patient][n_covariates] imputed and scaled by training values; never NAN */
+    LobDesignColumn *design; /* [n_covariates] */
+    float *covariates;       /* [patient][n_covariates] imputed and scaled by training values; never NAN */
     double *cuts;
     /* Ends of the intervals (cuts[b-1], cuts[b]], days, ascending: quantiles of training event times, the
      * last one the largest. 0 unless survival. */
     size_t n_cuts;
 } LobView;
 
-/* `seed` chooses the inner patients. INPUT error where nothing can be trained (no event in training). */
+/* `seed` chooses the inner patients; fold may be LOB_FOLD_FINAL. INPUT error where nothing can be trained (no event in training). */
 LobView *lob_view_new(const LobCohort *cohort, const LobFolds *folds, size_t endpoint, int repeat, int fold,
                       uint64_t seed, GError **err);
 void lob_view_free(LobView *view);

@@ -24,9 +24,10 @@ static void split_patients(LobView *view, const LobFolds *folds) {
     for (size_t p = 0; p < cohort->n_patients; p++) {
         view->time[p] = NAN;
         view->event[p] = -1;
-        if (fold[p] < 0 || !lob_cohort_usable(cohort, view->endpoint, p))
+        bool final = view->fold == LOB_FOLD_FINAL;
+        if ((fold[p] < 0 && !final) || !lob_cohort_usable(cohort, view->endpoint, p))
             continue;
-        if (fold[p] == view->fold) {
+        if (fold[p] == view->fold && !final) {
             view->held_out[view->n_held_out++] = (uint32_t)p;
         } else {
             view->train[view->n_train++] = (uint32_t)p;
@@ -126,11 +127,26 @@ static void cut_time(LobView *view) {
 typedef struct {
     LobView *view;
     GPtrArray *names, *columns; /* columns: float * [patient] */
+    GArray *made;               /* LobDesignColumn, one a column */
 } Design;
 
-static float *add_column(Design *design, char *name) {
+float lob_design_number(const LobDesignColumn *column, double value) {
+    return (float)(((isnan(value) ? column->median : value) - column->mean) / column->sd);
+}
+
+void lob_design_clear(LobDesignColumn *columns, size_t n) {
+    for (size_t i = 0; columns && i < n; i++) {
+        g_free(columns[i].covariate);
+        g_free(columns[i].level);
+        g_free(columns[i].reference);
+    }
+    g_free(columns);
+}
+
+static float *add_column(Design *design, char *name, LobDesignColumn made) {
     float *column = g_new0(float, design->view->cohort->n_patients);
     g_ptr_array_add(design->names, name);
+    g_array_append_val(design->made, made);
     g_ptr_array_add(design->columns, column);
     return column;
 }
@@ -176,11 +192,11 @@ static void add_number(Design *design, size_t covariate, double *values, size_t 
                     SPREAD_MIN);
         return;
     }
-    float *column = add_column(design, g_strdup(name));
-    for (size_t p = 0; p < view->cohort->n_patients; p++) {
-        double value = cell(view, p, covariate);
-        column[p] = (float)(((isnan(value) ? median : value) - mean) / sd);
-    }
+    LobDesignColumn made = {
+        .kind = LOB_COLUMN_NUMBER, .covariate = g_strdup(name), .median = median, .mean = mean, .sd = sd};
+    float *column = add_column(design, g_strdup(name), made);
+    for (size_t p = 0; p < view->cohort->n_patients; p++)
+        column[p] = lob_design_number(&made, cell(view, p, covariate));
 }
 
 /* One 0/1 column a level seen in training but the most frequent one, which also stands for missing values and
@@ -199,8 +215,12 @@ static void add_levels(Design *design, size_t covariate, const double *values, s
     for (size_t l = 0; l < n_levels; l++) {
         if (l == reference || frequency[l] == 0)
             continue;
-        float *column = add_column(
-            design, g_strdup_printf("%s=%s", view->cohort->study->covariates[covariate], levels[l]));
+        const char *name = view->cohort->study->covariates[covariate];
+        LobDesignColumn made = {.kind = LOB_COLUMN_LEVEL,
+                                .covariate = g_strdup(name),
+                                .level = g_strdup(levels[l]),
+                                .reference = g_strdup(levels[reference])};
+        float *column = add_column(design, g_strdup_printf("%s=%s", name, levels[l]), made);
         for (size_t p = 0; p < view->cohort->n_patients; p++)
             column[p] = cell(view, p, covariate) == (double)l ? 1.0f : 0.0f;
     }
@@ -237,14 +257,15 @@ static void add_covariate(Design *design, size_t covariate, const char *fold_nam
         add_number(design, covariate, values, n);
     if (n == view->n_train)
         return;
-    float *flag = add_column(design, g_strdup_printf("%s missing", name));
+    LobDesignColumn made = {.kind = LOB_COLUMN_MISSING, .covariate = g_strdup(name)};
+    float *flag = add_column(design, g_strdup_printf("%s missing", name), made);
     for (size_t p = 0; p < view->cohort->n_patients; p++)
         flag[p] = isnan(cell(view, p, covariate)) ? 1.0f : 0.0f;
 }
 
 static void fit_covariates(LobView *view, const char *fold_name) {
     g_autoptr(GPtrArray) columns = g_ptr_array_new_with_free_func(g_free);
-    Design design = {view, g_ptr_array_new(), columns};
+    Design design = {view, g_ptr_array_new(), columns, g_array_new(FALSE, FALSE, sizeof(LobDesignColumn))};
     for (size_t c = 0; c < view->cohort->study->n_covariates; c++)
         add_covariate(&design, c, fold_name);
     const size_t width = columns->len, n = view->cohort->n_patients;
@@ -255,6 +276,7 @@ static void fit_covariates(LobView *view, const char *fold_name) {
             view->covariates[p * width + c] = ((const float *)columns->pdata[c])[p];
     g_ptr_array_add(design.names, NULL);
     view->names = (char **)g_ptr_array_free(design.names, FALSE);
+    view->design = (LobDesignColumn *)(void *)g_array_free(design.made, FALSE);
 }
 
 /* ---- whole ---- */
@@ -281,17 +303,18 @@ static bool check_trainable(const LobView *view, const char *fold_name, GError *
 LobView *lob_view_new(const LobCohort *cohort, const LobFolds *folds, size_t endpoint, int repeat, int fold,
                       uint64_t seed, GError **err) {
     g_assert(endpoint < cohort->study->n_endpoints && folds->n_patients == cohort->n_patients);
-    g_assert(repeat >= 0 && repeat < folds->repeats && fold >= 0 && fold < folds->folds);
+    g_assert(repeat >= 0 && repeat < folds->repeats && fold >= LOB_FOLD_FINAL && fold < folds->folds);
     g_autoptr(LobView) view = g_new0(LobView, 1);
     view->cohort = cohort;
     view->endpoint = endpoint;
     view->repeat = repeat;
     view->fold = fold;
+    const char *name = fold == LOB_FOLD_FINAL ? "none" : folds->names[fold];
     split_patients(view, folds);
-    if (!check_trainable(view, folds->names[fold], err))
+    if (!check_trainable(view, name, err))
         return NULL;
     draw_inner(view, seed);
-    fit_covariates(view, folds->names[fold]);
+    fit_covariates(view, name);
     if (cohort->study->endpoints[endpoint].kind == LOB_ENDPOINT_SURVIVAL)
         cut_time(view);
     return g_steal_pointer(&view);
@@ -306,6 +329,7 @@ void lob_view_free(LobView *view) {
     g_free(view->time);
     g_free(view->event);
     g_strfreev(view->names);
+    lob_design_clear(view->design, view->n_covariates);
     g_free(view->covariates);
     g_free(view->cuts);
     g_free(view);

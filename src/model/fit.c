@@ -236,7 +236,7 @@ static void score_classes(const LobRun *run, float *lp, float *probability) {
     *lp = (float)(x[1] - x[0]);
 }
 
-static void score(LobRun *run, LobFit *fit, LobModelResult *result) {
+void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result) {
     const LobView *view = fit->view;
     const LobEndpoint *endpoint = &view->cohort->study->endpoints[view->endpoint];
     g_autofree double *log_survival = g_new(double, run->net.intervals);
@@ -285,7 +285,7 @@ static float *filled(size_t n) {
     return v;
 }
 
-static void result_init(LobModelResult *result, const LobFit *fit) {
+void lob_fit_result_init(LobModelResult *result, const LobFit *fit) {
     const LobEndpoint *endpoint = &fit->view->cohort->study->endpoints[fit->view->endpoint];
     size_t n = fit->view->cohort->n_patients;
     *result = (LobModelResult){.n_patients = n, .inner_loss = NAN, .lp = filled(n)};
@@ -324,12 +324,12 @@ bool lob_model_fit(const LobView *view, const LobBags *bags, const LobModelOptio
     fit.stop = stop;
     fit.user = user;
     if (ok) {
-        result_init(result, &fit);
+        lob_fit_result_init(result, &fit);
         ok = train(&run, &fit, result, err);
     }
     if (ok) {
         result->cut = training_cut(&run, &fit);
-        score(&run, &fit, result);
+        lob_fit_score(&run, &fit, result);
         keep_weights(&run, &fit, result);
     }
     lob_run_clear(&run);

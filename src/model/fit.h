@@ -45,5 +45,9 @@ void lob_run_forward(LobRun *run, LobFit *fit, uint32_t patient);
 double lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n);
 /* What the endpoint asks of a patient: target and event of LobNetInput. */
 void lob_fit_target(const LobFit *fit, uint32_t patient, LobNetInput *input);
+/* Scores as of no patient; sizes from the fit's endpoint, classes and bags. */
+void lob_fit_result_init(LobModelResult *result, const LobFit *fit);
+/* Scores fit->held_out as patients of a center never seen. */
+void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result);
 
 #endif

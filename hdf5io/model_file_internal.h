@@ -1,0 +1,16 @@
+/* Private to the model file: one table of names for writing and reading. */
+#ifndef LOB_MODEL_FILE_INTERNAL_H
+#define LOB_MODEL_FILE_INTERNAL_H
+
+#include "hdf5io/hdf5io_internal.h"
+#include "hdf5io/model_file.h"
+
+/* The file begins with this many bytes that HDF5 leaves to the user: the seal, a text with the SHA-256 of all
+ * that follows, filled up with zeros. */
+#define LOB_MODEL_SEAL 512
+
+char *lob_model_seal_text(const void *data, size_t size); /* of a whole file; caller frees */
+bool lob_model_group_name(char name[32], size_t net);     /* "model-00" ... */
+bool lob_model_read(hid_t root, const char *path, LobModelFile *file, GError **err);
+
+#endif

@@ -1,0 +1,61 @@
+/* lobule predict: a locked model applied to another cohort. */
+#include "jobs/common.h"
+#include "jobs/jobs.h"
+#include "jobs/provenance.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* Takes the first argument that is neither an option nor an option's value out of argv. */
+static char *take_model(int *argc, char **argv) {
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], "--output") == 0 || strcmp(argv[i], "--walltime") == 0)
+            i++;
+        else if (argv[i][0] != '-') {
+            char *model = argv[i];
+            memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof *argv);
+            (*argc)--;
+            return model;
+        }
+    }
+    return NULL;
+}
+
+/* provenance.json, with the model that the predictions are from. */
+static bool write_provenance(const LobJob *job, const char *sha256, GError **err) {
+    if (job->world.rank != 0)
+        return true;
+    if (!lob_provenance_write(&job->world, job->cohort, err))
+        return false;
+    g_autofree char *path = lob_study_out(job->study, "provenance.json");
+    json_t *root = json_load_file(path, 0, NULL);
+    if (!root || json_object_set_new(root, "predicted_with_model_sha256", json_string(sha256)) != 0) {
+        json_decref(root);
+        return lob_fail(err, LOB_ERROR_INTERNAL, "%s: cannot be completed", path);
+    }
+    g_autofree char *text = json_dumps(root, JSON_INDENT(1));
+    json_decref(root);
+    return lob_file_replace(path, text, strlen(text), err);
+}
+
+int lob_cmd_predict(int argc, char **argv) {
+    const LobJobSpec spec = {
+        .name = "predict",
+        .summary = "Scores the patients of STUDY with the locked model in the file MODEL (first argument); "
+                   "nothing is fitted anew. Slides are embedded first where the study has slides. Writes "
+                   "predictions.csv and, where outcomes of the model's endpoints are given, metrics.csv. The "
+                   "study may have a single center.",
+        .readers = true,
+        .one_center = true};
+    LobJob job;
+    int code = LOB_EXIT_OTHER;
+    char sha256[65] = "";
+    const char *model = take_model(&argc, argv);
+    if (!lob_job_begin(&job, &spec, argc, argv, &code))
+        return code;
+    GError *err = NULL;
+    if (lob_job_predict(&job.world, job.cohort, model, sha256, &code, &err) &&
+        (code == LOB_EXIT_DONE || code == LOB_EXIT_SLIDES_FAILED))
+        (void)write_provenance(&job, sha256, &err);
+    return lob_job_end(&job, code, err);
+}

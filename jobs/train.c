@@ -1,0 +1,19 @@
+/* lobule train: the final model, trained on all centers and locked. */
+#include "jobs/common.h"
+#include "jobs/jobs.h"
+
+int lob_cmd_train(int argc, char **argv) {
+    const LobJobSpec spec = {.name = "train",
+                             .summary =
+                                 "Trains the study's model on all usable patients, with the options and "
+                                 "seeds of the validation, and locks it in output/model.h5, which is "
+                                 "never overwritten. Needs the features: run lobule plan and embed "
+                                 "first, or give features: in the study file."};
+    LobJob job;
+    int code = LOB_EXIT_OTHER;
+    if (!lob_job_begin(&job, &spec, argc, argv, &code))
+        return code;
+    GError *err = NULL;
+    (void)lob_job_train(&job.world, job.cohort, &code, &err);
+    return lob_job_end(&job, code, err);
+}

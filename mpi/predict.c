@@ -1,0 +1,234 @@
+/* The prediction job: a locked model applied to a new cohort. Nothing is fitted: scale, medians, cuts and
+ * thresholds are the file's. Networks are dealt to ranks, each scored by one, so that the number of ranks
+ * changes nothing. */
+#include "mpi/predict_setting.h"
+#include "mpi/stop.h"
+
+#include <string.h>
+
+#define MOST_BYTES ((size_t)2 << 30)
+
+typedef struct {
+    const LobWorld *world;
+    const LobCohort *given;
+    LobModelFile file;
+    LobSetting setting;
+    LobResident resident;
+    bool resident_loaded;
+    LobTaskResult *results; /* [n_tasks] on rank 0: all */
+} Job;
+
+/* ---- the model, read once and handed to all ---- */
+
+static bool load_model(Job *job, const char *path, GError **err) {
+    GError *problem = NULL;
+    size_t size = 0;
+    g_autofree char *bytes = NULL;
+    if (job->world->rank == 0)
+        bytes = lob_file_read(path, MOST_BYTES, &size, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    lob_world_bcast(job->world, &size, sizeof size);
+    if (!bytes)
+        bytes = g_malloc(MAX(size, 1));
+    lob_world_bcast(job->world, bytes, size);
+    problem = NULL;
+    (void)lob_model_file_parse(path, bytes, size, &job->file, &problem);
+    return lob_world_agree(job->world, problem, err);
+}
+
+/* ---- features ---- */
+
+typedef bool (*Stage)(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
+
+/* Runs a stage; false where the job ends here, with its code or an error. */
+static bool run_stage(Job *job, Stage stage, int *exit_code, GError **err) {
+    GError *problem = NULL;
+    int code = LOB_EXIT_DONE;
+    (void)stage(job->world, job->given, &code, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    lob_world_bcast(job->world, &code, sizeof code);
+    if (code != LOB_EXIT_DONE)
+        *exit_code = code;
+    return code == LOB_EXIT_DONE || code == LOB_EXIT_SLIDES_FAILED;
+}
+
+static bool make_features(Job *job, int *exit_code, GError **err) {
+    if (job->given->study->features || !lob_saved_needs_bags(&job->file.model))
+        return true;
+    return lob_setting_check_encoder(job->given->study, &job->file, err) &&
+           run_stage(job, lob_job_plan, exit_code, err) && run_stage(job, lob_job_embed, exit_code, err);
+}
+
+static bool load_features(Job *job, GError **err) {
+    GError *problem = NULL;
+    if (!lob_saved_needs_bags(&job->file.model))
+        return true;
+    if (job->world->rank == 0)
+        (void)lob_setting_check_features(&job->setting, &job->file, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    job->resident_loaded = lob_resident_load(&job->resident, job->world, &job->setting.plan, err);
+    return job->resident_loaded;
+}
+
+/* ---- scores ---- */
+
+static bool score_one(Job *job, size_t task, const uint32_t *patients, size_t n, GByteArray *outbox,
+                      GError **err) {
+    const LobPlan *plan = &job->setting.plan;
+    const LobTask *t = &plan->tasks[task];
+    const LobSavedNet *net = &job->file.model.nets[t->endpoint * plan->n_models + t->model];
+    const LobBags *bags = job->resident_loaded ? &job->resident.bags : NULL;
+    g_autofree float *covariates = lob_saved_covariates(net, plan->cohort, err);
+    LobModelResult fit;
+    double start = lob_clock();
+    if (!covariates ||
+        !lob_saved_score(net, t->seed, plan->cohort, t->endpoint, bags, covariates, patients, n, &fit, err))
+        return false;
+    LobTaskResult result = {.n_horizons = fit.n_horizons,
+                            .n_classes = fit.n_classes,
+                            .best_epoch = fit.best_epoch,
+                            .cut = fit.cut};
+    lob_task_keep_scores(&fit, patients, n, bags, &result);
+    lob_model_result_clear(&fit);
+    result.seconds = lob_clock() - start;
+    g_autoptr(GByteArray) bytes = lob_task_pack(plan, task, &result);
+    uint64_t head[2] = {task, bytes->len};
+    g_byte_array_append(outbox, (const guint8 *)head, sizeof head);
+    g_byte_array_append(outbox, bytes->data, bytes->len);
+    lob_task_result_clear(&result);
+    return true;
+}
+
+static void score_mine(Job *job, GByteArray *outbox, GError **err) {
+    const LobCohort *cohort = job->setting.plan.cohort;
+    g_autofree uint32_t *patients = g_new(uint32_t, MAX(cohort->n_patients, 1));
+    size_t n = 0;
+    for (size_t p = 0; p < cohort->n_patients; p++)
+        if (cohort->patients[p].eligible)
+            patients[n++] = (uint32_t)p;
+    size_t step = (size_t)job->world->size;
+    for (size_t t = (size_t)job->world->rank; t < job->setting.plan.n_tasks; t += step) {
+        if (lob_run_state() != LOB_RUN_ON) {
+            lob_run_stop_error(err);
+            return;
+        }
+        if (!score_one(job, t, patients, n, outbox, err))
+            return;
+    }
+}
+
+static bool score_all(Job *job, GError **err) {
+    g_autoptr(GByteArray) outbox = g_byte_array_new();
+    GError *problem = NULL;
+    score_mine(job, outbox, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    g_autofree void *all = NULL;
+    g_autofree size_t *sizes = NULL;
+    size_t total = 0;
+    lob_world_gather(job->world, outbox->data, outbox->len, &all, &sizes);
+    for (int r = 0; job->world->rank == 0 && r < job->world->size; r++)
+        total += sizes[r];
+    const char *at = all;
+    for (const char *end = at + total; at < end;) {
+        uint64_t head[2];
+        memcpy(head, at, sizeof head);
+        at += sizeof head;
+        if (!lob_task_unpack(&job->setting.plan, head[0], at, head[1], &job->results[head[0]]))
+            return lob_fail(err, LOB_ERROR_INTERNAL, "scores were damaged on their way to rank 0");
+        at += head[1];
+    }
+    return true;
+}
+
+/* ---- tables, on rank 0 ---- */
+
+/* Of the scored patients those whose outcome is known, and who were at risk at the landmark. */
+static LobScores with_outcome(const LobScores *scores, const LobCohort *cohort) {
+    LobScores kept = *scores;
+    kept.scores = g_new(LobScore, MAX(scores->n, 1));
+    kept.n = 0;
+    for (size_t i = 0; i < scores->n; i++)
+        if (lob_cohort_usable(cohort, scores->endpoint, scores->scores[i].patient))
+            kept.scores[kept.n++] = scores->scores[i];
+    return kept;
+}
+
+static bool write_metrics(Job *job, const LobScores *scores, size_t n, GError **err) {
+    const LobPlan *plan = &job->setting.plan;
+    g_autofree LobScores *known = g_new0(LobScores, n);
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++) {
+        known[i] = with_outcome(&scores[i], plan->cohort);
+        total += known[i].n;
+    }
+    if (total == 0)
+        lob_info("no outcome of the model's endpoints is given: predictions.csv alone, no metrics.csv");
+    bool ok = total == 0 || (lob_opening_record(plan, err) && lob_metrics_write(plan, known, err));
+    for (size_t i = 0; i < n; i++)
+        g_free(known[i].scores);
+    return ok;
+}
+
+static bool write_tables(Job *job, GError **err) {
+    const LobPlan *plan = &job->setting.plan;
+    size_t n = plan->cohort->study->n_endpoints * plan->n_models;
+    g_autofree LobScores *scores = g_new0(LobScores, n);
+    for (size_t i = 0; i < n; i++)
+        lob_scores_collect(&scores[i], plan, job->results, i / plan->n_models, i % plan->n_models);
+    bool ok = lob_predictions_write(plan, scores, err) &&
+              lob_top_tiles_write(plan, job->results, &job->resident, err) &&
+              write_metrics(job, scores, n, err);
+    if (ok)
+        lob_info("predicted %zu patients with model %s", scores[0].n, job->file.sha256);
+    for (size_t i = 0; i < n; i++)
+        lob_scores_clear(&scores[i]);
+    return ok;
+}
+
+/* ---- the job ---- */
+
+static bool work(Job *job, const char *model_path, int *exit_code, GError **err) {
+    *exit_code = LOB_EXIT_DONE;
+    if (!load_model(job, model_path, err))
+        return false;
+    GError *problem = NULL;
+    if (!make_features(job, exit_code, &problem)) {
+        /* Without an error: a stage ended with a code of its own, such as a stop. */
+        bool ended = problem == NULL;
+        if (problem)
+            g_propagate_error(err, problem);
+        return ended;
+    }
+    (void)lob_setting_init(&job->setting, job->given, &job->file, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    job->results = g_new0(LobTaskResult, job->setting.plan.n_tasks);
+    if (!load_features(job, err))
+        return false;
+    problem = NULL;
+    (void)score_all(job, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    problem = NULL;
+    if (job->world->rank == 0)
+        (void)write_tables(job, &problem);
+    return lob_world_agree(job->world, problem, err);
+}
+
+bool lob_job_predict(const LobWorld *world, const LobCohort *cohort, const char *model_path, char sha256[65],
+                     int *exit_code, GError **err) {
+    Job job = {.world = world, .given = cohort};
+    bool ok = work(&job, model_path, exit_code, err);
+    g_strlcpy(sha256, job.file.sha256, 65);
+    for (size_t t = 0; job.results && t < job.setting.plan.n_tasks; t++)
+        lob_task_result_clear(&job.results[t]);
+    g_free(job.results);
+    lob_resident_clear(&job.resident);
+    lob_setting_clear(&job.setting);
+    lob_model_file_clear(&job.file);
+    return ok;
+}

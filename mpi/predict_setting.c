@@ -1,0 +1,182 @@
+#include "mpi/predict_setting.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- outcomes ---- */
+
+static const LobEndpoint *find_endpoint(const LobStudy *study, const char *name, size_t *at) {
+    for (*at = 0; *at < study->n_endpoints; (*at)++)
+        if (strcmp(study->endpoints[*at].name, name) == 0)
+            return &study->endpoints[*at];
+    return NULL;
+}
+
+static bool endpoints_agree(const LobEndpoint *model, const LobEndpoint *study, GError **err) {
+    if (model->kind != study->kind)
+        return lob_fail(err, LOB_ERROR_INPUT, "endpoint %s is of another kind in the model than in the study",
+                        model->name);
+    return model->landmark == study->landmark ||
+           lob_fail(err, LOB_ERROR_INPUT, "endpoint %s: landmark %g days in the model, %g in the study",
+                    model->name, model->landmark, study->landmark);
+}
+
+static void no_outcomes(LobSetting *setting, size_t e) {
+    LobCohort *cohort = &setting->cohort;
+    for (size_t p = 0; p < cohort->n_patients; p++) {
+        cohort->time[e][p] = NAN;
+        cohort->event[e][p] = -1;
+        cohort->arm_at[e][p] = (int8_t)cohort->patients[p].arm;
+    }
+}
+
+/* The class numbers are the model's. */
+static int8_t model_class(char **classes, const char *label) {
+    for (int8_t k = 0; classes[k]; k++)
+        if (strcmp(classes[k], label) == 0)
+            return k;
+    return -1;
+}
+
+static void take_outcomes(LobSetting *setting, size_t e, const LobCohort *from, size_t at, char **classes) {
+    LobCohort *cohort = &setting->cohort;
+    for (size_t p = 0; p < cohort->n_patients; p++) {
+        int8_t event = from->event[at][p];
+        cohort->time[e][p] = from->time[at][p];
+        cohort->arm_at[e][p] = from->arm_at[at][p];
+        cohort->event[e][p] = classes && event >= 0 ? model_class(classes, from->labels[at][event]) : event;
+    }
+    for (char **label = classes ? from->labels[at] : NULL; label && *label; label++)
+        if (model_class(classes, *label) < 0)
+            lob_warning("endpoint %s: training never saw the class '%s'; its patients do not enter metrics",
+                        setting->study.endpoints[e].name, *label);
+}
+
+static bool take_endpoints(LobSetting *setting, const LobCohort *from, const LobModelFile *file,
+                           GError **err) {
+    LobCohort *cohort = &setting->cohort;
+    size_t n = file->model.n_endpoints, patients = MAX(from->n_patients, 1);
+    setting->study.endpoints = g_new0(LobEndpoint, n);
+    setting->study.n_endpoints = n;
+    cohort->time = g_new0(double *, n);
+    cohort->event = g_new0(int8_t *, n);
+    cohort->arm_at = g_new0(int8_t *, n);
+    cohort->labels = g_new0(char **, n);
+    for (size_t e = 0; e < n; e++) {
+        const LobSavedNet *net = &file->model.nets[e * file->model.n_kinds];
+        size_t at;
+        const LobEndpoint *there = find_endpoint(from->study, net->endpoint.name, &at);
+        setting->study.endpoints[e] = net->endpoint;
+        cohort->labels[e] = net->classes;
+        cohort->time[e] = g_new(double, patients);
+        cohort->event[e] = g_new(int8_t, patients);
+        cohort->arm_at[e] = g_new(int8_t, patients);
+        if (there && !endpoints_agree(&net->endpoint, there, err))
+            return false;
+        if (there)
+            take_outcomes(setting, e, from, at, net->classes);
+        else
+            no_outcomes(setting, e);
+    }
+    return true;
+}
+
+/* ---- plan ---- */
+
+static LobFolds *one_fold(const LobCohort *cohort) {
+    LobFolds *folds = g_new0(LobFolds, 1);
+    folds->repeats = folds->folds = 1;
+    folds->n_patients = cohort->n_patients;
+    folds->fold = g_new0(int16_t, MAX(cohort->n_patients, 1));
+    folds->names = g_new0(char *, 2);
+    folds->names[0] = g_strdup("new");
+    return folds;
+}
+
+static bool make_plan(LobSetting *setting, const LobModelFile *file, GError **err) {
+    const LobSavedModel *model = &file->model;
+    LobPlan *plan = &setting->plan;
+    if (model->n_kinds > G_N_ELEMENTS(plan->models))
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "the model file holds %zu kinds of models; at most %zu can be used", model->n_kinds,
+                        G_N_ELEMENTS(plan->models));
+    *plan = (LobPlan){
+        .cohort = &setting->cohort, .folds = one_fold(&setting->cohort), .n_models = model->n_kinds};
+    for (size_t m = 0; m < model->n_kinds; m++)
+        plan->models[m] = model->nets[m].kind;
+    g_strlcpy(plan->lock, file->sha256, sizeof plan->lock);
+    plan->tasks = g_new(LobTask, model->n_endpoints * model->n_kinds * (size_t)model->seeds);
+    for (size_t e = 0; e < model->n_endpoints; e++)
+        for (size_t m = 0; m < model->n_kinds; m++)
+            for (int s = 0; s < model->seeds; s++)
+                plan->tasks[plan->n_tasks++] = (LobTask){e, m, 0, 0, s};
+    if (setting->study.features)
+        plan->sources = g_strdupv(setting->study.features);
+    else if (!(plan->sources = lob_store_find(setting->study.output, err)))
+        plan->sources = g_new0(char *, 1);
+    return err == NULL || *err == NULL;
+}
+
+bool lob_setting_init(LobSetting *setting, const LobCohort *cohort, const LobModelFile *file, GError **err) {
+    *setting = (LobSetting){.study = *cohort->study, .cohort = *cohort};
+    setting->cohort.study = &setting->study;
+    setting->study.validation.seeds = file->model.seeds;
+    GError *problem = NULL;
+    if (take_endpoints(setting, cohort, file, &problem) && make_plan(setting, file, &problem))
+        return true;
+    g_propagate_error(err, problem);
+    return false;
+}
+
+void lob_setting_clear(LobSetting *setting) {
+    LobCohort *cohort = &setting->cohort;
+    for (size_t e = 0; e < setting->study.n_endpoints && cohort->arm_at; e++) {
+        g_free(cohort->time[e]);
+        g_free(cohort->event[e]);
+        g_free(cohort->arm_at[e]);
+    }
+    g_free(cohort->time);
+    g_free(cohort->event);
+    g_free(cohort->arm_at);
+    g_free(cohort->labels);
+    g_free(setting->study.endpoints);
+    lob_plan_clear(&setting->plan);
+    *setting = (LobSetting){0};
+}
+
+/* ---- features ---- */
+
+static void differ(GString *list, const char *what, const char *model, const char *study) {
+    if (g_strcmp0(model ? model : "", study ? study : "") != 0)
+        g_string_append_printf(list, "%s%s: model '%s', study '%s'", list->len ? "; " : "", what,
+                               model ? model : "", study ? study : "");
+}
+
+static void differ_number(GString *list, const char *what, double model, double study) {
+    if (fabs(model - study) > 1e-9 * fmax(fabs(model), fabs(study)))
+        g_string_append_printf(list, "%s%s: model %.10g, study %.10g", list->len ? "; " : "", what, model,
+                               study);
+}
+
+/* Before days of embedding: what the study file alone says. */
+bool lob_setting_check_encoder(const LobStudy *study, const LobModelFile *file, GError **err) {
+    const LobStoreHeader *model = &file->features;
+    g_autoptr(GString) list = g_string_new(NULL);
+    differ(list, "encoder", model->encoder, study->encoder.name);
+    differ(list, "precision", model->precision, study->encoder.precision);
+    differ_number(list, "tile size", model->tile_size, study->tiles.size);
+    differ_number(list, "tile overlap", model->overlap, study->tiles.overlap);
+    differ_number(list, "tile mpp", model->tile_mpp, study->tiles.mpp);
+    differ_number(list, "minimum tissue", model->min_tissue, study->tiles.min_tissue);
+    return list->len == 0 ||
+           lob_fail(err, LOB_ERROR_INPUT, "model and study do not go together: %s", list->str);
+}
+
+bool lob_setting_check_features(const LobSetting *setting, const LobModelFile *file, GError **err) {
+    LobStoreHeader there;
+    if (!lob_features_identity(&setting->cohort, (const char *const *)setting->plan.sources, &there, err))
+        return false;
+    bool ok = lob_store_header_agree(&file->features, &there, "model", "study's features", err);
+    lob_store_header_clear(&there);
+    return ok;
+}
