@@ -1,11 +1,14 @@
 /* MPI keeps the memory its ranks share under names in /dev/shm until MPI_Finalize, and where the launcher is
  * killed nobody removes them. The names serve to find the memory: once each rank of a node has mapped that of
- * all others, they are not needed, and without them the memory ends with its last rank. */
+ * all others, they are not needed, and without them the memory ends with its last rank. MPI_Finalize
+ * complains of names it does not find, so it is given empty files to remove. */
 #include "mpi/world.h"
 
-#include <stdio.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+
+static GPtrArray *unnamed; /* on the first rank of a node: paths whose names were removed */
 
 /* The path of a segment of Open MPI's shared-memory transport (version 4: vader, 5: sm) in a line of
  * /proc/self/maps, or NULL. */
@@ -39,4 +42,14 @@ void lob_world_unname_segments(const LobWorld *world) {
         return;
     for (guint i = 0; i < paths->len; i++)
         (void)unlink(paths->pdata[i]); /* one that stays is only untidy */
+    unnamed = g_steal_pointer(&paths);
+}
+
+void lob_world_rename_segments(void) {
+    for (guint i = 0; unnamed && i < unnamed->len; i++) {
+        const int fd = open(unnamed->pdata[i], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            close(fd);
+    }
+    g_clear_pointer(&unnamed, g_ptr_array_unref);
 }

@@ -84,6 +84,7 @@ bool lob_world_start(LobWorld *world, int *argc, char ***argv, GError **err) {
 void lob_world_end(LobWorld *world) {
     if (!world->has_mpi)
         return;
+    lob_world_rename_segments();
     lob_world_barrier(world);
     (void)fflush(NULL);
     MPI_Comm_free(&node_comm);

@@ -38,5 +38,7 @@ void lob_shared_free(LobShared *shared);
 /* Collective over a node. Removes the names of the memory MPI shares between ranks, so that nothing is left
  * of a job whose launcher is killed. */
 void lob_world_unname_segments(const LobWorld *world);
+/* Local. Before MPI_Finalize, which removes them itself; a barrier follows. */
+void lob_world_rename_segments(void);
 
 #endif
