@@ -86,6 +86,29 @@ static bool without_file_locks(hid_t fapl, GError **err) {
 #endif
 }
 
+static int stripes; /* of a file to be made; 0: as the folder has it */
+
+void lob_store_set_mpiio(const char *module, int stripe_count) {
+    stripes = stripe_count;
+    /* Open MPI reads this when the first file is opened. */
+    if (module)
+        g_setenv("OMPI_MCA_io", module, TRUE);
+}
+
+static bool set_mpio(hid_t fapl, MPI_Comm comm, GError **err) {
+    MPI_Info info = MPI_INFO_NULL;
+    bool ok = true;
+    if (stripes > 0) {
+        g_autofree char *count = g_strdup_printf("%d", stripes);
+        ok = MPI_Info_create(&info) == MPI_SUCCESS &&
+             MPI_Info_set(info, "striping_factor", count) == MPI_SUCCESS;
+    }
+    ok = ok && H5Pset_fapl_mpio(fapl, comm, info) >= 0;
+    if (info != MPI_INFO_NULL)
+        MPI_Info_free(&info);
+    return ok || lob_h5_fail(err, LOB_ERROR_INTERNAL, "cannot use the MPI-IO driver");
+}
+
 hid_t lob_h5_access(MPI_Comm comm, GError **err) {
     g_auto(LobHid) fapl = H5Pcreate(H5P_FILE_ACCESS);
     /* No sieve buffer: a row has left this process when H5Dwrite returns, so that fdatasync reaches it. */
@@ -99,13 +122,11 @@ hid_t lob_h5_access(MPI_Comm comm, GError **err) {
                 "cannot set the alignment") ||
         !without_file_locks(fapl, err))
         return LOB_NO_HID;
-    if (comm != MPI_COMM_NULL &&
-        (!LOB_H5(err, LOB_ERROR_INTERNAL, H5Pset_fapl_mpio(fapl, comm, MPI_INFO_NULL),
-                 "cannot use the MPI-IO driver") ||
-         !LOB_H5(err, LOB_ERROR_INTERNAL, H5Pset_coll_metadata_write(fapl, true),
-                 "cannot make metadata writes collective") ||
-         !LOB_H5(err, LOB_ERROR_INTERNAL, H5Pset_all_coll_metadata_ops(fapl, true),
-                 "cannot make metadata reads collective")))
+    if (comm != MPI_COMM_NULL && (!set_mpio(fapl, comm, err) ||
+                                  !LOB_H5(err, LOB_ERROR_INTERNAL, H5Pset_coll_metadata_write(fapl, true),
+                                          "cannot make metadata writes collective") ||
+                                  !LOB_H5(err, LOB_ERROR_INTERNAL, H5Pset_all_coll_metadata_ops(fapl, true),
+                                          "cannot make metadata reads collective")))
         return LOB_NO_HID;
     return lob_hid_steal(&fapl);
 }

@@ -58,6 +58,10 @@ typedef struct {
  * MPI_COMM_NULL = one process, no MPI (MPI_Init not needed). */
 typedef struct LobPart LobPart;
 
+/* How MPI-IO opens parts from now on; before the first is opened. NULL and 0 leave module (Open MPI: "ompio",
+ * "romio321" ...) and stripes (a hint that Lustre's modules honour in new files) to the site. */
+void lob_store_set_mpiio(const char *module, int stripe_count);
+
 /* Collective over comm. Creates path (must not exist; it appears by rename when it is whole) with all
  * datasets; coords [n][2] and tissue [n], n = sum of the slides' counts, are read on rank 0 only (others may
  * pass NULL); slides' rows follow each other in the order given (first of one = end of the one before);

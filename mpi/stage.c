@@ -155,8 +155,16 @@ static GVariant *begin_rank0(LobStage *stage, GError **err) {
     return describe(study, err);
 }
 
+static void apply_site(const LobWorld *world, const LobStudy *study) {
+    lob_store_set_mpiio(study->site.mpiio, study->site.stripe_count);
+    if (!world->has_mpi && (study->site.mpiio || study->site.stripe_count > 0))
+        lob_warning(
+            "site: mpiio and stripe_count are for several ranks; one process leaves both to the folder");
+}
+
 bool lob_stage_begin(LobStage *stage, const char *name, const LobWorld *world, const LobCohort *cohort,
                      GError **err) {
+    apply_site(world, cohort->study);
     GVariant *header = NULL;
     GError *mine = NULL;
     *stage = (LobStage){.world = world, .cohort = cohort, .name = name, .beaten = lob_clock()};
