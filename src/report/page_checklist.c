@@ -1,6 +1,8 @@
 /* Where each item of TRIPOD+AI (Collins et al. 2024) is answered, and what the study must still write. */
 #include "report/report_internal.h"
 
+#include <string.h>
+
 typedef struct {
     const char *item, *topic, *place, *anchor, *missing;
 } Item;
@@ -49,11 +51,21 @@ static const Item items[] = {
      "what is needed to use it; handling of poor or missing input; next steps"},
 };
 
+/* Sections leave themselves out where their table is absent; these three come later and always. */
+static bool on_page(const LobPage *page, const char *anchor) {
+    static const char *const always[] = {"verdict", "caveats", "provenance"};
+    for (size_t i = 0; i < G_N_ELEMENTS(always); i++)
+        if (strcmp(anchor, always[i]) == 0)
+            return true;
+    g_autofree char *id = g_strdup_printf("id=\"%s\"", anchor);
+    return strstr(page->html->str, id) != NULL;
+}
+
 static void row(LobPage *page, const Item *item, LobCsv *csv) {
     const char *cells[] = {item->item, item->topic, item->place, item->missing};
     g_string_append(page->html, "<tr>");
     for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {
-        const bool link = i == 2 && item->anchor;
+        const bool link = i == 2 && item->anchor && on_page(page, item->anchor);
         g_string_append(page->html, "<td>");
         if (link)
             lob_html_printf(page->html, "<a href=\"#%s\">", item->anchor);
