@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+/* The in-memory driver refuses a name that exists on disk; nothing can exist below a device. */
+#define NO_FILE "/dev/null/model"
 #define MOST_NETS 10000
 #define MOST_ITEMS ((hsize_t)1 << 31)
 
@@ -255,7 +257,7 @@ static bool parse(const char *name, const void *data, size_t size, LobModelFile 
         H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG) < 0 ||
         H5Pset_file_image(fapl, (void *)(uintptr_t)data, size) < 0)
         return lob_h5_fail(err, LOB_ERROR_INTERNAL, "%s: cannot be opened in memory", name);
-    g_auto(LobHid) root = H5Fopen(name, H5F_ACC_RDONLY, fapl);
+    g_auto(LobHid) root = H5Fopen(NO_FILE, H5F_ACC_RDONLY, fapl);
     g_autoptr(GError) cause = NULL;
     if (!LOB_H5(err, LOB_ERROR_INPUT, root, "%s: not a readable HDF5 file", name) ||
         !lob_model_read(root, name, file, err))
