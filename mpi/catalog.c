@@ -245,6 +245,19 @@ bool lob_catalog_write_csv(const LobCatalog *catalog, GError **err) {
     return lob_csv_save(csv, path, err);
 }
 
+/* `run` goes through several stages: what one has told is not told again by the next. */
+static bool is_news(const char *slide_id, const char *reason) {
+    static GHashTable *told;
+    if (!told)
+        told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    return g_hash_table_add(told, g_strdup_printf("%s\t%s", slide_id, reason));
+}
+
+void lob_catalog_tell(const char *slide_id, LobSlideState state, const char *reason) {
+    if (is_news(slide_id, reason))
+        lob_warning("slide %s %s: %s", slide_id, lob_slide_state_name(state), reason);
+}
+
 int lob_catalog_verdict(const LobCatalog *catalog) {
     size_t failed = 0;
     for (size_t i = 0; i < catalog->cohort->n_slides; i++) {
@@ -252,8 +265,8 @@ int lob_catalog_verdict(const LobCatalog *catalog) {
         if (slide->state != LOB_STATE_FAILED && slide->state != LOB_STATE_QUARANTINED)
             continue;
         if (failed++ < MOST_LISTED)
-            lob_warning("slide %s %s: %s", catalog->cohort->slides[i].slide_id,
-                        lob_slide_state_name(slide->state), slide->reason ? slide->reason : "reason unknown");
+            lob_catalog_tell(catalog->cohort->slides[i].slide_id, slide->state,
+                             slide->reason ? slide->reason : "reason unknown");
     }
     if (failed > MOST_LISTED)
         lob_warning("and %zu more slides; slides.csv lists all", failed - MOST_LISTED);

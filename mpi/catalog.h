@@ -49,6 +49,8 @@ void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const c
 /* INPUT error naming the differences where a part was made with another encoder, transform or tiling. */
 bool lob_catalog_agree(const LobCatalog *catalog, const LobStoreHeader *wanted, GError **err);
 bool lob_catalog_write_csv(const LobCatalog *catalog, GError **err); /* output/slides.csv */
+/* Logs a slide's failure, once a process. */
+void lob_catalog_tell(const char *slide_id, LobSlideState state, const char *reason);
 /* DONE, or SLIDES_FAILED after listing failures in the log. */
 int lob_catalog_verdict(const LobCatalog *catalog);
 

@@ -96,8 +96,8 @@ static bool fail_slide(LobEmbed *embed, uint32_t s, LobJournalKind kind, const c
     if (slide)
         lob_catalog_set_failed(slide, record->quarantined ? LOB_STATE_QUARANTINED : LOB_STATE_FAILED, reason,
                                lasting);
-    lob_warning("slide %s %s: %s", embed->catalog_part->slides[s].slide_id,
-                record->quarantined ? "is given up" : "failed", reason);
+    lob_catalog_tell(embed->catalog_part->slides[s].slide_id,
+                     record->quarantined ? LOB_STATE_QUARANTINED : LOB_STATE_FAILED, reason);
     const LobDoneRange mark = {.count = lasting ? 1 : 0};
     return append(embed, kind, s, &mark, 0, reason, err);
 }

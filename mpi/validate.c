@@ -100,7 +100,7 @@ static void train_mine(Job *job, GByteArray *outbox, GError **err) {
 }
 
 static bool unpack_all(Job *job, const char *at, size_t size, GError **err) {
-    for (const char *end = at + size; at < end;) {
+    for (const char *end = size ? at + size : at; at < end;) {
         uint64_t head[2];
         memcpy(head, at, sizeof head);
         at += sizeof head;
@@ -124,7 +124,10 @@ static bool train_all(Job *job, GError **err) {
     lob_world_gather(job->world, outbox->data, outbox->len, &all, &sizes);
     for (int r = 0; job->world->rank == 0 && r < job->world->size; r++)
         total += sizes[r];
-    return job->world->rank != 0 || unpack_all(job, all, total, err);
+    problem = NULL;
+    if (job->world->rank == 0)
+        (void)unpack_all(job, all, total, &problem);
+    return lob_world_agree(job->world, problem, err);
 }
 
 /* ---- the job ---- */
@@ -134,8 +137,8 @@ static bool write_tables(Job *job, GError **err) {
     return lob_opening_record(&job->plan, err) &&
            lob_tables_write(&job->plan, job->results, &job->resident, err) &&
            (!lob_plan_asks_benefit(&job->plan) ||
-            lob_benefit_evaluate(&job->plan, job->results,
-                                 job->resident_loaded ? &job->resident.bags : NULL, err)) &&
+            lob_benefit_evaluate(&job->plan, job->results, job->resident_loaded ? &job->resident.bags : NULL,
+                                 err)) &&
            lob_file_replace(mark, job->plan.lock, strlen(job->plan.lock), err);
 }
 

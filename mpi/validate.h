@@ -30,7 +30,8 @@ typedef struct {
 bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err);
 void lob_plan_clear(LobPlan *plan);
 bool lob_plan_needs_bags(const LobPlan *plan);
-/* Rank 0. Writes output/lock.json, or compares with the one there: an INPUT error names what differs. Fills
+/* Rank 0. Writes output/lock.json, or compares with the one there: an INPUT error names what differs, unless
+ * openings.jsonl shows that nothing was opened under it yet (it is then written anew). Fills
  * plan->lock. Nothing of a held-out center has been read before but ids and the tables. */
 bool lob_plan_lock(LobPlan *plan, GError **err);
 

@@ -1,0 +1,43 @@
+#!/bin/bash
+# What the tables alone can tell is told before a slide is touched; a lock binds only once a held-out center was opened.
+set -u
+dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
+failures=0
+fail() { echo "told_early: FAILED: $*"; failures=$((failures + 1)); }
+expect() { [ "$2" = "$3" ] && echo "told_early: ok: $1" || fail "$1: expected $2, got $3"; }
+said() { grep -qF -- "$2" "$dir/log" && echo "told_early: ok: $1" || { cat "$dir/log"; fail "$1: '$2' was not said"; }; }
+lobule() { "$LOBULE" "$@" >"$dir/out" 2>"$dir/log"; }
+
+lobule demo "$dir/b" --bags --patients 24 --centers 3 --tiles 4 --dim 8 || { cat "$dir/log"; exit 1; }
+study=$dir/b/study.yaml
+sed 's/benefit: true/benefit: false/; s/^validation.*/validation: {seeds: 1, bootstrap: 20}/' "$study" >"$dir/b/plain.yaml"
+
+for case in 's/kind: abmil/kind: nosuch/|nosuch' 's/rfs_event, landmark/never, landmark/|no event among' \
+            's/^covariates.*/covariates: [one]/|no covariate varies'; do
+  sed "${case%%|*}" "$dir/b/plain.yaml" >"$dir/b/bad.yaml"
+  sed -i '1s/$/,never,one/; 2,$s/$/,0,7/' "$dir/b/patients.csv"
+  for command in check run; do
+    lobule $command "$dir/b/bad.yaml"; expect "$command: ${case%%|*}" 2 $?; said "$command" "${case##*|}"
+  done
+  [ ! -e "$dir/b/out/lock.json" ] || fail "a lock was made for ${case%%|*}"
+  sed -i 's/,[^,]*,[^,]*$//' "$dir/b/patients.csv"
+done
+
+lobule check "$study" --json; expect "check" 0 $?
+"$LOBULE" check "$study" --json >/dev/full 2>"$dir/log"; expect "standard output on a full disk" 1 $?
+"$LOBULE" status "$dir" >&- 2>&-; expect "no standard output at all" 2 $?
+
+mkdir "$dir/b/kept" && mv "$dir"/b/features/P0000[1-9]* "$dir/b/kept"
+sed 's#^features.*#features: none#' "$dir/b/plain.yaml" >"$dir/b/empty.yaml"; mkdir "$dir/b/none"
+lobule run "$dir/b/empty.yaml"; expect "no features at all" 2 $?
+lobule run "$dir/b/plain.yaml"; expect "another study file, nothing opened yet" 0 $?
+said "locked anew" "locked anew"
+mv "$dir"/b/kept/* "$dir/b/features"
+lobule run "$dir/b/plain.yaml"; expect "more features after the opening" 2 $?
+said "the difference" "changed: features"
+
+mkdir "$dir/two"; printf 'patient_id,center,t,e\np,A,10,1\nq,B,20,1\n' >"$dir/two/patients.csv"
+printf 'slide_id,patient_id,center,path\ns,p,A,x.svs\nt,q,B,./x.svs\n' >"$dir/two/slides.csv"
+printf 'study: two\ncohort: {slides: slides.csv, patients: patients.csv}\nendpoints: [{name: r, time: t, event: e}]\n' >"$dir/two/study.yaml"
+lobule check "$dir/two/study.yaml"; expect "one scan of two patients" 2 $?; said "one scan" "is the same file as slide 's' of patient 'p'"
+[ "$failures" = 0 ]
