@@ -105,7 +105,8 @@ static double largest_center_share(const LobBenefit *benefit, int part, int8_t c
         if (code_of(benefit, benefit->train[i], part) != code)
             continue;
         total++;
-        most = MAX(most, ++of[center_of(benefit, benefit->train[i])]);
+        size_t n = ++of[center_of(benefit, benefit->train[i])];
+        most = MAX(most, n);
     }
     return total ? (double)most / (double)total : 1;
 }
