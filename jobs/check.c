@@ -123,7 +123,7 @@ static int by_value(const void *a, const void *b) {
 static void print_scale_audit(const Survey *survey, FILE *to) {
     const LobCohort *cohort = survey->cohort;
     g_autofree double *mpp = g_new(double, cohort->n_slides);
-    fprintf(to, "\nscale by center (um/px at level 0)\n  %-20s %6s %8s %8s %8s  %s\n", "center", "slides",
+    fprintf(to, "\nscale by center (um/px at level 0)\n  %-20s %6s %8s %8s %8s  %s\n", "center", "known",
             "median", "least", "most", "source");
     for (size_t c = 0; c < cohort->n_centers; c++) {
         size_t n = 0, sources[LOB_MPP_TIFF + 1] = {0};

@@ -2,6 +2,7 @@
 #include "jobs/common.h"
 #include "jobs/jobs.h"
 #include "jobs/provenance.h"
+#include "mpi/world.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -19,6 +20,19 @@ static char *take_model(int *argc, char **argv) {
         }
     }
     return NULL;
+}
+
+/* A validation's tables hold what models said of centers they never saw; a locked model's must not replace
+ * them. */
+static bool output_is_free(const LobJob *job, GError **err) {
+    GError *mine = NULL;
+    g_autofree char *lock = lob_study_out(job->study, "lock.json");
+    if (job->world.rank == 0 && g_file_test(lock, G_FILE_TEST_EXISTS))
+        lob_fail(&mine, LOB_ERROR_INPUT,
+                 "%s: this folder holds a validation, whose held-out predictions would be overwritten; give "
+                 "--output DIR",
+                 lock);
+    return lob_world_agree(&job->world, mine, err);
 }
 
 /* provenance.json, with the model that the predictions are from. */
@@ -54,7 +68,7 @@ int lob_cmd_predict(int argc, char **argv) {
     if (!lob_job_begin(&job, &spec, argc, argv, &code))
         return code;
     GError *err = NULL;
-    if (lob_job_predict(&job.world, job.cohort, model, sha256, &code, &err) &&
+    if (output_is_free(&job, &err) && lob_job_predict(&job.world, job.cohort, model, sha256, &code, &err) &&
         (code == LOB_EXIT_DONE || code == LOB_EXIT_SLIDES_FAILED))
         (void)write_provenance(&job, sha256, &err);
     return lob_job_end(&job, code, err);

@@ -36,7 +36,9 @@ bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const L
     fit->inner = with_tiles(bags, view->inner, view->n_inner, &fit->n_inner);
     fit->held_out = with_tiles(bags, view->held_out, view->n_held_out, &fit->n_held_out);
     if (fit->n_train < 2)
-        return lob_fail(err, LOB_ERROR_INPUT, "fold %d: %zu of %zu training patients have tiles", view->fold,
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "%zu of %zu training patients have tiles, at least 2 are needed; the output folder's "
+                        "slides.csv says which slides failed and why",
                         fit->n_train, view->n_train);
     if (!fit->aggregator->needs_bag)
         return true;

@@ -36,6 +36,11 @@ mv "$dir"/b/kept/* "$dir/b/features"
 lobule run "$dir/b/plain.yaml"; expect "more features after the opening" 2 $?
 said "the difference" "changed: features"
 
+lobule train "$dir/b/plain.yaml"; expect "train" 0 $?
+before=$(cksum <"$dir/b/out/predictions.csv")
+lobule predict "$dir/b/out/model.h5" "$dir/b/plain.yaml"; expect "predict over a validation" 2 $?; said "predict" "give --output DIR"
+expect "held-out predictions" "$before" "$(cksum <"$dir/b/out/predictions.csv")"
+
 mkdir "$dir/two"; printf 'patient_id,center,t,e\np,A,10,1\nq,B,20,1\n' >"$dir/two/patients.csv"
 printf 'slide_id,patient_id,center,path\ns,p,A,x.svs\nt,q,B,./x.svs\n' >"$dir/two/slides.csv"
 printf 'study: two\ncohort: {slides: slides.csv, patients: patients.csv}\nendpoints: [{name: r, time: t, event: e}]\n' >"$dir/two/study.yaml"
