@@ -27,7 +27,7 @@ static const Item items[] = {
     {"12a-g", "analysis, tuning, heterogeneity, updating", "lock.json; Discrimination, Calibration",
      "discrimination", "statistical analysis plan and deviations from it"},
     {"13", "class imbalance", "Cohort: events", "cohort", "-"},
-    {"14", "fairness", "-", NULL, "performance by sex, age and other groups that matter"},
+    {"14", "fairness", "Subgroups", "subgroups", "groups that matter beyond the covariates named"},
     {"15", "output of the model", "Outcome by risk group; predictions.csv", "survival",
      "how a threshold would be used"},
     {"16", "training against evaluation data", "Table 1 by center; Leakage audit", "leakage",

@@ -34,6 +34,7 @@ static const struct {
     {lob_page_calibration, "calibration", "Calibration"},
     {lob_page_utility, "utility", "Utility"},
     {lob_page_risk_groups, "survival", "Outcome"},
+    {lob_page_subgroups, "subgroups", "Subgroups"},
     {lob_page_arms, "arms", "Arms"},
     {lob_page_leakage, "leakage", "Leakage"},
     {lob_page_patients, "patients", "Patients"},

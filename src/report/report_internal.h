@@ -201,6 +201,7 @@ bool lob_page_time_dependent(LobPage *page, GError **err);
 bool lob_page_risk_groups(LobPage *page, GError **err);
 bool lob_page_calibration(LobPage *page, GError **err);
 bool lob_page_utility(LobPage *page, GError **err);
+bool lob_page_subgroups(LobPage *page, GError **err);
 bool lob_page_arms(LobPage *page, GError **err);
 bool lob_page_leakage(LobPage *page, GError **err);
 bool lob_page_patients(LobPage *page, GError **err);
