@@ -40,13 +40,18 @@ one() { # DIR
 
 submit() {
   [ $# -ge 3 ] || { sed -n '3,6s/^# //p' "$0"; exit 2; }
-  local study dir sizes=$3 kinds=${4:-both} kind ranks most=0
+  local study dir sizes=$3 kinds=${4:-both} kind ranks most=0 job=
   study=$(realpath "$1") dir=$(realpath -m "$2")
   shift $(($# < 4 ? 3 : 4))
   [ "$kinds" != both ] || kinds="strong weak"
   for ranks in $sizes; do [ "$ranks" -le $most ] || most=$ranks; done
   for kind in $kinds; do
-    for ranks in $sizes; do echo "scaling: $kind with $ranks ranks is job $(one_size "$kind" "$ranks" "$most" "$study" "$dir" "$@")"; done
+    for ranks in $sizes; do
+      # One after the other: they would compete for nodes and file system.
+      job=$(one_size "$kind" "$ranks" "$most" "$study" "$dir" ${job:+--dependency="afterany:$job"} "$@")
+      job=${job%%;*}
+      echo "scaling: $kind with $ranks ranks is job $job"
+    done
   done
 }
 
