@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <glib/gstdio.h>
 #include <math.h>
+#include <stdio.h>
 #include <tiffio.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ char *shared_file(const char *name) {
     char *path = g_build_filename(folder != NULL ? folder : LOB_SOURCE_DIR "/../shared", "data", name, NULL);
     if (g_file_test(path, G_FILE_TEST_EXISTS))
         return path;
-    cr_log_warn("skipped: %s is not there (set LOB_SHARED)", path);
+    fprintf(stderr, "skipped: %s is not there (set LOB_SHARED)\n", path);
     g_free(path);
     return NULL;
 }
