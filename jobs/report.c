@@ -2,6 +2,7 @@
 #include "report/report.h"
 #include "jobs/jobs.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,20 @@ static bool read_formats(const char *text, unsigned *formats, GError **err) {
         *formats |= known[k].format;
     }
     return *formats || lob_fail(err, LOB_ERROR_INPUT, "--format: expected some of csv,html,json");
+}
+
+/* The page takes its settings from the study file and its numbers from the tables: the two should be of one
+ * time. */
+static void warn_of_changed_study(const LobStudy *study) {
+    g_autofree char *path = lob_study_out(study, "lock.json");
+    json_t *lock = json_load_file(path, 0, NULL);
+    const char *then = json_string_value(json_object_get(lock, "study_file"));
+    if (then && strcmp(then, study->text_sha256) != 0)
+        lob_warning(
+            "%s was changed after the validation that %s holds: what the page says of settings is new, its "
+            "numbers are old",
+            study->path, study->output);
+    json_decref(lock);
 }
 
 int lob_cmd_report(int argc, char **argv) {
@@ -47,6 +62,8 @@ int lob_cmd_report(int argc, char **argv) {
     const bool known = read_formats(format ? format : "csv,html", &formats, &err);
     g_autoptr(LobStudy) study = known ? lob_study_read(argv[1], output, &err) : NULL;
     g_autoptr(LobCohort) cohort = study ? lob_cohort_read(study, &err) : NULL;
+    if (cohort)
+        warn_of_changed_study(study);
     if (!cohort || !lob_report_write_formats(cohort, formats, &err)) {
         fprintf(stderr, "lobule report: %s\n", err->message);
         return lob_error_exit_code(err);
