@@ -263,6 +263,12 @@ bool lob_evidence_compute(LobPage *page, GError **err) {
             g_auto(LobSample) all = {0};
             if (!lob_sample_read(&all, page, e, page->models->pdata[m], err))
                 return false;
+            if (m == 0 && all.repeats > 1)
+                lob_page_caveat(
+                    page,
+                    "Endpoint %s: of %zu repeats of the folds, evidence.csv and the figures use the "
+                    "first; metrics.csv counts all.",
+                    all.endpoint, all.repeats);
             for (uint32_t c = 0; c < page->cohort->n_centers; c++) {
                 g_auto(LobSample) one = {0};
                 lob_sample_of_center(&one, &all, c);

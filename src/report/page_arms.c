@@ -133,11 +133,9 @@ static bool sizes(LobPage *page, const LobPropensity *r, GError **err) {
         lob_sheet_number(sheet, r->ess[a], 1);
         lob_sheet_number(sheet, r->positivity.least, 3);
         lob_sheet_number(sheet, r->positivity.share_weak, 3);
-        if (r->ess[a] < LOB_LEAST_ESS) {
-            page->effect_weak = true;
+        if (r->ess[a] < LOB_LEAST_ESS)
             lob_page_caveat(page, "Endpoint %s: after weighting, arm %s has an effective size below 50.",
                             r->sample.endpoint, page->cohort->study->arms[r->arm_of[a]].name);
-        }
     }
     return lob_sheet_end(sheet, err);
 }

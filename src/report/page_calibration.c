@@ -262,7 +262,8 @@ bool lob_page_calibration(LobPage *page, GError **err) {
                      !table(page, s.endpoint, e, s.model, m, s.spec->horizons[h], err)))
                     return false;
         }
-        if (!table_overall(page, study->endpoints[e].name, e, err))
+        if (study->endpoints[e].kind != LOB_ENDPOINT_MULTICLASS &&
+            !table_overall(page, study->endpoints[e].name, e, err))
             return false;
     }
     lob_html_section_end(page->html);

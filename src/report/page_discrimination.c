@@ -88,7 +88,7 @@ static void draw_row(LobPlot *plot, const Row *row, size_t i) {
     }
     g_autofree char *text = isnan(row->n)
                                 ? g_strdup_printf("%.3f (%.3f, %.3f)", row->estimate, row->lower, row->upper)
-                                : g_strdup_printf("%.3f (%.3f, %.3f)  n %g, events %g", row->estimate,
+                                : g_strdup_printf("%.3f (%.3f, %.3f), n %g, events %g", row->estimate,
                                                   row->lower, row->upper, row->n, row->events);
     lob_plot_text(plot, plot->width - plot->right + 12, py + 4, "start", row->pooled ? "bold" : "", text);
     const double lower = fmax(row->lower, plot->x0), upper = fmin(row->upper, plot->x1);

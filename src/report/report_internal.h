@@ -20,7 +20,6 @@ typedef struct {
     GPtrArray *caveats;    /* sentences, made while the page is */
     GStringChunk *strings; /* what evidence points to */
     GString *html;
-    bool effect_weak; /* some compared arm has an effective size below LOB_LEAST_ESS */
 } LobPage;
 
 /* ---- html.c: text from tables is never trusted ---- */
