@@ -1,0 +1,406 @@
+/* The benefit stage: a planted effect is found in centers never seen, none is found where none is, nothing of
+ * a held-out center gets into the fit, and what cannot be estimated is said so. */
+#include "model/benefit_internal.h"
+#include "stats/stats.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PATIENTS = 400, CENTERS = 4, DIM = 6, TILES = 4 };
+
+typedef struct {
+    uint64_t seed;
+    double effect;      /* added log hazard of treatment per unit of the latent */
+    double share;       /* of patients with tace */
+    int only_center;    /* tace is given there alone; -1: everywhere */
+    int changed_center; /* all of its data are replaced; -1: none */
+} Plan;
+static const Plan planted = {5, -1.2, 0.5, -1, -1};
+
+typedef struct {
+    char *dir;
+    LobStudy *study;
+    LobCohort *cohort;
+    LobFolds *folds;
+    double latent[PATIENTS];
+    uint64_t first[PATIENTS], count[PATIENTS];
+    uint16_t features[PATIENTS * TILES * DIM];
+    LobBags bags;
+} World;
+
+static void draw_patient(World *w, const Plan *plan, int p, GString *table) {
+    g_autofree char *stream = g_strdup_printf("patient/%d", p);
+    LobRng rng;
+    lob_rng_init(&rng, plan->seed, stream);
+    int center = p % CENTERS;
+    double size = lob_rng_normal(&rng), grade = lob_rng_normal(&rng);
+    w->latent[p] = lob_rng_normal(&rng);
+    double wish = log(plan->share / (1 - plan->share)) + 0.5 * size;
+    bool tace = lob_rng_uniform(&rng) < 1 / (1 + exp(-wish));
+    tace = tace && (plan->only_center < 0 || plan->only_center == center);
+    double eta = 0.4 * size + 0.5 * grade + 0.2 * center + (tace ? -0.1 + plan->effect * w->latent[p] : 0);
+    double time = ceil(600 * lob_rng_exponential(&rng) / exp(eta)),
+           limit = 400 + 1500 * lob_rng_uniform(&rng);
+    int event = time <= limit;
+    time = fmin(time, limit);
+    if (center == plan->changed_center) {
+        time = 5 * p + 2;
+        event = p % 3 == 0;
+        tace = p % 8 < 4;
+        size = 900 - size;
+    }
+    g_string_append_printf(table, "p%03d,c%d,%.4f,%s,%.0f,%d\n", p, center, size, tace ? "tace" : "none",
+                           fmax(time, 1), event);
+    w->first[p] = (uint64_t)p * TILES;
+    w->count[p] = center == plan->changed_center ? TILES / 2 : TILES;
+    for (int i = 0; i < TILES * DIM; i++) {
+        double x = 0.5 * lob_rng_normal(&rng) + (i % DIM < 3 ? w->latent[p] : grade) + 0.3 * center;
+        x = center == plan->changed_center ? 40 - 7 * x : x;
+        w->features[p * TILES * DIM + i] = lob_half_from_float((float)x);
+    }
+}
+
+static void write_file(const World *w, const char *name, const char *text) {
+    g_autofree char *path = g_build_filename(w->dir, name, NULL);
+    cr_assert(g_file_set_contents(path, text, -1, NULL));
+}
+
+static World *world_new(const Plan *plan) {
+    World *w = g_new0(World, 1);
+    g_autoptr(GError) err = NULL;
+    g_autoptr(GString) patients = g_string_new("patient_id,center,size,arm,days,event\n");
+    w->dir = g_dir_make_tmp("lob-benefit-XXXXXX", &err);
+    cr_assert(w->dir, "%s", err ? err->message : "");
+    for (int p = 0; p < PATIENTS; p++)
+        draw_patient(w, plan, p, patients);
+    w->bags = (LobBags){PATIENTS, DIM, w->first, w->count, w->features};
+    g_autofree char *features = g_build_filename(w->dir, "features", NULL);
+    g_autofree char *study = g_build_filename(w->dir, "study.yaml", NULL);
+    cr_assert(lob_make_dirs(features, &err));
+    write_file(w, "patients.csv", patients->str);
+    write_file(
+        w, "study.yaml",
+        "study: t\ncohort: {patients: patients.csv}\nfeatures: features\n"
+        "endpoints:\n  - {name: rfs, kind: survival, time: days, event: event, horizons: [365, 1000]}\n"
+        "arms: {column: arm, levels: {none: [0, 0], tace: [1, 0]}}\n"
+        "covariates: [size]\noutput: out\n");
+    w->study = lob_study_read(study, NULL, &err);
+    cr_assert(w->study, "%s", err ? err->message : "");
+    w->cohort = lob_cohort_read(w->study, &err);
+    cr_assert(w->cohort, "%s", err ? err->message : "");
+    w->folds = lob_folds_make(w->cohort, &err);
+    cr_assert(w->folds, "%s", err ? err->message : "");
+    return w;
+}
+
+static void world_free(World *w) {
+    static const char *const names[] = {"study.yaml", "patients.csv", "features", ""};
+    lob_folds_free(w->folds);
+    lob_cohort_free(w->cohort);
+    lob_study_free(w->study);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_build_filename(w->dir, names[i], NULL);
+        (void)remove(path);
+    }
+    g_free(w->dir);
+    g_free(w);
+}
+
+typedef struct {
+    LobView *view;
+    LobBenefit fit;
+} Fold;
+
+static void fold_fit(Fold *fold, const World *w, int index) {
+    g_autoptr(GError) err = NULL;
+    LobBenefitOptions options = lob_benefit_defaults(11);
+    options.components = 4;
+    options.members = 4;
+    fold->view = lob_view_new(w->cohort, w->folds, 0, 0, index, 11, &err);
+    cr_assert(fold->view, "%s", err ? err->message : "");
+    cr_assert(lob_benefit_fit(&fold->fit, fold->view, &w->bags, &options, &err), "%s",
+              err ? err->message : "");
+}
+
+static void fold_clear(Fold *fold) {
+    lob_benefit_clear(&fold->fit);
+    lob_view_free(fold->view);
+}
+
+/* ---- the ridge fit itself ---- */
+
+Test(benefit, ridge_is_cox_where_it_vanishes) {
+    enum { N = 120, P = 3 };
+    LobRidgeRows rows;
+    LobRng rng;
+    lob_rng_init(&rng, 2, "rows");
+    lob_ridge_rows_init(&rows, N, P);
+    for (size_t i = 0; i < N; i++) {
+        for (size_t j = 0; j < P; j++)
+            rows.x[i * P + j] = lob_rng_normal(&rng);
+        rows.time[i] = lob_rng_exponential(&rng) * exp(-rows.x[i * P]);
+        rows.event[i] = lob_rng_uniform(&rng) < 0.8;
+        rows.weight[i] = 0.2 + lob_rng_uniform(&rng);
+        rows.offset[i] = 0.3 * lob_rng_normal(&rng);
+        rows.stratum[i] = (uint32_t)(i % 3);
+    }
+    lob_ridge_rows_sort(&rows);
+    LobFollowUp data = {
+        .n = N, .time = rows.time, .event = rows.event, .weight = rows.weight, .stratum = rows.stratum};
+    g_auto(LobCox) cox = {0};
+    lob_cox_fit(&cox, &data, &(LobCoxDesign){.p = P, .x = rows.x, .offset = rows.offset});
+    double beta[P] = {0}, shrunk[P] = {0};
+    lob_ridge_fit(&rows, (bool[P]){true, true, true}, 0, beta);
+    lob_ridge_fit(&rows, (bool[P]){true, false, false}, 1e6, shrunk);
+    for (size_t j = 0; j < P; j++)
+        cr_assert_float_eq(beta[j], cox.beta[j], 2e-4, "%zu: %g against %g", j, beta[j], cox.beta[j]);
+    cr_assert_lt(fabs(shrunk[0]), 1e-3);
+    cr_assert_gt(fabs(beta[0]), 0.5);
+    lob_ridge_rows_clear(&rows);
+}
+
+Test(benefit, principal_directions_of_a_known_spread) {
+    enum { N = 200, D = 5 };
+    double x[N * D], bases[2 * D];
+    LobRng rng;
+    lob_rng_init(&rng, 3, "spread");
+    for (int i = 0; i < N; i++) {
+        double a = 5 * lob_rng_normal(&rng), b = 3 * lob_rng_normal(&rng);
+        for (int j = 0; j < D; j++)
+            x[i * D + j] = 0.1 * lob_rng_normal(&rng) + (j < 2 ? a * M_SQRT1_2 : j == 4 ? b : 0);
+    }
+    cr_assert_eq(lob_principal(x, N, D, 2, bases), 2);
+    cr_assert_gt(fabs(bases[0] + bases[1]) * M_SQRT1_2, 0.99);
+    cr_assert_gt(fabs(bases[D + 4]), 0.99);
+}
+
+/* ---- what is found ---- */
+
+static double correlation(const double *x, const double *y, size_t n) {
+    double mx = 0, my = 0, xy = 0, xx = 0, yy = 0;
+    for (size_t i = 0; i < n; i++) {
+        mx += x[i] / (double)n;
+        my += y[i] / (double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        xy += (x[i] - mx) * (y[i] - my);
+        xx += (x[i] - mx) * (x[i] - mx);
+        yy += (y[i] - my) * (y[i] - my);
+    }
+    return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : 0;
+}
+
+/* Held-out patients of all folds. */
+typedef struct {
+    size_t n;
+    double time[PATIENTS], score[PATIENTS], weight[PATIENTS];
+    uint8_t event[PATIENTS];
+    uint32_t stratum[PATIENTS], arm[PATIENTS];
+} Held;
+
+static void hold(Held *held, const World *w, const Fold *fold, const uint32_t *source) {
+    double score[PATIENTS];
+    if (source)
+        lob_benefit_score_permuted(&fold->fit, 0, source, score);
+    else
+        lob_benefit_score(&fold->fit, 0, true, score);
+    for (size_t i = 0; i < fold->fit.n_held_out; i++) {
+        uint32_t p = fold->fit.held_out[i];
+        size_t at = held->n++;
+        held->time[at] = w->cohort->time[0][p];
+        held->event[at] = w->cohort->event[0][p] == 1;
+        held->score[at] = score[i];
+        held->weight[at] = fold->fit.part[0].weight[p];
+        held->stratum[at] = w->cohort->patients[p].center;
+        held->arm[at] = (uint32_t)fold->fit.code[p * LOB_PARTS];
+    }
+}
+
+static double held_z(const Held *held) {
+    LobFollowUp data = {.n = held->n,
+                        .time = held->time,
+                        .event = held->event,
+                        .weight = held->weight,
+                        .stratum = held->stratum};
+    g_auto(LobInteraction) result = {0};
+    lob_interaction(&result, &data, held->arm, 2, held->score, NULL, 0);
+    return result.interaction[0].estimate / result.interaction[0].se;
+}
+
+/* z of the held-out interaction, of the fitted scores and of a draw of modifiers exchanged within center and
+ * arm. */
+static void run_world(const Plan *plan, double *z, double *permuted, double *r) {
+    World *w = world_new(plan);
+    uint32_t source[PATIENTS];
+    LobRng rng;
+    Held fitted = {0}, drawn = {0};
+    lob_rng_init(&rng, plan->seed, "exchange");
+    for (uint32_t cell = 0; cell < 2 * CENTERS; cell++) {
+        uint32_t members[PATIENTS], shuffled[PATIENTS];
+        size_t n = 0;
+        for (uint32_t p = 0; p < PATIENTS; p++)
+            if (w->cohort->patients[p].center == cell / 2 && w->cohort->patients[p].arm == (int)(cell % 2))
+                members[n++] = p;
+        memcpy(shuffled, members, sizeof members);
+        lob_rng_shuffle(&rng, shuffled, n);
+        for (size_t i = 0; i < n; i++)
+            source[members[i]] = shuffled[i];
+    }
+    *r = 0;
+    for (int f = 0; f < CENTERS; f++) {
+        Fold fold;
+        double score[PATIENTS], latent[PATIENTS];
+        fold_fit(&fold, w, f);
+        cr_assert(fold.fit.part[0].estimable, "%s", fold.fit.part[0].reason);
+        lob_benefit_score(&fold.fit, 0, true, score);
+        for (size_t i = 0; i < fold.fit.n_held_out; i++)
+            latent[i] = w->latent[fold.fit.held_out[i]];
+        *r -= correlation(score, latent, fold.fit.n_held_out) / CENTERS;
+        hold(&fitted, w, &fold, NULL);
+        hold(&drawn, w, &fold, source);
+        fold_clear(&fold);
+    }
+    *z = held_z(&fitted);
+    *permuted = held_z(&drawn);
+    world_free(w);
+}
+
+Test(benefit, planted_effect_is_found_in_unseen_centers) {
+    double z, permuted, r;
+    run_world(&planted, &z, &permuted, &r);
+    cr_assert_gt(r, 0.5, "correlation with the latent %g", r);
+    cr_assert_gt(z, 4, "z %g", z);
+    cr_assert_lt(permuted, 2.6, "z after exchanging modifiers %g", permuted);
+}
+
+Test(benefit, no_effect_is_claimed_where_there_is_none) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        Plan plan = planted;
+        double z, permuted, r;
+        plan.seed = seed;
+        plan.effect = 0;
+        run_world(&plan, &z, &permuted, &r);
+        cr_assert_lt(z, 2.6, "seed %d: z %g", (int)seed, z);
+    }
+}
+
+/* ---- predictions ---- */
+
+Test(benefit, predictions_are_ordered_and_repeat) {
+    World *w = world_new(&planted);
+    Fold fold;
+    LobBenefitPrediction a, b;
+    fold_fit(&fold, w, 1);
+    lob_benefit_predict(&fold.fit, &a);
+    lob_benefit_predict(&fold.fit, &b);
+    size_t n = fold.fit.n_held_out, helped = 0;
+    double gain[PATIENTS], latent[PATIENTS];
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < a.n_arms; k++) {
+            const double *s = a.survival + (i * a.n_arms + k) * a.n_horizons;
+            cr_assert(a.rmst[i * 2 + k] > 0 && a.rmst[i * 2 + k] <= fold.fit.tau);
+            cr_assert(s[0] <= 1 && s[1] <= s[0] && s[1] >= 0);
+        }
+        gain[i] = a.rmst[i * 2 + 1] - a.rmst[i * 2];
+        latent[i] = w->latent[fold.fit.held_out[i]];
+        helped += gain[i] > 0;
+        cr_assert(a.sd[i * 2 + 1] > 0 && a.sd[i * 2] <= 0);
+    }
+    cr_assert_gt(correlation(gain, latent, n), 0.5);
+    cr_assert(helped > n / 10 && helped < n - n / 10, "%zu of %zu", helped, n);
+    cr_assert_arr_eq(a.rmst, b.rmst, n * 2 * sizeof(double));
+    cr_assert_arr_eq(a.sd, b.sd, n * 2 * sizeof(double));
+    lob_benefit_prediction_clear(&a);
+    lob_benefit_prediction_clear(&b);
+    fold_clear(&fold);
+    world_free(w);
+}
+
+/* ---- leakage ---- */
+
+Test(benefit, nothing_of_the_held_out_center_gets_in) {
+    enum { HELD_OUT = 2 };
+    Plan other = planted;
+    other.changed_center = HELD_OUT;
+    World *plain = world_new(&planted), *changed = world_new(&other);
+    Fold a, b, control_a, control_b;
+    fold_fit(&a, plain, HELD_OUT);
+    fold_fit(&b, changed, HELD_OUT);
+    cr_assert_eq(a.fit.k, b.fit.k);
+    cr_assert_eq(a.fit.n_train, b.fit.n_train);
+    cr_assert_arr_eq(a.fit.main, b.fit.main, a.fit.n_main * sizeof(double));
+    cr_assert_arr_eq(a.fit.bases, b.fit.bases, a.fit.k * DIM * sizeof(double));
+    const LobBenefitPart *x = &a.fit.part[0], *y = &b.fit.part[0];
+    cr_assert(x->estimable && y->estimable);
+    cr_assert_arr_eq(x->gamma, y->gamma, a.fit.k * sizeof(double));
+    cr_assert(memcmp(&x->ridge, &y->ridge, sizeof x->ridge) == 0 &&
+              memcmp(&x->sd, &y->sd, sizeof x->sd) == 0);
+    cr_assert(memcmp(&a.fit.tau, &b.fit.tau, sizeof a.fit.tau) == 0);
+    cr_assert_arr_eq(x->events, y->events, sizeof x->events);
+    cr_assert_arr_eq(x->size, y->size, sizeof x->size);
+    for (size_t i = 0; i < a.fit.n_train; i++) {
+        uint32_t p = a.fit.train[i];
+        cr_assert_eq(p, b.fit.train[i]);
+        cr_assert(memcmp(&x->propensity[p], &y->propensity[p], sizeof(double)) == 0);
+        cr_assert_arr_eq(a.fit.z + p * a.fit.k, b.fit.z + p * a.fit.k, a.fit.k * sizeof(double));
+    }
+    /* The same change does move a fold that trains on that center. */
+    fold_fit(&control_a, plain, 0);
+    fold_fit(&control_b, changed, 0);
+    cr_assert_arr_neq(control_a.fit.main, control_b.fit.main, control_a.fit.n_main * sizeof(double));
+    fold_clear(&a);
+    fold_clear(&b);
+    fold_clear(&control_a);
+    fold_clear(&control_b);
+    world_free(plain);
+    world_free(changed);
+}
+
+/* ---- guards ---- */
+
+static void assert_refused(const Plan *plan, const char *why) {
+    World *w = world_new(plan);
+    Fold fold;
+    LobBenefitPrediction out;
+    fold_fit(&fold, w, 3);
+    cr_assert_not(fold.fit.part[0].estimable);
+    cr_assert(strstr(fold.fit.part[0].reason, why), "%s", fold.fit.part[0].reason);
+    cr_assert_not(fold.fit.part[1].asked);
+    lob_benefit_predict(&fold.fit, &out);
+    for (size_t i = 0; i < fold.fit.n_held_out; i++)
+        cr_assert(isfinite(out.rmst[2 * i]) && isnan(out.rmst[2 * i + 1]));
+    lob_benefit_prediction_clear(&out);
+    fold_clear(&fold);
+    world_free(w);
+}
+
+Test(benefit, a_rare_arm_is_not_estimable) {
+    Plan plan = planted;
+    plan.share = 0.05;
+    assert_refused(&plan, "at least 30 are needed");
+}
+
+Test(benefit, an_arm_of_one_center_is_not_estimable) {
+    Plan plan = planted;
+    plan.share = 0.6;
+    plan.only_center = 1;
+    World *w = world_new(&plan);
+    Fold fold;
+    fold_fit(&fold, w, 3);
+    cr_assert_not(fold.fit.part[0].estimable);
+    fold_clear(&fold);
+    world_free(w);
+}
+
+Test(benefit, a_study_without_contrast_is_refused) {
+    World *w = world_new(&planted);
+    g_autoptr(GError) err = NULL;
+    cr_assert(lob_benefit_can(w->study, 0, NULL));
+    w->study->arms[0].code[0] = 1; /* no arm without treatment is left */
+    w->study->arms[1].code[0] = 1;
+    cr_assert_not(lob_benefit_can(w->study, 0, &err));
+    cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT));
+    world_free(w);
+}
