@@ -63,15 +63,16 @@ typedef struct {
     const char *metric, *axis, *what;
     double low, high, chance; /* least range of the axis; the line of no effect */
     bool bounded;             /* to 0..1 */
+    const char *file;         /* the metric in the names of files; NULL: as it is */
 } Kind;
 
 static const Kind kinds[] = {
-    {"harrell_c", "concordance (0.5 = chance)", "Concordance (Harrell's C)", 0.4, 0.9, 0.5, true},
-    {"auc", "area under the ROC curve (0.5 = chance)", "AUC", 0.4, 0.9, 0.5, true},
+    {"harrell_c", "concordance (0.5 = chance)", "Concordance (Harrell's C)", 0.4, 0.9, 0.5, true, NULL},
+    {"auc", "area under the ROC curve (0.5 = chance)", "AUC", 0.4, 0.9, 0.5, true, NULL},
     {"delta_harrell_c_vs_clinical", "difference of concordance (0 = no gain)",
-     "Gain of concordance over the clinical model, same patients", -0.1, 0.3, 0, false},
+     "Gain of concordance over the clinical model, same patients", -0.1, 0.3, 0, false, NULL},
     {"delta_auc_vs_clinical", "difference of AUC (0 = no gain)",
-     "Gain of AUC over the clinical model, same patients", -0.1, 0.3, 0, false},
+     "Gain of AUC over the clinical model, same patients", -0.1, 0.3, 0, false, NULL},
 };
 
 static void draw_interval(LobPlot *plot, double low, double high, double y, const char *css) {
@@ -140,7 +141,7 @@ static bool table_of_rows(LobPage *page, const GArray *rows, const char *caption
                           size_t m, GError **err) {
     LobSheet *sheet = lob_sheet_new(
         page, caption, (const char *[]){"center", "#estimate", "#lower", "#upper", "#n", "#events", NULL},
-        "forest_%s_%zu_%zu", kind->metric, e + 1, m + 1);
+        "forest_%s_%zu_%zu", kind->file ? kind->file : kind->metric, e + 1, m + 1);
     for (size_t i = 0; i < rows->len; i++) {
         const Row *row = &g_array_index(rows, Row, i);
         lob_sheet_text(sheet, row->center);
@@ -177,7 +178,8 @@ static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoi
     if (rows->len == 0)
         return true;
     g_autofree char *title = g_strdup_printf("%s, endpoint %s, model %s", kind->what, endpoint, model);
-    g_autofree char *csv = g_strdup_printf("forest_%s_%zu_%u", kind->metric, e + 1, m + 1);
+    g_autofree char *csv =
+        g_strdup_printf("forest_%s_%zu_%u", kind->file ? kind->file : kind->metric, e + 1, m + 1);
     lob_html_heading(page->html, title);
     lob_figure_begin(page);
     forest(page, rows, title, kind);
@@ -196,6 +198,20 @@ static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoi
     return table_of_rows(page, rows, title, kind, e, m, err);
 }
 
+/* Each class against the rest. */
+static bool class_figures(LobPage *page, const Columns *c, size_t e, guint m, GError **err) {
+    char **labels = page->cohort->labels[e];
+    for (size_t k = 0; labels && labels[k]; k++) {
+        g_autofree char *metric = g_strdup_printf("auc_%s", labels[k]);
+        g_autofree char *what = g_strdup_printf("AUC of class %s against the rest", labels[k]);
+        g_autofree char *file = g_strdup_printf("auc_class%zu", k);
+        const Kind kind = {metric, kinds[1].axis, what, 0.4, 0.9, 0.5, true, file};
+        if (!figure(page, c, e, page->cohort->study->endpoints[e].name, m, &kind, err))
+            return false;
+    }
+    return true;
+}
+
 bool lob_page_discrimination(LobPage *page, GError **err) {
     Columns c;
     if (!find_columns(page->metrics, &c, err))
@@ -203,10 +219,14 @@ bool lob_page_discrimination(LobPage *page, GError **err) {
     lob_html_section(page->html, "discrimination", "Discrimination in held-out centers",
                      "Each center's patients were scored by models trained on the other centers alone.");
     for (size_t e = 0; e < page->cohort->study->n_endpoints; e++)
-        for (guint m = 0; m < page->models->len; m++)
+        for (guint m = 0; m < page->models->len; m++) {
             for (size_t k = 0; k < G_N_ELEMENTS(kinds); k++)
                 if (!figure(page, &c, e, page->cohort->study->endpoints[e].name, m, &kinds[k], err))
                     return false;
+            if (page->cohort->study->endpoints[e].kind == LOB_ENDPOINT_MULTICLASS &&
+                !class_figures(page, &c, e, m, err))
+                return false;
+        }
     if (!lob_page_time_dependent(page, err))
         return false;
     lob_html_section_end(page->html);
