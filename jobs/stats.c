@@ -273,7 +273,9 @@ static void print_for_people(const LobPanel *panel, const Input *in) {
             fprintf(stderr, "%s\n", row->center);
         last = row->center;
         g_autofree char *interval = interval_text(row->lower, row->upper);
-        fprintf(stderr, "  %-36s %12.4g %25s  %s\n", row->metric, row->estimate, interval,
+        g_autofree char *estimate =
+            isnan(row->estimate) ? g_strdup("-") : g_strdup_printf("%.4g", row->estimate);
+        fprintf(stderr, "  %-36s %12s %25s  %s\n", row->metric, estimate, interval,
                 row->note ? row->note : "");
     }
 }

@@ -60,6 +60,12 @@ static const char *recommend(const LobStudy *study, const double *rmst, const do
     return none_helps ? study->arms[reference].name : "undecided";
 }
 
+/* What is unknown has no spread. */
+static void gain_cells(LobCsv *csv, double gain, double sd) {
+    lob_csv_number(csv, gain);
+    lob_csv_number(csv, isnan(gain) ? NAN : sd);
+}
+
 static void patient_row(LobCsv *csv, const LobBenefitStudy *s, const LobBenefitFold *fold, size_t i,
                         double *const *effects, bool earned) {
     const LobCohort *cohort = s->plan->cohort;
@@ -84,10 +90,8 @@ static void patient_row(LobCsv *csv, const LobBenefitStudy *s, const LobBenefitF
     for (size_t k = 0; k < arms; k++) {
         if (k == reference)
             continue;
-        lob_csv_number(csv, out->rmst[at + k] - out->rmst[at + reference]);
-        lob_csv_number(csv, out->sd[at + k]);
-        lob_csv_number(csv, out->rmst_risk[at + k] - out->rmst_risk[at + reference]);
-        lob_csv_number(csv, out->sd_risk[at + k]);
+        gain_cells(csv, out->rmst[at + k] - out->rmst[at + reference], out->sd[at + k]);
+        gain_cells(csv, out->rmst_risk[at + k] - out->rmst_risk[at + reference], out->sd_risk[at + k]);
     }
     lob_csv_text(csv, recommend(study, (earned ? out->rmst : out->rmst_risk) + at,
                                 (earned ? out->sd : out->sd_risk) + at));
