@@ -53,7 +53,7 @@ static bool parse_options(const LobJobSpec *spec, int *argc, char ***argv, Commo
         {"verbose", 0, 0, G_OPTION_ARG_NONE, &common->verbose, "Say more", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
-    g_autoptr(GOptionContext) context = g_option_context_new("STUDY");
+    g_autoptr(GOptionContext) context = g_option_context_new(spec->arguments ? spec->arguments : "STUDY");
     g_option_context_add_main_entries(context, entries, NULL);
     if (spec->options)
         g_option_context_add_main_entries(context, spec->options, NULL);

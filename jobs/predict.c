@@ -55,10 +55,11 @@ static bool write_provenance(const LobJob *job, const char *sha256, GError **err
 int lob_cmd_predict(int argc, char **argv) {
     const LobJobSpec spec = {
         .name = "predict",
-        .summary = "Scores the patients of STUDY with the locked model in the file MODEL (first argument); "
+        .summary = "Scores the patients of STUDY with the locked model in the file MODEL; "
                    "nothing is fitted anew. Slides are embedded first where the study has slides. Writes "
                    "predictions.csv and, where outcomes of the model's endpoints are given, metrics.csv. The "
                    "study may have a single center.",
+        .arguments = "MODEL STUDY",
         .readers = true,
         .one_center = true};
     LobJob job;

@@ -7,7 +7,8 @@ int lob_cmd_train(int argc, char **argv) {
                              .summary =
                                  "Trains the study's model on all usable patients, with the options and "
                                  "seeds of the validation, and locks it in output/model.h5, which is "
-                                 "never overwritten. Needs the features: run lobule plan and embed "
+                                 "never overwritten. What is already trained is kept. Needs the features: "
+                                 "run lobule plan and embed "
                                  "first, or give features: in the study file."};
     LobJob job;
     int code = LOB_EXIT_OTHER;

@@ -11,7 +11,9 @@ typedef struct {
     LobPlan plan;
     LobResident resident;
     bool resident_loaded;
-    size_t n_tasks; /* endpoint x model x seed */
+    size_t n_tasks;   /* endpoint x model x seed */
+    uint8_t *done;    /* [n_tasks] on every rank */
+    GByteArray *kept; /* rank 0: parcels of earlier runs under this lock */
     LobModelFile file;
 } Job;
 
@@ -36,6 +38,59 @@ static LobView *view_of(const Job *job, size_t net, uint64_t seed, GError **err)
                         err);
 }
 
+/* ---- parcels on disk: lock, parcel, CRC-32C ---- */
+
+static char *parcel_path(const Job *job, size_t task) {
+    g_autofree char *name = g_strdup_printf("train/final-%zu.bin", task);
+    return lob_study_out(job->plan.cohort->study, name);
+}
+
+static bool keep_parcel(const Job *job, size_t task, const guint8 *parcel, size_t size, GError **err) {
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    g_byte_array_append(bytes, (const guint8 *)job->plan.lock, sizeof job->plan.lock);
+    g_byte_array_append(bytes, parcel, (guint)size);
+    uint32_t crc = lob_crc32c(0, bytes->data, bytes->len);
+    g_byte_array_append(bytes, (const guint8 *)&crc, sizeof crc);
+    g_autofree char *path = parcel_path(job, task);
+    return lob_file_replace(path, bytes->data, bytes->len, err);
+}
+
+/* Appends the parcel where the bytes are whole and of this lock and task. */
+static bool take_kept(Job *job, size_t task, const char *bytes, size_t size) {
+    const size_t head = sizeof job->plan.lock;
+    Parcel parcel;
+    uint32_t crc;
+    if (size < head + sizeof parcel + sizeof crc || memcmp(bytes, job->plan.lock, head) != 0)
+        return false;
+    memcpy(&parcel, bytes + head, sizeof parcel);
+    memcpy(&crc, bytes + size - sizeof crc, sizeof crc);
+    size_t payload = size - head - sizeof crc;
+    if (crc != lob_crc32c(0, bytes, size - sizeof crc) || parcel.task != task ||
+        (payload - sizeof parcel) / sizeof(float) != parcel.n_weights)
+        return false;
+    g_byte_array_append(job->kept, (const guint8 *)bytes + head, (guint)payload);
+    return true;
+}
+
+/* Rank 0: the lock, and which networks are trained already. */
+static bool prepare(Job *job, GError **err) {
+    g_autofree char *folder = lob_study_out(job->plan.cohort->study, "train");
+    if (!lob_make_dirs(folder, err) || !lob_plan_lock(&job->plan, err))
+        return false;
+    for (size_t t = 0; t < job->n_tasks; t++) {
+        g_autofree char *path = parcel_path(job, t);
+        size_t size;
+        g_autofree char *bytes =
+            g_file_test(path, G_FILE_TEST_EXISTS) ? lob_file_read(path, SIZE_MAX / 2, &size, NULL) : NULL;
+        job->done[t] = bytes && take_kept(job, t, bytes, size);
+        if (bytes && !job->done[t])
+            lob_warning("%s: damaged or made under another lock; that model is trained again", path);
+    }
+    return true;
+}
+
+/* ---- training ---- */
+
 static bool train_one(Job *job, size_t task, GByteArray *outbox, GError **err) {
     size_t net = task / seeds_of(job);
     LobModelOptions options = job->plan.options[net];
@@ -54,18 +109,24 @@ static bool train_one(Job *job, size_t task, GByteArray *outbox, GError **err) {
         return false;
     }
     Parcel parcel = {task, fit.n_weights, fit.cut, fit.best_epoch};
+    size_t before = outbox->len;
     g_byte_array_append(outbox, (const guint8 *)&parcel, sizeof parcel);
     g_byte_array_append(outbox, (const guint8 *)fit.weights, (guint)(fit.n_weights * sizeof(float)));
     lob_info("trained final %s, seed %zu: %d epochs, %.1f s", options.kind, task % seeds_of(job) + 1,
              fit.best_epoch, lob_clock() - start);
     lob_model_result_clear(&fit);
-    return true;
+    return keep_parcel(job, task, outbox->data + before, outbox->len - before, err);
 }
 
+/* The networks left are dealt round. */
 static void train_mine(Job *job, GByteArray *outbox, GError **err) {
-    for (size_t t = (size_t)job->world->rank; t < job->n_tasks; t += (size_t)job->world->size)
+    size_t left = 0;
+    for (size_t t = 0; t < job->n_tasks; t++) {
+        if (job->done[t] || left++ % (size_t)job->world->size != (size_t)job->world->rank)
+            continue;
         if (!train_one(job, t, outbox, err))
             return;
+    }
 }
 
 /* ---- the file ---- */
@@ -111,7 +172,8 @@ static bool take_parcels(Job *job, const char *at, size_t size, GError **err) {
 
 static bool lock_model(Job *job, const char *all, size_t size, GError **err) {
     g_autofree char *path = lob_study_out(job->plan.cohort->study, "model.h5");
-    if (!describe(job, err) || !take_parcels(job, all, size, err) || !lob_saved_check(&job->file.model, err))
+    if (!describe(job, err) || !take_parcels(job, (const char *)job->kept->data, job->kept->len, err) ||
+        !take_parcels(job, all, size, err) || !lob_saved_check(&job->file.model, err))
         return false;
     lob_model_file_seal(&job->file);
     if (!lob_model_file_write(path, &job->file, err))
@@ -121,13 +183,20 @@ static bool lock_model(Job *job, const char *all, size_t size, GError **err) {
 }
 
 static bool work(Job *job, GError **err) {
+    GError *problem = NULL;
+    if (job->world->rank == 0)
+        (void)prepare(job, &problem);
+    if (!lob_world_agree(job->world, problem, err))
+        return false;
+    lob_world_bcast(job->world, job->plan.lock, sizeof job->plan.lock);
+    lob_world_bcast(job->world, job->done, job->n_tasks);
     if (lob_plan_needs_bags(&job->plan)) {
         if (!lob_resident_load(&job->resident, job->world, &job->plan, err))
             return false;
         job->resident_loaded = true;
     }
     g_autoptr(GByteArray) outbox = g_byte_array_new();
-    GError *problem = NULL;
+    problem = NULL;
     train_mine(job, outbox, &problem);
     if (!lob_world_agree(job->world, problem, err))
         return false;
@@ -150,7 +219,11 @@ bool lob_job_train(const LobWorld *world, const LobCohort *cohort, int *exit_cod
     bool ok = lob_world_agree(world, problem, err);
     if (ok) {
         job.n_tasks = cohort->study->n_endpoints * job.plan.n_models * seeds_of(&job);
+        job.done = g_new0(uint8_t, MAX(job.n_tasks, 1));
+        job.kept = g_byte_array_new();
         ok = work(&job, err);
+        g_free(job.done);
+        g_byte_array_unref(job.kept);
     }
     lob_model_file_clear(&job.file);
     lob_resident_clear(&job.resident);

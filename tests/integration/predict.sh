@@ -88,10 +88,22 @@ run 3 predict "$model" --output "$work/new3" "$work/new/study.yaml"
 expect "predicted by 3 ranks: the same tables" "$wanted" "$(digest "$work/new3")"
 
 run 1 train "$work/rest/study.yaml"
-expect "the same training again, exit code" 0 $?
+expect "the same training again: exit code, trained" "0 no" "$? $(said 'trained final')"
+mv "$model" "$work/aside"
+rm "$work/rest/out/train/final-0.bin"
+run 1 train "$work/rest/study.yaml"
+expect "cut off after some networks: exit code, networks trained" "0 1" "$? $(grep -c 'trained final' "$work/last")"
+expect "cut off after some networks: the same file" "$locked" "$(sha256sum <"$model")"
+rm "$model"
+printf '\x55' | dd of="$work/rest/out/train/final-1.bin" bs=1 seek=200 conv=notrunc 2>/dev/null
+run 1 train "$work/rest/study.yaml"
+expect "a damaged network is trained again" "$locked yes" "$(sha256sum <"$model") $(said 'trained again')"
 sed 's/epochs: 12/epochs: 13/' "$work/rest/study.yaml" >"$work/rest/other.yaml"
 run 1 train "$work/rest/other.yaml"
-expect "another model over a locked one, exit code" 2 $?
+expect "another study in the same folder, exit code" 2 $?
+rm -r "$work/rest/out/lock.json" "$work/rest/out/train"
+run 1 train "$work/rest/other.yaml"
+expect "another model over a locked one: exit code, reason" "2 yes" "$? $(said 'never replaced')"
 expect "the locked one stays" "$locked" "$(sha256sum <"$model")"
 
 # One bit of one byte: in the seal, in HDF5's own bytes, in the content, at the very end.
