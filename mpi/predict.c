@@ -20,11 +20,21 @@ typedef struct {
 
 /* ---- the model, read once and handed to all ---- */
 
+/* A validation's tables are of patients held out; predictions in their place could be mistaken for them. */
+static bool output_is_free(const LobStudy *study, GError **err) {
+    g_autofree char *lock = lob_study_out(study, "lock.json");
+    return !g_file_test(lock, G_FILE_TEST_EXISTS) ||
+           lob_fail(err, LOB_ERROR_INPUT,
+                    "%s holds a validation or a trained model, whose tables predictions do not replace; give "
+                    "another folder by --output",
+                    study->output);
+}
+
 static bool load_model(Job *job, const char *path, GError **err) {
     GError *problem = NULL;
     size_t size = 0;
     g_autofree char *bytes = NULL;
-    if (job->world->rank == 0)
+    if (job->world->rank == 0 && output_is_free(job->given->study, &problem))
         bytes = lob_file_read(path, MOST_BYTES, &size, &problem);
     if (!lob_world_agree(job->world, problem, err))
         return false;

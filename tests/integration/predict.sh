@@ -82,6 +82,9 @@ hash=$(sed -n 's/.*SHA-256 \([0-9a-f]*\)$/\1/p' "$work/log" | head -1)
 expect "provenance names the model" 1 "$(grep -c "\"predicted_with_model_sha256\": \"$hash\"" "$work/new/out/provenance.json")"
 wanted=$(digest "$work/new/out")
 
+run 1 predict "$model" "$work/demo/study.yaml"
+expect "over a validation's tables: exit code, reason" "2 yes" "$? $(said 'holds a validation')"
+
 run 3 train --output "$work/three" "$work/rest/study.yaml"
 expect "trained by 3 ranks: the same file" "$locked" "$(sha256sum <"$work/three/model.h5")"
 run 3 predict "$model" --output "$work/new3" "$work/new/study.yaml"
