@@ -180,8 +180,8 @@ bool lob_folds_save(const LobFolds *folds, const LobCohort *cohort, const char *
 void lob_folds_free(LobFolds *folds);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobFolds, lob_folds_free)
 
-/* How one column of a view's covariates is made from the cells of a patient table: fitted on training patients,
- * applied to anyone. */
+/* How one column of a view's covariates is made from the cells of a patient table: fitted on training
+ * patients, applied to anyone. */
 typedef enum { LOB_COLUMN_NUMBER, LOB_COLUMN_LEVEL, LOB_COLUMN_MISSING } LobColumnKind;
 typedef struct {
     LobColumnKind kind;
@@ -211,9 +211,9 @@ typedef struct {
     uint32_t *held_out;
     size_t n_held_out; /* usable patients of this fold: inputs may be scored, outcomes are not here */
     double *time;
-    int8_t *event;       /* [patient]; blanked for the held-out */
-    size_t n_covariates; /* after missingness flags and dropped columns */
-    char **names;        /* [n_covariates] "age", "age missing", "sex=m" */
+    int8_t *event;           /* [patient]; blanked for the held-out */
+    size_t n_covariates;     /* after missingness flags and dropped columns */
+    char **names;            /* [n_covariates] "age", "age missing", "sex=m" */
     LobDesignColumn *design; /* [n_covariates] */
     float *covariates;       /* [patient][n_covariates] imputed and scaled by training values; never NAN */
     double *cuts;
@@ -222,7 +222,8 @@ typedef struct {
     size_t n_cuts;
 } LobView;
 
-/* `seed` chooses the inner patients; fold may be LOB_FOLD_FINAL. INPUT error where nothing can be trained (no event in training). */
+/* `seed` chooses the inner patients; fold may be LOB_FOLD_FINAL. INPUT error where nothing can be trained (no
+ * event in training). */
 LobView *lob_view_new(const LobCohort *cohort, const LobFolds *folds, size_t endpoint, int repeat, int fold,
                       uint64_t seed, GError **err);
 void lob_view_free(LobView *view);
