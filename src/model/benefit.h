@@ -81,11 +81,10 @@ void lob_benefit_score_permuted(const LobBenefit *benefit, int part, const uint3
 /* What is predicted for a held-out patient, one value an arm of the study. */
 typedef struct {
     size_t n_arms, n_horizons;
-    double *rmst;      /* [n_held_out][n_arms] days to tau; NAN where the arm's effect is not estimable */
-    double *rmst_risk; /* the same from main alone: benefit through risk only */
-    double *sd,
-        *sd_risk; /* [n_held_out][n_arms] bootstrap spread of the difference to the arm without treatment */
-    double *survival; /* [n_held_out][n_arms][n_horizons] NAN beyond training's follow-up */
+    double *rmst;         /* [n_held_out][n_arms] days to tau; NAN where the arm's effect is not estimable */
+    double *rmst_risk;    /* the same from main alone: benefit through risk only */
+    double *sd, *sd_risk; /* [n_held_out][n_arms] spread of the difference to the arm without treatment */
+    double *survival;     /* [n_held_out][n_arms][n_horizons] NAN beyond training's follow-up */
 } LobBenefitPrediction;
 void lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *prediction);
 void lob_benefit_prediction_clear(LobBenefitPrediction *prediction);

@@ -1,4 +1,7 @@
-/* From the fitted log hazards to survival and restricted means of each arm, with a bootstrap spread. */
+/* From the fitted log hazards to survival and restricted means of each arm, with their spread. A member of
+ * the spread is a bootstrap refit within centers, seen from a center like one of the training centers: its
+ * level of risk and its shift of the image's columns are theirs, drawn at random, since those of a new center
+ * are not known. What the image does not show of a patient is in no spread. */
 #include "model/benefit_internal.h"
 
 #include <math.h>
@@ -8,19 +11,29 @@
 /* One set of coefficients: the fit itself or a bootstrap member. */
 typedef struct {
     double *main, *gamma[LOB_PARTS];
+    double *shift;                          /* [k] added to held-out patients' z */
     double hazard[2][LOB_BENEFIT_GRID + 1]; /* cumulative baseline: with effects, from main alone */
 } Member;
+
+/* Where the training centers lie. */
+typedef struct {
+    size_t n;      /* training centers */
+    double *level; /* [n][2] log of observed over expected events: with effects, from main alone */
+    double *shift; /* [n][k] mean z */
+} Places;
 
 static void member_init(Member *member, const LobBenefit *benefit) {
     member->main = g_memdup2(benefit->main, benefit->n_main * sizeof(double));
     for (int f = 0; f < LOB_PARTS; f++)
         member->gamma[f] = g_memdup2(benefit->part[f].gamma, (benefit->k + 1) * sizeof(double));
+    member->shift = g_new0(double, benefit->k + 1);
 }
 
 static void member_clear(Member *member) {
     g_free(member->main);
     for (int f = 0; f < LOB_PARTS; f++)
         g_free(member->gamma[f]);
+    g_free(member->shift);
 }
 
 static double eta_of(const LobBenefit *benefit, const Member *member, uint32_t p, const int *code,
@@ -29,6 +42,20 @@ static double eta_of(const LobBenefit *benefit, const Member *member, uint32_t p
     for (int f = 0; effects && f < LOB_PARTS; f++)
         if (benefit->part[f].estimable)
             eta += (code[f] - 0.5) * lob_benefit_effect(benefit, member->gamma[f], p);
+    return eta;
+}
+
+/* The same for a held-out patient, whose z the member shifts. */
+static double held_out_eta(const LobBenefit *benefit, const Member *member, uint32_t p, const int *code,
+                           bool effects) {
+    double eta = eta_of(benefit, member, p, code, effects);
+    for (size_t j = 0; j < benefit->k; j++) {
+        double slope = member->main[benefit->view->n_covariates + j];
+        for (int f = 0; effects && f < LOB_PARTS; f++)
+            if (benefit->part[f].estimable)
+                slope += (code[f] - 0.5) * member->gamma[f][j];
+        eta += slope * member->shift[j];
+    }
     return eta;
 }
 
@@ -66,6 +93,68 @@ static void baseline(const LobBenefit *benefit, const Member *member, const doub
     }
     for (size_t i = 1; i <= LOB_BENEFIT_GRID; i++)
         hazard[i] += hazard[i - 1];
+}
+
+/* Cumulative hazard at t <= tau. */
+static double hazard_at(const LobBenefit *benefit, const double *hazard, double t) {
+    double at = t / benefit->tau * LOB_BENEFIT_GRID;
+    size_t i = MIN((size_t)at, LOB_BENEFIT_GRID - 1);
+    return hazard[i] + (at - (double)i) * (hazard[i + 1] - hazard[i]);
+}
+
+/* ---- how centers differ ---- */
+
+static void place_center(const LobBenefit *benefit, const Member *fitted, uint32_t center, Places *places) {
+    const LobView *view = benefit->view;
+    double observed = 0, expected[2] = {0, 0}, n = 0, *shift = places->shift + places->n * benefit->k;
+    for (size_t i = 0; i < benefit->n_train; i++) {
+        uint32_t p = benefit->train[i];
+        int code[LOB_PARTS] = {benefit->code[p * LOB_PARTS], benefit->code[p * LOB_PARTS + 1]};
+        double time = fmin(view->time[p], benefit->tau);
+        if (view->cohort->patients[p].center != center)
+            continue;
+        n++;
+        observed += view->event[p] == 1 && view->time[p] <= benefit->tau;
+        for (int risk = 0; risk < 2; risk++)
+            expected[risk] += hazard_at(benefit, fitted->hazard[risk], time) *
+                              exp(eta_of(benefit, fitted, p, code, risk == 0));
+        for (size_t j = 0; j < benefit->k; j++)
+            shift[j] += benefit->z[p * benefit->k + j];
+    }
+    if (n < 1)
+        return;
+    for (size_t j = 0; j < benefit->k; j++)
+        shift[j] /= n;
+    /* Half an event each keeps a center without events finite. */
+    for (int risk = 0; risk < 2; risk++)
+        places->level[2 * places->n + (size_t)risk] = log((observed + 0.5) / (expected[risk] + 0.5));
+    places->n++;
+}
+
+static void places_init(Places *places, const LobBenefit *benefit, const Member *fitted) {
+    size_t centers = benefit->view->cohort->n_centers;
+    *places = (Places){0, g_new0(double, 2 * centers + 1), g_new0(double, centers * benefit->k + 1)};
+    for (uint32_t c = 0; benefit->tau > 0 && c < centers; c++)
+        place_center(benefit, fitted, c, places);
+}
+
+static void places_clear(Places *places) {
+    g_free(places->level);
+    g_free(places->shift);
+}
+
+/* The member is seen from a center of the level of one training center and the shift of one, not the same. */
+static void move_member(const LobBenefit *benefit, const Places *places, size_t index, Member *member) {
+    g_autofree char *stream = g_strdup_printf("benefit/place/%zu", index);
+    LobRng rng;
+    if (places->n == 0)
+        return;
+    lob_rng_init(&rng, benefit->options.seed, stream);
+    size_t level = lob_rng_below(&rng, (uint32_t)places->n), shift = lob_rng_below(&rng, (uint32_t)places->n);
+    for (size_t risk = 0; risk < 2; risk++)
+        for (size_t i = 0; i <= LOB_BENEFIT_GRID; i++)
+            member->hazard[risk][i] *= exp(places->level[2 * level + risk]);
+    memcpy(member->shift, places->shift + shift * benefit->k, benefit->k * sizeof(double));
 }
 
 /* ---- bootstrap ---- */
@@ -117,10 +206,7 @@ static double restricted_mean(const LobBenefit *benefit, const double *hazard, d
 static double survival_at(const LobBenefit *benefit, const double *hazard, double eta, double t) {
     if (!(t <= benefit->tau) || !(benefit->tau > 0))
         return NAN;
-    double at = t / benefit->tau * LOB_BENEFIT_GRID;
-    size_t i = MIN((size_t)at, LOB_BENEFIT_GRID - 1);
-    double h = hazard[i] + (at - (double)i) * (hazard[i + 1] - hazard[i]);
-    return exp(-h * exp(eta));
+    return exp(-hazard_at(benefit, hazard, t) * exp(eta));
 }
 
 /* An arm is predicted where all its parts are estimable. */
@@ -137,11 +223,12 @@ static void means(const LobBenefit *benefit, const Member *member, bool effects,
     const LobStudy *study = benefit->view->cohort->study;
     for (size_t i = 0; i < benefit->n_held_out; i++)
         for (size_t k = 0; k < study->n_arms; k++)
-            out[i * study->n_arms + k] = arm_is_estimable(benefit, k)
-                                             ? restricted_mean(benefit, member->hazard[effects ? 0 : 1],
-                                                               eta_of(benefit, member, benefit->held_out[i],
-                                                                      study->arms[k].code, effects))
-                                             : NAN;
+            out[i * study->n_arms + k] =
+                arm_is_estimable(benefit, k)
+                    ? restricted_mean(
+                          benefit, member->hazard[effects ? 0 : 1],
+                          held_out_eta(benefit, member, benefit->held_out[i], study->arms[k].code, effects))
+                    : NAN;
 }
 
 size_t lob_benefit_reference_arm(const LobStudy *study) {
@@ -161,13 +248,14 @@ static void add_moments(const LobBenefit *benefit, const double *rmst, double *s
     }
 }
 
-static void spread(LobBenefit *benefit, LobBenefitPrediction *out) {
+static void spread(LobBenefit *benefit, const Places *places, LobBenefitPrediction *out) {
     size_t n = benefit->n_held_out * out->n_arms, members = benefit->options.members;
     g_autofree double *rmst = g_new(double, n + 1), *sums = g_new0(double, 4 * n + 1);
     for (size_t m = 0; m < members; m++) {
         Member member;
         member_init(&member, benefit);
         refit(benefit, m, &member);
+        move_member(benefit, places, m, &member);
         for (int risk = 0; risk < 2; risk++) {
             means(benefit, &member, risk == 0, rmst);
             add_moments(benefit, rmst, sums + (size_t)(2 * risk) * n, sums + (size_t)(2 * risk + 1) * n);
@@ -215,8 +303,11 @@ void lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *out) {
     means(benefit, &member, true, out->rmst);
     means(benefit, &member, false, out->rmst_risk);
     survivals(benefit, &member, out);
+    Places places;
+    places_init(&places, benefit, &member);
     member_clear(&member);
-    spread(benefit, out);
+    spread(benefit, &places, out);
+    places_clear(&places);
 }
 
 void lob_benefit_prediction_clear(LobBenefitPrediction *prediction) {
