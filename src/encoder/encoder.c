@@ -59,9 +59,11 @@ const char *const *lob_encoder_names(void) {
 }
 
 static bool check_options(const LobEncoderOptions *options, const LobPreset *preset, GError **err) {
-    if (options->precision && strcmp(options->precision, "fp32") != 0) {
-        return lob_fail(err, LOB_ERROR_INPUT, "encoder %s: precision %s is unknown; there is fp32",
-                        preset->name, options->precision);
+    const bool plain = !options->precision || strcmp(options->precision, "fp32") == 0;
+    if (!plain && g_strcmp0(preset->network, "vit") != 0) {
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "encoder %s: precision %s is for network vit; this one has fp32", preset->name,
+                        options->precision);
     }
     /* a second thread would fight with the rank on the next core */
     openblas_set_num_threads(1);

@@ -22,6 +22,25 @@ float *lob_loader_take(LobLoader *loader, size_t count) {
     return memory;
 }
 
+void lob_loader_scratch_reset(LobLoader *loader, size_t size) {
+    loader->scratch_used = 0;
+    if (loader->base && size > loader->scratch_size) {
+        g_free(loader->scratch);
+        loader->scratch = g_new(float, size);
+        loader->scratch_size = size;
+    }
+}
+
+float *lob_loader_scratch(LobLoader *loader, size_t count) {
+    if (!loader->base) {
+        return NULL;
+    }
+    g_assert(loader->scratch_used + count <= loader->scratch_size);
+    float *memory = loader->scratch + loader->scratch_used;
+    loader->scratch_used += count;
+    return memory;
+}
+
 static void check_tensor(LobLoader *loader, const char *name, int ndim, const int64_t *shape) {
     const LobTensor *tensor = lob_weights_find(loader->weights, name);
     if (!tensor) {
@@ -192,6 +211,7 @@ static void loader_clear(LobLoader *loader) {
     g_hash_table_unref(loader->seen);
     g_ptr_array_unref(loader->missing);
     g_ptr_array_unref(loader->misshapen);
+    g_free(loader->scratch);
     g_clear_error(&loader->error);
 }
 

@@ -20,6 +20,8 @@ typedef struct {
     GHashTable *seen; /* names asked for */
     GPtrArray *missing, *misshapen;
     LobRng rng;
+    float *scratch; /* private, for weights that are prepared further */
+    size_t scratch_used, scratch_size;
     GError *error; /* the first while filling */
 } LobLoader;
 
@@ -34,6 +36,10 @@ typedef struct {
 
 /* Memory for `count` floats, aligned to a cache line; NULL while counting. */
 float *lob_loader_take(LobLoader *loader, size_t count);
+/* The same, private to this process and gone with the next lob_loader_scratch_reset: for values that go
+ * into the block in another form. `size` is what all uses between two resets may need. */
+void lob_loader_scratch_reset(LobLoader *loader, size_t size);
+float *lob_loader_scratch(LobLoader *loader, size_t count);
 /* The tensor prefix + name of that shape (ndim lengths follow, each size_t) into `to`. */
 void lob_loader_tensor(LobLoader *loader, float *to, const char *name, int ndim, ...);
 /* take and tensor for the usual case. */

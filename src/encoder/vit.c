@@ -33,11 +33,12 @@ static void attend(const LobVit *v, const float *q, float *out) {
     lob_divide_rows(out, v->width, v->sums, v->tokens, v->head);
 }
 
-static bool attention(LobVit *v, const LobVitLayer *layer, const float *pending, size_t n,
-                      LobEncoderTick tick, void *user) {
+static bool attention(LobVit *v, const LobVitLayer *layer, const float *pending, size_t n, GError **err) {
     const size_t rows = n * v->tokens, d = v->width;
     lob_layer_norm(v->x, pending, layer->norm1_gain, layer->norm1_shift, v->eps, rows, d, v->normed);
-    multiply(v->normed, d, layer->qkv, v->qkv, rows, 3 * d, d, false);
+    if (!v->gemm->run(v->to_qkv, layer->qkv, NULL, v->normed, v->qkv, rows, err)) {
+        return false;
+    }
     lob_bias_scale(v->qkv, 3 * d, layer->q_bias, 1 / sqrtf((float)v->head), rows, d);
     for (size_t b = 0; b < n; b++) {
         for (size_t h = 0; h < v->heads; h++) {
@@ -45,21 +46,19 @@ static bool attention(LobVit *v, const LobVitLayer *layer, const float *pending,
                    v->normed + b * v->tokens * d + h * v->head);
         }
     }
-    multiply(v->normed, d, layer->proj, v->x, rows, d, d, true);
-    return !tick || tick(user);
+    return v->gemm->run(v->to_proj, layer->proj, NULL, v->normed, v->x, rows, err);
 }
 
-static bool mlp(LobVit *v, const LobVitLayer *layer, size_t n, LobEncoderTick tick, void *user) {
+static bool mlp(LobVit *v, const LobVitLayer *layer, size_t n, GError **err) {
     const size_t rows = n * v->tokens, d = v->width;
     lob_layer_norm(v->x, layer->proj_bias, layer->norm2_gain, layer->norm2_shift, v->eps, rows, d, v->normed);
-    multiply(v->normed, d, layer->fc1, v->qkv, rows, v->wide, d, false);
+    if (!v->gemm->run(v->to_fc1, layer->fc1, layer->fc1_bias, v->normed, v->qkv, rows, err)) {
+        return false;
+    }
     if (v->gated) {
         lob_bias_swiglu(v->qkv, layer->fc1_bias, rows, v->hidden);
-    } else {
-        lob_bias_gelu(v->qkv, layer->fc1_bias, rows, v->hidden);
     }
-    multiply(v->qkv, v->wide, layer->fc2, v->x, rows, d, v->hidden, true);
-    return !tick || tick(user);
+    return v->gemm->run(v->to_fc2, layer->fc2, NULL, v->qkv, v->x, rows, err);
 }
 
 /* Attentional pooling of one tile's tokens [T][D] into [pool width]. */
@@ -109,22 +108,26 @@ static void write_tile(LobVit *v, float *tokens, float *out) {
     }
 }
 
+static bool go_on(const LobVit *v, LobEncoderTick tick, void *user, GError **err) {
+    return !tick || tick(user) ||
+           lob_fail(err, LOB_ERROR_STOPPED, "encoder %s: stopped inside a batch", v->base.info.name);
+}
+
 static bool vit_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
                        void *user, GError **err) {
     LobVit *v = (LobVit *)encoder;
     const size_t tile = 3 * (size_t)v->transform.tile * (size_t)v->transform.tile,
                  each = v->tokens * v->width;
     const float *pending = NULL; /* the last MLP's bias, added with the next norm */
-    bool going = true;
     for (size_t b = 0; b < n; b++) {
         embed_tile(v, rgb + b * tile, v->x + b * each);
     }
-    for (int64_t i = 0; going && i < v->preset->depth; i++) {
-        going = attention(v, &v->layers[i], pending, n, tick, user) && mlp(v, &v->layers[i], n, tick, user);
+    for (int64_t i = 0; i < v->preset->depth; i++) {
+        if (!attention(v, &v->layers[i], pending, n, err) || !go_on(v, tick, user, err) ||
+            !mlp(v, &v->layers[i], n, err) || !go_on(v, tick, user, err)) {
+            return false;
+        }
         pending = v->layers[i].fc2_bias;
-    }
-    if (!going) {
-        return lob_fail(err, LOB_ERROR_STOPPED, "encoder %s: stopped inside a batch", encoder->info.name);
     }
     lob_layer_norm(v->x, pending, v->norm_gain, v->norm_shift, v->eps, n * v->tokens, v->width, v->normed);
     for (size_t b = 0; b < n; b++) {
@@ -138,6 +141,12 @@ static void vit_free(LobEncoder *encoder) {
     float *const memory[] = {v->x, v->normed, v->qkv, v->scores, v->sums, v->rows};
     for (size_t i = 0; i < G_N_ELEMENTS(memory); i++) {
         free(memory[i]);
+    }
+    LobGemm *const products[] = {v->to_qkv, v->to_proj, v->to_fc1, v->to_fc2};
+    for (size_t i = 0; i < G_N_ELEMENTS(products); i++) {
+        if (products[i]) {
+            v->gemm->free(products[i]);
+        }
     }
     lob_transform_clear(&v->transform);
     lob_prepared_clear(&v->prepared);
@@ -213,6 +222,26 @@ static bool allocate_all(LobVit *v, size_t batch, GError **err) {
            lob_allocate_floats(&v->rows, MAX(v->patches * values, v->pool_width), err);
 }
 
+/* The four products of a layer. In a gated MLP the activation stands between them, in fp32. */
+static bool open_products(LobVit *v, const char *precision, GError **err) {
+    const size_t t = v->tokens, d = v->width;
+    const LobGemmShape qkv = {.block = t, .n = 3 * d, .k = d},
+                       proj = {.block = t, .n = d, .k = d, .after = LOB_GEMM_ADD},
+                       fc1 = {.block = t,
+                              .n = v->wide,
+                              .k = d,
+                              .after = v->gated ? LOB_GEMM_STORE : LOB_GEMM_BIAS_GELU},
+                       fc2 = {.block = t,
+                              .n = d,
+                              .k = v->hidden,
+                              .after = LOB_GEMM_ADD,
+                              .chained = !v->gated,
+                              .in_stride = v->wide};
+    v->gemm = lob_gemm_find(precision, err);
+    return v->gemm && (v->to_qkv = v->gemm->open(&qkv, err)) && (v->to_proj = v->gemm->open(&proj, err)) &&
+           (v->to_fc1 = v->gemm->open(&fc1, err)) && (v->to_fc2 = v->gemm->open(&fc2, err));
+}
+
 static int output_width(const LobVit *v) {
     if (v->pool_width > 0) {
         return (int)v->pool_width;
@@ -231,7 +260,9 @@ LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GE
         return NULL;
     }
     set_sizes(v);
-    if (!lob_prepare(&v->prepared, options, preset, lob_vit_build, v, err) ||
+    const char *precision = options->precision ? options->precision : "fp32";
+    if (!open_products(v, precision, err) ||
+        !lob_prepare(&v->prepared, options, preset, lob_vit_build, v, err) ||
         !allocate_all(v, v->base.batch, err)) {
         vit_free(&v->base);
         return NULL;
@@ -239,7 +270,7 @@ LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GE
     v->base.info = (LobEncoderInfo){.name = preset->name,
                                     .weights_sha256 = v->prepared.sha256,
                                     .transform = v->transform.description,
-                                    .precision = "fp32",
+                                    .precision = v->gemm->precision,
                                     .dim = output_width(v),
                                     .columns = NULL};
     return &v->base;

@@ -3,12 +3,13 @@
 #define LOB_ENCODER_VIT_INTERNAL_H
 
 #include "encoder/encoder_internal.h"
+#include "encoder/gemm.h"
 #include "encoder/loader.h"
 #include "encoder/transform.h"
 
 /* Folded at loading: layer scale into the matrices before the residual sum, the value bias into the
  * projection's (attention rows sum to one). The key bias shifts every score of a row alike and drops out of
- * the softmax. */
+ * the softmax. The four matrices are as the precision's products want them (gemm.h). */
 typedef struct {
     float *norm1_gain, *norm1_shift; /* [D] */
     float *qkv, *q_bias;             /* [3D][D] rows q, k, v, each head-major; [D] */
@@ -38,6 +39,8 @@ typedef struct {
     size_t pool_width, pool_heads;
     float eps;
     bool gated;
+    const LobGemmOps *gemm;
+    LobGemm *to_qkv, *to_proj, *to_fc1, *to_fc2;
     float *patch_weight; /* [D][3 patch patch] */
     float *lead;         /* [leading][D], position added */
     float *position;     /* [patches][D], the patches' bias added */

@@ -94,12 +94,6 @@ static void into(LobLoader *l, float *to, const Layout *layout, int layer, const
     }
 }
 
-static float *matrix(LobLoader *l, const Layout *layout, int layer, const char *module, size_t rows,
-                     size_t columns) {
-    g_autofree char *name = name_of(layout, layer, module, ".weight");
-    return lob_loader_matrix(l, name, rows, columns);
-}
-
 static bool filling(const LobLoader *l) {
     return l->base && l->fill && !l->error;
 }
@@ -125,10 +119,35 @@ static void fold_scale(LobLoader *l, const LobVit *v, const Layout *layout, int 
     }
 }
 
+/* Memory for a matrix of a product: in the block, or aside where the product wants it in another form. */
+static float *take_matrix(LobLoader *l, const LobVit *v, const LobGemm *gemm, size_t count) {
+    return v->gemm->prepared(gemm) > 0 ? lob_loader_scratch(l, count) : lob_loader_take(l, count);
+}
+
+static float *load_matrix(LobLoader *l, const LobVit *v, const LobGemm *gemm, const Layout *layout, int layer,
+                          const char *module, size_t rows, size_t columns) {
+    float *to = take_matrix(l, v, gemm, rows * columns);
+    into(l, to, layout, layer, module, ".weight", rows, columns);
+    return to;
+}
+
+/* The loaded and folded matrix as its product wants it. */
+static float *prepare_matrix(LobLoader *l, const LobVit *v, const LobGemm *gemm, float *matrix) {
+    const size_t size = v->gemm->prepared(gemm);
+    if (size == 0) {
+        return matrix;
+    }
+    float *prepared = lob_loader_take(l, size);
+    if (filling(l)) {
+        (void)v->gemm->prepare(gemm, matrix, prepared, &l->error);
+    }
+    return prepared;
+}
+
 static void build_attention(LobLoader *l, LobVit *v, const Layout *layout, int i, LobVitLayer *layer) {
     const size_t d = v->width;
     float *bias = lob_loader_take(l, 3 * d);
-    layer->qkv = lob_loader_take(l, 3 * d * d);
+    layer->qkv = take_matrix(l, v, v->to_qkv, 3 * d * d);
     if (layout->qkv) {
         into(l, layer->qkv, layout, i, layout->qkv, ".weight", 3 * d, d);
         into(l, bias, layout, i, layout->qkv, ".bias", 3 * d, 0);
@@ -140,7 +159,7 @@ static void build_attention(LobLoader *l, LobVit *v, const Layout *layout, int i
         }
     }
     layer->q_bias = bias;
-    layer->proj = matrix(l, layout, i, layout->proj, d, d);
+    layer->proj = load_matrix(l, v, v->to_proj, layout, i, layout->proj, d, d);
     layer->proj_bias = vector(l, layout, i, layout->proj, ".bias", d);
     if (filling(l)) {
         for (size_t r = 0; r < d; r++) {
@@ -152,22 +171,27 @@ static void build_attention(LobLoader *l, LobVit *v, const Layout *layout, int i
         }
     }
     fold_scale(l, v, layout, i, layout->scale1, layer->proj, layer->proj_bias, d);
+    layer->qkv = prepare_matrix(l, v, v->to_qkv, layer->qkv);
+    layer->proj = prepare_matrix(l, v, v->to_proj, layer->proj);
 }
 
 static void build_layer(LobLoader *l, LobVit *v, const Layout *layout, int i, LobVitLayer *layer) {
     const size_t d = v->width;
     const char *fc1 = v->gated ? layout->fc1_gated : layout->fc1;
     const char *fc2 = v->gated ? layout->fc2_gated : layout->fc2;
+    lob_loader_scratch_reset(l, 4 * d * d + v->wide * d + d * v->hidden);
     layer->norm1_gain = vector(l, layout, i, layout->norm1, ".weight", d);
     layer->norm1_shift = vector(l, layout, i, layout->norm1, ".bias", d);
     build_attention(l, v, layout, i, layer);
     layer->norm2_gain = vector(l, layout, i, layout->norm2, ".weight", d);
     layer->norm2_shift = vector(l, layout, i, layout->norm2, ".bias", d);
-    layer->fc1 = matrix(l, layout, i, fc1, v->wide, d);
+    layer->fc1 = load_matrix(l, v, v->to_fc1, layout, i, fc1, v->wide, d);
     layer->fc1_bias = vector(l, layout, i, fc1, ".bias", v->wide);
-    layer->fc2 = matrix(l, layout, i, fc2, d, v->hidden);
+    layer->fc2 = load_matrix(l, v, v->to_fc2, layout, i, fc2, d, v->hidden);
     layer->fc2_bias = vector(l, layout, i, fc2, ".bias", d);
     fold_scale(l, v, layout, i, layout->scale2, layer->fc2, layer->fc2_bias, v->hidden);
+    layer->fc1 = prepare_matrix(l, v, v->to_fc1, layer->fc1);
+    layer->fc2 = prepare_matrix(l, v, v->to_fc2, layer->fc2);
 }
 
 static void add(float *to, const float *what, size_t n) {

@@ -40,12 +40,13 @@ static void case_clear(Case *c) {
     g_free(c->expected);
 }
 
-static LobEncoder *open_case(const Case *c, const char *folder, const char *weights, GError **err) {
+static LobEncoder *open_case(const Case *c, const char *folder, const char *weights, const char *precision,
+                             GError **err) {
     g_autofree char *path = g_build_filename(folder, weights, NULL);
     const LobEncoderOptions options = {.name = "case",
                                        .config = c->preset,
                                        .weights = path,
-                                       .precision = "fp32",
+                                       .precision = precision,
                                        .tile_size = c->size,
                                        .mpp = 0.5,
                                        .batch = c->tiles};
@@ -68,7 +69,7 @@ static void assert_close(const float *out, const float *want, size_t n, const ch
 static void check_case(const char *folder, const char *weights) {
     g_autoptr(GError) err = NULL;
     Case c = case_read(folder);
-    g_autoptr(LobEncoder) encoder = open_case(&c, folder, weights, &err);
+    g_autoptr(LobEncoder) encoder = open_case(&c, folder, weights, "fp32", &err);
     cr_assert_not_null(encoder, "%s: %s", folder, err ? err->message : "");
     const LobEncoderInfo *info = lob_encoder_info(encoder);
     cr_assert_eq(info->dim, c.dim);
@@ -86,7 +87,60 @@ static void check_case(const char *folder, const char *weights) {
     case_clear(&c);
 }
 
-static void check_folders(const char *parent) {
+static double cosine(const float *a, const float *b, size_t n) {
+    double aa = 0, bb = 0, ab = 0;
+    for (size_t i = 0; i < n; i++) {
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+        ab += (double)a[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+/* Why this build or CPU has no bf16, or NULL where it has; the message must name what is missing. */
+static char *bf16_missing(const Case *c, const char *folder) {
+    g_autoptr(GError) err = NULL;
+    g_autoptr(LobEncoder) encoder = open_case(c, folder, "weights.safetensors", "bf16", &err);
+    if (encoder) {
+        return NULL;
+    }
+    cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT), "%s", err->message);
+    cr_assert(strstr(err->message, "oneDNN") || strstr(err->message, "AVX512-BF16"), "%s", err->message);
+    return g_strdup(err->message);
+}
+
+/* Against PyTorch's fp32 rows: each tile's cosine, and the same bytes for a tile alone. */
+static void check_bf16(const char *folder) {
+    g_autoptr(GError) err = NULL;
+    Case c = case_read(folder);
+    g_autofree char *missing = bf16_missing(&c, folder);
+    if (missing) {
+        cr_log_warn("skipped: bf16 (%s)", missing);
+        case_clear(&c);
+        return;
+    }
+    g_autoptr(LobEncoder) encoder = open_case(&c, folder, "weights.safetensors", "bf16", &err);
+    cr_assert_not_null(encoder, "%s: %s", folder, err ? err->message : "");
+    cr_assert_str_eq(lob_encoder_info(encoder)->precision, "bf16");
+    const size_t dim = (size_t)c.dim;
+    const float *expected = (const float *)(const void *)c.expected;
+    g_autofree float *out = g_new(float, c.tiles *dim), *single = g_new(float, dim);
+    const uint8_t *tiles = (const uint8_t *)c.tiles_data;
+    cr_assert(lob_encoder_encode(encoder, tiles, c.tiles, out, NULL, NULL, &err));
+    for (size_t b = c.tiles; b-- > 0;) {
+        const double is = cosine(out + b * dim, expected + b * dim, dim);
+        cr_assert_gt(is, 0.999, "%s: tile %zu: cosine %g", folder, b, is);
+        cr_assert_neq(memcmp(out + b * dim, expected + b * dim, dim * sizeof *out), 0);
+        cr_assert(lob_encoder_encode(encoder, tiles + b * c.tile_bytes, 1, single, NULL, NULL, &err));
+        cr_assert_eq(memcmp(single, out + b * dim, dim * sizeof *single), 0, "%s: tile %zu alone differs",
+                     folder, b);
+    }
+    case_clear(&c);
+}
+
+typedef enum { VIT, CONVOLUTIONAL } Networks;
+
+static void check_folders(const char *parent, Networks networks) {
     const char *name;
     g_autoptr(GDir) dir = g_dir_open(parent, 0, NULL);
     cr_assert_not_null(dir);
@@ -94,6 +148,9 @@ static void check_folders(const char *parent) {
         g_autofree char *folder = g_build_filename(parent, name, NULL);
         g_autofree char *pickle = g_build_filename(folder, "pytorch_model.bin", NULL);
         check_case(folder, "weights.safetensors");
+        if (networks == VIT) {
+            check_bf16(folder);
+        }
         if (g_file_test(pickle, G_FILE_TEST_EXISTS)) {
             check_case(folder, "pytorch_model.bin");
         }
@@ -101,7 +158,7 @@ static void check_folders(const char *parent) {
 }
 
 Test(vit, tiny_networks_as_in_pytorch) {
-    check_folders(LOB_SOURCE_DIR "/tests/oracles/vit");
+    check_folders(LOB_SOURCE_DIR "/tests/oracles/vit", VIT);
 }
 
 static bool python_has_torch(void) {
@@ -137,7 +194,7 @@ static void check_preset(const char *preset) {
     cr_assert(g_spawn_sync(NULL, (char **)(void *)(uintptr_t)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL,
                            NULL, &status, NULL) &&
               status == 0);
-    check_folders(folder);
+    check_folders(folder, VIT);
     remove_tree(folder);
 }
 
@@ -182,7 +239,7 @@ static void check_convolutional(const char *name) {
         cr_assert(g_spawn_sync(NULL, (char **)(void *)(uintptr_t)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL,
                                NULL, NULL, &status, NULL) &&
                   status == 0);
-        check_folders(folder);
+        check_folders(folder, CONVOLUTIONAL);
     }
     remove_tree(folder);
 }
@@ -335,7 +392,7 @@ static bool count_down(void *user) {
 Test(vit, stops_between_layers) {
     Case c = case_read(TINY);
     g_autoptr(GError) err = NULL;
-    g_autoptr(LobEncoder) encoder = open_case(&c, TINY, "weights.safetensors", &err);
+    g_autoptr(LobEncoder) encoder = open_case(&c, TINY, "weights.safetensors", "fp32", &err);
     g_autofree float *out = g_new(float, c.tiles *(size_t)c.dim);
     int left = 1;
     cr_assert_not(
