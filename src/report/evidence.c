@@ -98,8 +98,10 @@ static void own_survival_rows(LobPage *page, const LobSample *s, const char *cen
         d = lob_estimate_bare(test.p,
                               test.reason ? test.reason : "descriptive: conservative under censoring");
     }
-    lob_evidence_add(page, s, center, "calibration_in_the_large", NAN, s->events, large);
-    if (strcmp(center, LOB_ALL) == 0)
+    const bool all = strcmp(center, LOB_ALL) == 0;
+    if (s->own || all) /* what is missing everywhere is said once */
+        lob_evidence_add(page, s, center, "calibration_in_the_large", NAN, s->events, large);
+    if (all)
         lob_evidence_add(page, s, center, "d_calibration_p", NAN, s->events, d);
 }
 
@@ -224,11 +226,15 @@ static void pool(LobPage *page, const LobSample *s, const char *metric, double h
         m.prediction_lower = exp(m.prediction_lower);
         m.prediction_upper = exp(m.prediction_upper);
     }
-    g_autofree char *how = g_strdup_printf("random effects (REML, Hartung-Knapp), k = %zu, tau2 = %.3g%s%s",
-                                           m.k, m.tau2, m.reason ? "; " : "", m.reason ? m.reason : "");
+    g_autoptr(GString) how = g_string_new(NULL);
+    g_string_printf(how, "random effects (REML, Hartung-Knapp), k = %zu", m.k);
+    if (!isnan(m.tau2))
+        g_string_append_printf(how, ", tau2 = %.3g", m.tau2);
+    if (m.reason)
+        g_string_append_printf(how, "; %s", m.reason);
     const double events = isnan(horizon) ? s->events : events_by(s, horizon);
     lob_evidence_add(page, s, LOB_POOLED, metric, horizon, events,
-                     (LobEstimate){m.mu, m.se, m.lower, m.upper, how});
+                     (LobEstimate){m.mu, m.se, m.lower, m.upper, how->str});
     lob_evidence_add(page, s, LOB_NEW, metric, horizon, events,
                      (LobEstimate){m.mu, NAN, m.prediction_lower, m.prediction_upper,
                                    m.k < 3 ? "fewer than 3 centers: no prediction interval"

@@ -58,13 +58,6 @@ void lob_html_number(GString *out, double value, int decimals) {
         lob_html_printf(out, "<data value=\"%.17g\">%.*f</data>", value, decimals, value);
 }
 
-void lob_html_p(GString *out, double p) {
-    if (p < 1e-4)
-        lob_html_printf(out, "<data value=\"%.17g\">&lt; 0.0001</data>", p);
-    else
-        lob_html_number(out, p, 4);
-}
-
 void lob_html_section(GString *out, const char *id, const char *title, const char *lead) {
     lob_html_printf(out, "<section aria-labelledby=\"%s\"><h2 id=\"%s\">", id, id);
     lob_html_text(out, title);

@@ -217,7 +217,7 @@ static void interaction_rows(LobPage *page, const LobPropensity *r, double *modi
         lob_sheet_number(sheet, e.estimate, 3);
         lob_sheet_number(sheet, e.lower, 3);
         lob_sheet_number(sheet, e.upper, 3);
-        lob_sheet_number(sheet, 2 * (1 - lob_normal_cdf(fabs(e.estimate / e.se))), 4);
+        lob_sheet_p(sheet, 2 * lob_normal_cdf(-fabs(e.estimate / e.se)));
         lob_sheet_number(sheet, (double)r->sample.n, 0);
         lob_sheet_number(sheet, r->sample.events, 0);
         lob_sheet_text(sheet, test.reason ? test.reason : e.reason ? e.reason : note);

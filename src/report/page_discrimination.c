@@ -5,12 +5,6 @@
 #include <string.h>
 
 typedef struct {
-    const char *center;
-    double estimate, lower, upper, n, events;
-    bool pooled, prediction;
-} Row;
-
-typedef struct {
     int endpoint, model, center, metric, estimate, lower, upper, n, events;
 } Columns;
 
@@ -28,7 +22,7 @@ static bool find_columns(const LobTable *table, Columns *c, GError **err) {
     return true;
 }
 
-static bool read_row(const LobTable *table, const Columns *c, size_t r, Row *row, GError **err) {
+static bool read_row(const LobTable *table, const Columns *c, size_t r, LobForestRow *row, GError **err) {
     row->center = lob_table_cell(table, r, c->center);
     row->pooled = strcmp(row->center, "pooled") == 0;
     row->prediction = false;
@@ -42,10 +36,10 @@ static bool read_row(const LobTable *table, const Columns *c, size_t r, Row *row
 /* The rows of one endpoint, model and metric; the pooled one last. Free with g_array_unref. */
 static GArray *rows_of(const LobPage *page, const Columns *c, const char *endpoint, const char *model,
                        const char *metric, GError **err) {
-    g_autoptr(GArray) rows = g_array_new(FALSE, FALSE, sizeof(Row));
+    g_autoptr(GArray) rows = g_array_new(FALSE, FALSE, sizeof(LobForestRow));
     for (int pooled = 0; pooled < 2; pooled++)
         for (size_t r = 0; r < lob_table_rows(page->metrics); r++) {
-            Row row;
+            LobForestRow row;
             if (strcmp(lob_table_cell(page->metrics, r, c->endpoint), endpoint) != 0 ||
                 strcmp(lob_table_cell(page->metrics, r, c->model), model) != 0 ||
                 strcmp(lob_table_cell(page->metrics, r, c->metric), metric) != 0)
@@ -58,15 +52,7 @@ static GArray *rows_of(const LobPage *page, const Columns *c, const char *endpoi
     return g_steal_pointer(&rows);
 }
 
-/* What a forest shows. */
-typedef struct {
-    const char *metric, *axis, *what;
-    double low, high, chance; /* least range of the axis; the line of no effect */
-    bool bounded;             /* to 0..1 */
-    const char *file;         /* the metric in the names of files; NULL: as it is */
-} Kind;
-
-static const Kind kinds[] = {
+static const LobForestKind kinds[] = {
     {"harrell_c", "concordance (0.5 = chance)", "Concordance (Harrell's C)", 0.4, 0.9, 0.5, true, NULL},
     {"auc", "area under the ROC curve (0.5 = chance)", "AUC", 0.4, 0.9, 0.5, true, NULL},
     {"delta_harrell_c_vs_clinical", "difference of concordance (0 = no gain)",
@@ -79,7 +65,7 @@ static void draw_interval(LobPlot *plot, double low, double high, double y, cons
     lob_plot_line(plot, fmax(low, plot->x0), y, fmin(high, plot->x1), y, css);
 }
 
-static void draw_row(LobPlot *plot, const Row *row, size_t i) {
+static void draw_row(LobPlot *plot, const LobForestRow *row, size_t i) {
     const double y = (double)i + 0.5, py = lob_plot_y(plot, y);
     g_autofree char *name = lob_plot_fit(row->center, plot->left - 16);
     lob_plot_text(plot, 8, py + 4, "start", row->pooled ? "bold" : "", name);
@@ -109,10 +95,10 @@ static void draw_row(LobPlot *plot, const Row *row, size_t i) {
     }
 }
 
-static void forest(LobPage *page, const GArray *rows, const char *title, const Kind *kind) {
+void lob_forest(LobPage *page, const GArray *rows, const char *title, const LobForestKind *kind) {
     double low = kind->low, high = kind->high;
     for (size_t i = 0; i < rows->len; i++) {
-        const Row *row = &g_array_index(rows, Row, i);
+        const LobForestRow *row = &g_array_index(rows, LobForestRow, i);
         if (!isnan(row->lower))
             low = fmin(low, row->lower);
         if (!isnan(row->upper))
@@ -133,17 +119,17 @@ static void forest(LobPage *page, const GArray *rows, const char *title, const K
     lob_plot_x_axis(&plot, ticks, n, 1, kind->axis);
     lob_plot_line(&plot, kind->chance, plot.y0, kind->chance, plot.y1, "ref");
     for (size_t i = 0; i < rows->len; i++)
-        draw_row(&plot, &g_array_index(rows, Row, i), i);
+        draw_row(&plot, &g_array_index(rows, LobForestRow, i), i);
     lob_plot_end(&plot);
 }
 
-static bool table_of_rows(LobPage *page, const GArray *rows, const char *caption, const Kind *kind, size_t e,
-                          size_t m, GError **err) {
+static bool table_of_rows(LobPage *page, const GArray *rows, const char *caption, const LobForestKind *kind,
+                          size_t e, size_t m, GError **err) {
     LobSheet *sheet = lob_sheet_new(
         page, caption, (const char *[]){"center", "#estimate", "#lower", "#upper", "#n", "#events", NULL},
         "forest_%s_%zu_%zu", kind->file ? kind->file : kind->metric, e + 1, m + 1);
     for (size_t i = 0; i < rows->len; i++) {
-        const Row *row = &g_array_index(rows, Row, i);
+        const LobForestRow *row = &g_array_index(rows, LobForestRow, i);
         lob_sheet_text(sheet, row->center);
         lob_sheet_number(sheet, row->estimate, 3);
         lob_sheet_number(sheet, row->lower, 3);
@@ -160,8 +146,8 @@ static bool add_meta(const LobPage *page, GArray *rows, const char *endpoint, co
     LobPooled v;
     if (!lob_pooled_read(&v, page, endpoint, model, metric, err))
         return false;
-    const Row pooled = {"random effects", v.estimate, v.lower, v.upper, NAN, NAN, true, false};
-    const Row next = {"new center", v.estimate, v.next_lower, v.next_upper, NAN, NAN, false, true};
+    const LobForestRow pooled = {"random effects", v.estimate, v.lower, v.upper, NAN, NAN, true, false};
+    const LobForestRow next = {"new center", v.estimate, v.next_lower, v.next_upper, NAN, NAN, false, true};
     if (v.centers > 0)
         g_array_append_val(rows, pooled);
     if (!isnan(v.next_lower))
@@ -169,8 +155,8 @@ static bool add_meta(const LobPage *page, GArray *rows, const char *endpoint, co
     return true;
 }
 
-static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoint, guint m, const Kind *kind,
-                   GError **err) {
+static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoint, guint m,
+                   const LobForestKind *kind, GError **err) {
     const char *model = page->models->pdata[m];
     g_autoptr(GArray) rows = rows_of(page, c, endpoint, model, kind->metric, err);
     if (!rows || (rows->len > 0 && !add_meta(page, rows, endpoint, model, kind->metric, err)))
@@ -182,7 +168,7 @@ static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoi
         g_strdup_printf("forest_%s_%zu_%u", kind->file ? kind->file : kind->metric, e + 1, m + 1);
     lob_html_heading(page->html, title);
     lob_figure_begin(page);
-    forest(page, rows, title, kind);
+    lob_forest(page, rows, title, kind);
     g_autofree char *caption = g_strdup_printf(
         "Squares: held-out centers, size by events, 95 %% intervals. Diamond \xe2\x80\x9cpooled\xe2\x80\x9d: "
         "pairs of "
@@ -205,7 +191,7 @@ static bool class_figures(LobPage *page, const Columns *c, size_t e, guint m, GE
         g_autofree char *metric = g_strdup_printf("auc_%s", labels[k]);
         g_autofree char *what = g_strdup_printf("AUC of class %s against the rest", labels[k]);
         g_autofree char *file = g_strdup_printf("auc_class%zu", k);
-        const Kind kind = {metric, kinds[1].axis, what, 0.4, 0.9, 0.5, true, file};
+        const LobForestKind kind = {metric, kinds[1].axis, what, 0.4, 0.9, 0.5, true, file};
         if (!figure(page, c, e, page->cohort->study->endpoints[e].name, m, &kind, err))
             return false;
     }

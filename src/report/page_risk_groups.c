@@ -27,7 +27,7 @@ static bool compare(LobPage *page, const LobSample *s, const uint32_t *group, GE
         lob_sheet_number(sheet, fit.separated ? NAN : numbers[i], 2);
     lob_sheet_number(sheet, test.test.statistic, 2);
     lob_sheet_number(sheet, test.test.df, 0);
-    lob_sheet_number(sheet, test.test.p, 6);
+    lob_sheet_p(sheet, test.test.p);
     lob_sheet_number(sheet, (double)s->n, 0);
     lob_sheet_number(sheet, s->events, 0);
     lob_sheet_text(sheet, fit.reason         ? fit.reason

@@ -1,6 +1,7 @@
 /* The verdict with its reasons, and the caveats the data call for. It is written last and stands first. */
 #include "report/report_internal.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
@@ -40,13 +41,6 @@ static void say_ranking(GString *out, const LobEndpoint *endpoint, const LobPool
                     "tables.</li>\n");
 }
 
-static bool has_benefit_columns(const LobPage *page) {
-    for (size_t c = 0; page->predictions && c < lob_table_columns(page->predictions); c++)
-        if (g_str_has_prefix(lob_table_column_name(page->predictions, c), "benefit"))
-            return true;
-    return false;
-}
-
 static void say_effect(LobPage *page) {
     const LobStudy *study = page->cohort->study;
     GString *out = page->html;
@@ -58,13 +52,9 @@ static void say_effect(LobPage *page) {
         g_string_append(
             out, "<li><b>Relative effect modification was not asked</b>: model.benefit is false in the "
                  "study file.</li>\n");
-    else if (has_benefit_columns(page))
-        g_string_append(out,
-                        "<li>Relative effect modification: predictions.csv has benefit columns, but no test "
-                        "registered before unblinding stands in the tables, so nothing is claimed.</li>\n");
     else
         g_string_append(out, "<li><b>Relative effect modification: not estimable</b>. The study asks for it "
-                             "(model.benefit), but predictions.csv has no benefit columns.</li>\n");
+                             "(model.benefit), but there is no verdict.json of a benefit stage.</li>\n");
     g_autoptr(GArray) contrasts = lob_contrasts(page->cohort);
     for (guint i = 0; i < contrasts->len; i++) {
         const LobContrast *c = &g_array_index(contrasts, LobContrast, i);
@@ -113,26 +103,77 @@ static void caveats_of_ranking(LobPage *page, const LobPooled *c) {
                           "optimistic.");
 }
 
+static const char *const verdicts[] = {"relative effect modification", "absolute benefit through risk only",
+                                       "prognostic", "not estimable"};
+
+/* Of the benefit stage; *json NULL where there is none. INPUT error where the file is not what it should be.
+ */
+static bool read_verdict(const LobPage *page, json_t **json, const char **verdict, GError **err) {
+    g_autofree char *path = g_build_filename(page->out, "verdict.json", NULL);
+    *json = NULL;
+    if (!g_file_test(path, G_FILE_TEST_EXISTS))
+        return true;
+    json_error_t problem;
+    *json = json_load_file(path, 0, &problem);
+    const char *text = *json ? json_string_value(json_object_get(*json, "verdict")) : NULL;
+    for (size_t i = 0; text && i < G_N_ELEMENTS(verdicts); i++)
+        if (strcmp(text, verdicts[i]) == 0) {
+            *verdict = verdicts[i];
+            return true;
+        }
+    json_decref(*json);
+    *json = NULL;
+    return lob_fail(err, LOB_ERROR_INPUT, "%s: holds none of the four verdicts", path);
+}
+
+/* The benefit stage's own reasons, as it wrote them. */
+static void say_reasons(GString *out, const json_t *json) {
+    size_t i;
+    const json_t *reason;
+    json_array_foreach(json_object_get(json, "reasons"), i, reason) {
+        if (!json_is_string(reason))
+            continue;
+        g_string_append(out, "<li>");
+        lob_html_text(out, json_string_value(reason));
+        g_string_append(out, "</li>\n");
+    }
+    const char *from = json_string_value(json_object_get(json, "recommendations_from"));
+    if (from) {
+        g_string_append(out, "<li>Recommendations come from ");
+        lob_html_text(out, from);
+        g_string_append(out, ".</li>\n");
+    }
+}
+
 bool lob_page_verdict(LobPage *page, GError **err) {
     const LobStudy *study = page->cohort->study;
     const LobEndpoint *endpoint = &study->endpoints[0];
     const char *metric = endpoint->kind == LOB_ENDPOINT_SURVIVAL ? "harrell_c" : "auc";
     LobPooled c;
+    json_t *benefit;
     if (!lob_pooled_read(&c, page, endpoint->name, study->model.kind, metric, err))
         return false;
     const bool shown = c.centers >= 2 && c.lower > 0.5;
-    lob_html_printf(page->html,
-                    "<section class=\"box\" aria-labelledby=\"verdict\"><h2 id=\"verdict\">Verdict</h2>"
-                    "<p class=\"verdict\">%s</p><p class=\"note\">One of four: relative effect modification, "
-                    "absolute benefit through risk only, prognostic, not estimable.</p><ul>\n",
-                    shown ? "Prognostic" : "Not estimable");
+    const char *verdict = verdicts[shown ? 2 : 3];
+    if (!read_verdict(page, &benefit, &verdict, err))
+        return false;
+    lob_html_printf(
+        page->html,
+        "<section class=\"box\" aria-labelledby=\"verdict\"><h2 id=\"verdict\">Verdict</h2>"
+        "<p class=\"verdict\">%c%s</p><p class=\"note\">One of four: relative effect modification, "
+        "absolute benefit through risk only, prognostic, not estimable.</p><ul>\n",
+        g_ascii_toupper(*verdict), verdict + 1);
     if (c.centers > 0)
         say_ranking(page->html, endpoint, &c);
     if (!shown)
         g_string_append(page->html,
                         "<li>The ranking of held-out patients is not shown to differ from chance in "
-                        "two or more centers, so nothing is claimed.</li>\n");
-    say_effect(page);
+                        "two or more centers.</li>\n");
+    if (benefit)
+        say_reasons(page->html, benefit);
+    else
+        say_effect(page);
+    json_decref(benefit);
     g_string_append(page->html, "</ul></section>\n");
     caveats_of_ranking(page, &c);
     caveats(page);

@@ -36,6 +36,7 @@ static const struct {
     {lob_page_risk_groups, "survival", "Outcome"},
     {lob_page_subgroups, "subgroups", "Subgroups"},
     {lob_page_arms, "arms", "Arms"},
+    {lob_page_benefit, "benefit", "Benefit"},
     {lob_page_leakage, "leakage", "Leakage"},
     {lob_page_patients, "patients", "Patients"},
     {lob_page_checklist, "checklist", "Checklist"},
@@ -125,7 +126,9 @@ static bool page_read(LobPage *page, GError **err) {
     if (!read_if_there(page->out, "slides.csv", &page->slides, err) ||
         !read_if_there(page->out, "metrics.csv", &page->metrics, err) ||
         !read_if_there(page->out, "meta.csv", &page->meta, err) ||
-        !read_if_there(page->out, "predictions.csv", &page->predictions, err))
+        !read_if_there(page->out, "predictions.csv", &page->predictions, err) ||
+        !read_if_there(page->out, "benefit.csv", &page->benefit, err) ||
+        !read_if_there(page->out, "benefit_metrics.csv", &page->benefit_metrics, err))
         return false;
     if (!page->metrics)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: there is no metrics.csv; run `lobule validate` first",
@@ -140,6 +143,8 @@ static void page_clear(LobPage *page) {
     lob_table_free(page->metrics);
     lob_table_free(page->meta);
     lob_table_free(page->predictions);
+    lob_table_free(page->benefit);
+    lob_table_free(page->benefit_metrics);
     g_ptr_array_unref(page->models);
     g_ptr_array_unref(page->caveats);
     g_hash_table_unref(page->patients);

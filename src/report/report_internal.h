@@ -9,16 +9,17 @@
 /* ---- what a page is made from ---- */
 typedef struct {
     const LobCohort *cohort;
-    const char *out;       /* folder */
-    LobTable *slides;      /* slides.csv; NULL where features were given */
-    LobTable *metrics;     /* metrics.csv */
-    LobTable *meta;        /* meta.csv, or NULL */
-    LobTable *predictions; /* or NULL */
-    GPtrArray *models;     /* names in predictions.csv; the study's own first */
-    GHashTable *patients;  /* id -> index + 1 */
-    GArray *evidence;      /* LobEvidence */
-    GPtrArray *caveats;    /* sentences, made while the page is */
-    GStringChunk *strings; /* what evidence points to */
+    const char *out;                     /* folder */
+    LobTable *slides;                    /* slides.csv; NULL where features were given */
+    LobTable *metrics;                   /* metrics.csv */
+    LobTable *meta;                      /* meta.csv, or NULL */
+    LobTable *predictions;               /* or NULL */
+    LobTable *benefit, *benefit_metrics; /* benefit.csv and benefit_metrics.csv, or NULL */
+    GPtrArray *models;                   /* names in predictions.csv; the study's own first */
+    GHashTable *patients;                /* id -> index + 1 */
+    GArray *evidence;                    /* LobEvidence */
+    GPtrArray *caveats;                  /* sentences, made while the page is */
+    GStringChunk *strings;               /* what evidence points to */
     GString *html;
 } LobPage;
 
@@ -29,7 +30,6 @@ void lob_html_printf(GString *out, const char *format, ...)
     G_GNUC_PRINTF(2, 3); /* markup from the program alone */
 /* A number inside a sentence: <data> carries all its digits, so that a reader can find its cell. */
 void lob_html_number(GString *out, double value, int decimals);
-void lob_html_p(GString *out, double p); /* a p value, "< 0.0001" below that */
 /* <section> with <h2 id=...> and a paragraph that says what the section answers. */
 void lob_html_section(GString *out, const char *id, const char *title, const char *lead);
 void lob_html_section_end(GString *out);
@@ -46,6 +46,7 @@ LobSheet *lob_sheet_new(LobPage *page, const char *caption, const char *const *c
     G_GNUC_PRINTF(4, 5);
 void lob_sheet_text(LobSheet *sheet, const char *text);
 void lob_sheet_number(LobSheet *sheet, double value, int decimals); /* NAN: a dash; an empty cell */
+void lob_sheet_p(LobSheet *sheet, double p);                        /* "< 0.0001" below that */
 bool lob_sheet_end(LobSheet *sheet, GError **err);                  /* saves and frees */
 /* A figure's data: saves figures/<name>.csv. */
 bool lob_page_save_data(const LobPage *page, LobCsv *csv, const char *name, GError **err);
@@ -156,6 +157,20 @@ typedef struct {
 bool lob_pooled_read(LobPooled *pooled, const LobPage *page, const char *endpoint, const char *model,
                      const char *metric, GError **err);
 
+/* ---- page_discrimination.c: a line a center ---- */
+typedef struct {
+    const char *center;
+    double estimate, lower, upper, n, events; /* n NAN: not said */
+    bool pooled, prediction;
+} LobForestRow;
+typedef struct {
+    const char *metric, *axis, *what;
+    double low, high, chance; /* least range of the axis; the line of no effect */
+    bool bounded;             /* to 0..1 */
+    const char *file;         /* the metric in the names of files; NULL: as it is */
+} LobForestKind;
+void lob_forest(LobPage *page, const GArray *rows, const char *title, const LobForestKind *kind);
+
 /* ---- contrasts.c: what the arms can show at all, known before any result ---- */
 #define LOB_LEAST_EVENTS 30 /* an arm with fewer is not compared */
 #define LOB_LEAST_ESS 50
@@ -202,6 +217,7 @@ bool lob_page_calibration(LobPage *page, GError **err);
 bool lob_page_utility(LobPage *page, GError **err);
 bool lob_page_subgroups(LobPage *page, GError **err);
 bool lob_page_arms(LobPage *page, GError **err);
+bool lob_page_benefit(LobPage *page, GError **err);
 bool lob_page_leakage(LobPage *page, GError **err);
 bool lob_page_patients(LobPage *page, GError **err);
 bool lob_page_checklist(LobPage *page, GError **err);

@@ -87,6 +87,17 @@ void lob_sheet_number(LobSheet *sheet, double value, int decimals) {
     cell_end(sheet);
 }
 
+void lob_sheet_p(LobSheet *sheet, double p) {
+    if (!(p < 1e-4)) {
+        lob_sheet_number(sheet, p, 4);
+        return;
+    }
+    cell_begin(sheet);
+    g_string_append(sheet->page->html, "<td class=\"n\">&lt; 0.0001");
+    lob_csv_number(sheet->csv, p);
+    cell_end(sheet);
+}
+
 bool lob_sheet_end(LobSheet *sheet, GError **err) {
     g_string_append(sheet->page->html, "</tbody></table></div>\n");
     const bool ok = lob_page_save_data(sheet->page, sheet->csv, sheet->name, err);

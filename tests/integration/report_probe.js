@@ -5,7 +5,7 @@
   function check(ok, text) { if (!ok) bad.push(text); }
 
   // Sorting: every column of every table, up and down.
-  function key(cell, number) { return number ? parseFloat(cell.textContent) : cell.textContent; }
+  function key(cell, number) { return number ? parseFloat(cell.textContent.replace('<', '')) : cell.textContent; }
   function ordered(values, number, up) {
     var v = number ? values.filter(function (x) { return !isNaN(x); }) : values;
     for (var i = 1; i < v.length; i++) {

@@ -62,7 +62,9 @@ def fail(text):
 
 
 def shows(shown, value):
-    """Whether a shown decimal is the value rounded."""
+    """Whether a shown decimal is the value rounded, or a bound above it."""
+    if shown.startswith("<"):
+        return 0 <= value < float(shown[1:])
     decimals = len(shown.split(".")[1]) if "." in shown else 0
     return abs(float(shown) - value) <= 0.5 * 10 ** -decimals * (1 + 1e-9)
 
@@ -120,7 +122,7 @@ def main():
         v = float(d["value"])
         if v not in exact:
             fail(f"a sentence shows {d['text']}, and no CSV has {d['value']}")
-        if not d["text"].startswith("<") and not shows(d["text"], v):
+        if not shows(d["text"], v):
             fail(f"a sentence shows {d['text']} for {d['value']}")
     drawn = 0
     for text in page.svg_text:

@@ -237,7 +237,7 @@ Test(report, verdict_follows_the_tables) {
     g_auto(Fixture) f = fixture(centers, false);
     g_autofree char *page = page_of(&f);
     cr_assert_not_null(strstr(page, "class=\"verdict\">Prognostic<"));
-    cr_assert_not_null(strstr(page, "predictions.csv has no benefit columns"));
+    cr_assert_not_null(strstr(page, "there is no verdict.json"));
     cr_assert_not_null(strstr(page, "Contrast both against none: not estimable, an arm is absent"));
     cr_assert_not_null(strstr(page, "no better than chance")); /* the prediction interval reaches below 0.5 */
     put(f.study->output, "meta.csv",
@@ -245,6 +245,30 @@ Test(report, verdict_follows_the_tables) {
         "rfs,abmil,harrell_c,3,0.55,0.48,0.62,0,0,0.4,0.7\n");
     g_autofree char *again = page_of(&f);
     cr_assert_not_null(strstr(again, "class=\"verdict\">Not estimable<"));
+}
+
+Test(report, verdict_of_the_benefit_stage) {
+    const char *const centers[] = {"a", "b", "c", NULL};
+    g_auto(Fixture) f = fixture(centers, false);
+    put(f.study->output, "verdict.json",
+        "{\"verdict\": \"absolute benefit through risk only\", \"reasons\": [\"because <i>so</i>\"]}");
+    put(f.study->output, "benefit_metrics.csv",
+        "contrast,center,metric,estimate,lower,upper,n,events,note\n"
+        "tace,a,interaction_per_sd,-0.2,-0.5,0.1,40,30,\n"
+        "tace,b,interaction_per_sd,,,,40,9,fewer than 10 events in an arm\n"
+        "tace,pooled,interaction_per_sd,-0.2,-0.4,0,120,90,\n"
+        "tace,pooled,interaction_per_sd_hartung_knapp,-0.2,-0.6,0.2,120,90,\n");
+    put(f.study->output, "benefit.csv", "center,recommendation\na,tace\na,undecided\nb,\n");
+    g_autofree char *page = page_of(&f);
+    cr_assert_not_null(strstr(page, "class=\"verdict\">Absolute benefit through risk only<"));
+    cr_assert_not_null(strstr(page, "because &lt;i&gt;so"));
+    cr_assert_not_null(strstr(page, "Interaction of tace with the effect score"));
+    cr_assert_not_null(strstr(page, "data-csv=\"figures/recommendations.csv\""));
+    put(f.study->output, "verdict.json", "{\"verdict\": \"a sure cure\"}");
+    GError *err = NULL;
+    cr_assert_not(lob_report_write(f.cohort, &err));
+    cr_assert_eq(lob_error_exit_code(err), LOB_EXIT_INPUT);
+    g_clear_error(&err);
 }
 
 Test(report, without_predictions_the_page_is_shorter) {
