@@ -2,6 +2,7 @@
 #ifndef LOB_JOBS_H
 #define LOB_JOBS_H
 
+int lob_cmd_bench(int argc, char **argv);
 int lob_cmd_check(int argc, char **argv);
 int lob_cmd_demo(int argc, char **argv);
 int lob_cmd_embed(int argc, char **argv);

@@ -28,6 +28,7 @@ static const Command commands[] = {
     {"status", lob_cmd_status, "what a running or ended job has done"},
     {"store", lob_cmd_store, "ls, verify, export, import of feature stores"},
     {"stats", lob_cmd_stats, "survival statistics of any table of predictions"},
+    {"bench", lob_cmd_bench, "speed against the machine's own ceiling"},
     {"simulate", lob_cmd_simulate, "the same scheduler with virtual ranks: makespan, efficiency, work lost"},
     {"demo", lob_cmd_demo, "make a synthetic multi-center cohort with known truth"},
 };

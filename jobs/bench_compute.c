@@ -1,0 +1,261 @@
+/* Benches of computing: encoder, reading tiles, scheduler, statistics. */
+#include "encoder/encoder.h"
+#include "jobs/bench_internal.h"
+#include "mpi/sched.h"
+#include "slide/slide.h"
+#include "stats/stats.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- encoder ---- */
+
+/* GFLOP a 224 px tile, two for each multiply-add. */
+static const struct {
+    const char *name;
+    double gflop;
+} costs[] = {{"uni", 123},       {"h-optimus-0", 592}, {"h-optimus-1", 592},
+             {"kaiko-s16", 9.2}, {"kaiko-b16", 35},    {"phikon", 35}};
+
+typedef struct {
+    LobEncoder *encoder;
+    uint8_t *rgb;
+    float *out;
+    size_t n;
+} Encoding;
+
+static bool run_encoder(void *user, double *units, GError **err) {
+    const Encoding *e = user;
+    *units = (double)e->n;
+    return lob_encoder_encode(e->encoder, e->rgb, e->n, e->out, NULL, NULL, err);
+}
+
+/* Dark blobs on pink, so that encoders that look for nuclei find some. */
+static uint8_t *paint_tiles(size_t n, int size) {
+    const size_t pixels = (size_t)size * (size_t)size;
+    uint8_t *rgb = g_malloc(n * pixels * 3);
+    LobRng rng;
+    lob_rng_init(&rng, 1, "bench/tiles");
+    for (size_t i = 0; i < n * pixels; i++) {
+        const double x = (double)(i % (size_t)size), y = (double)(i / (size_t)size % (size_t)size);
+        const bool nucleus = sin(x / 5) * sin(y / 6) > 0.7;
+        const double noise = 20 * lob_rng_uniform(&rng);
+        rgb[3 * i] = (uint8_t)((nucleus ? 90 : 220) + noise);
+        rgb[3 * i + 1] = (uint8_t)((nucleus ? 60 : 160) + noise);
+        rgb[3 * i + 2] = (uint8_t)((nucleus ? 130 : 200) + noise);
+    }
+    return rgb;
+}
+
+static bool encoder_result(const LobBench *bench, LobBenchResult *r, GError **err) {
+    double gflop = 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(costs); i++)
+        if (strcmp(costs[i].name, bench->encoder) == 0)
+            gflop = costs[i].gflop;
+    r->gflops = gflop * r->rate.rate;
+    r->ceiling_name = gflop > 0 ? "fp32 sgemm alone" : "copying a tile's pixels";
+    if (gflop > 0 ? !lob_bench_sgemm(bench, &r->ceiling, err) : !lob_bench_memory(bench, &r->ceiling, err))
+        return false;
+    r->ceiling /= gflop > 0 ? gflop * 1e9 : 2.0 * 224 * 224 * 3;
+    return true;
+}
+
+bool lob_bench_encoder(const LobBench *bench, GError **err) {
+    const LobEncoderOptions options = {.name = bench->encoder,
+                                       .precision = bench->precision,
+                                       .tile_size = 224,
+                                       .mpp = 0.5,
+                                       .batch = (size_t)bench->batch,
+                                       .random_weights = strcmp(bench->encoder, "texture") != 0};
+    g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
+    if (!encoder)
+        return false;
+    g_autofree uint8_t *rgb = paint_tiles(options.batch, options.tile_size);
+    g_autofree float *out = g_new(float, options.batch *(size_t)lob_encoder_info(encoder)->dim);
+    Encoding e = {encoder, rgb, out, options.batch};
+    g_autofree char *what = g_strdup_printf("%s %s", bench->encoder, bench->precision);
+    LobBenchResult r = {.bench = "encoder", .what = what, .unit = "tiles/s"};
+    if (!lob_bench_measure(bench, run_encoder, &e, &r.rate, err) || !encoder_result(bench, &r, err))
+        return false;
+    lob_bench_report(bench, &r);
+    return true;
+}
+
+/* ---- reading ---- */
+
+enum { TILE = 256, TILES = 64 };
+
+typedef struct {
+    LobSlide *slide;
+    LobTileSpec spec;
+    uint8_t *rgb;
+    int64_t step;
+    size_t at;
+} Reading;
+
+/* Onwards by a block of 8 x 8 tiles each time, so that no cache answers. */
+static bool run_read(void *user, double *units, GError **err) {
+    Reading *r = user;
+    const LobSlideInfo *info = lob_slide_info(r->slide);
+    const int64_t across = MAX(info->width / (8 * r->step), 1), down = MAX(info->height / (8 * r->step), 1);
+    const int64_t block = (int64_t)(r->at++) % (across * down);
+    const int64_t x = block % across * 8 * r->step, y = block / across * 8 * r->step;
+    for (int t = 0; t < TILES; t++)
+        if (!lob_slide_tile(r->slide, &r->spec, x + t % 8 * r->step, y + t / 8 * r->step, r->rgb, err))
+            return false;
+    *units = TILES;
+    return true;
+}
+
+bool lob_bench_read(const LobBench *bench, GError **err) {
+    if (!bench->slide)
+        return lob_fail(err, LOB_ERROR_INPUT, "read needs --slide FILE");
+    const LobSlideSpec file = {.path = bench->slide};
+    g_autoptr(LobSlide) slide = lob_slide_open(&file, err);
+    if (!slide)
+        return false;
+    const LobSlideInfo *info = lob_slide_info(slide);
+    if (!(info->mpp_x > 0))
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: its scale is unknown", bench->slide);
+    g_autofree uint8_t *rgb = g_malloc((size_t)TILE * TILE * 3);
+    Reading reading = {
+        .slide = slide,
+        .spec = {.mpp = info->mpp_x, .size = TILE, .max_enlarge = 1.1},
+        .rgb = rgb,
+        .step = TILE,
+    };
+    g_autofree char *what = g_strdup_printf("256 px tiles, level 0, %s", info->vendor);
+    LobBenchResult r = {.bench = "read",
+                        .what = what,
+                        .unit = "tiles/s",
+                        .ceiling_name = "bare JPEG decoding of the slide's central tile"};
+    if (!lob_bench_measure(bench, run_read, &reading, &r.rate, err) ||
+        !lob_slide_tile(slide, &reading.spec, info->width / 2, info->height / 2, rgb, err) ||
+        !lob_bench_jpeg(bench, rgb, TILE, &r.ceiling, err))
+        return false;
+    lob_bench_report(bench, &r);
+    return true;
+}
+
+/* ---- the scheduler ---- */
+
+enum { WORKERS = 10000, REQUESTS = 100000, SLIDES = 30000 };
+
+typedef struct {
+    LobSched *sched;
+    LobLease *held; /* [WORKERS] */
+    double now;
+    size_t at;
+} Dealing;
+
+static LobSched *filled_sched(void) {
+    LobSchedOptions options = lob_sched_defaults;
+    options.workers = WORKERS;
+    LobSched *sched = lob_sched_new(&options);
+    LobRng rng;
+    lob_rng_init(&rng, 1, "bench/slides");
+    for (uint32_t s = 0; s < SLIDES; s++)
+        lob_sched_add(sched, s, (uint32_t)(8000 * exp(0.8 * lob_rng_normal(&rng))) + 1, s % 20, false);
+    return sched;
+}
+
+/* A request: a range comes back and the next one is dealt. */
+static bool run_schedule(void *user, double *units, GError **err) {
+    Dealing *d = user;
+    for (int i = 0; i < REQUESTS; i++, d->at++) {
+        const int w = (int)(d->at % WORKERS);
+        d->now += 22.4 / WORKERS;
+        if (d->held[w].lease && !lob_sched_done(d->sched, w, &d->held[w], d->now, 1.4 * d->held[w].count))
+            return lob_fail(err, LOB_ERROR_INTERNAL, "the scheduler forgot a lease");
+        if (lob_sched_next(d->sched, w, d->now, &d->held[w]) != LOB_SCHED_LEASE)
+            return lob_fail(err, LOB_ERROR_INTERNAL, "the scheduler has nothing left to deal");
+    }
+    *units = REQUESTS;
+    return true;
+}
+
+static bool run_table(void *user, double *units, GError **err) {
+    GHashTable *table = user;
+    (void)err;
+    for (guint i = 1; i <= REQUESTS; i++) {
+        g_hash_table_insert(table, GUINT_TO_POINTER(i), g_malloc(64));
+        g_hash_table_remove(table, GUINT_TO_POINTER(i));
+    }
+    *units = REQUESTS;
+    return true;
+}
+
+bool lob_bench_schedule(const LobBench *bench, GError **err) {
+    g_autoptr(LobSched) sched = filled_sched();
+    g_autofree LobLease *held = g_new0(LobLease, WORKERS);
+    g_autoptr(GHashTable) table = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+    Dealing dealing = {.sched = sched, .held = held};
+    LobBenchResult r = {.bench = "schedule",
+                        .what = "10000 workers, 30000 slides",
+                        .unit = "requests/s",
+                        .ceiling_name = "one hash table entry made and removed"};
+    LobBenchRate plain;
+    if (!lob_bench_measure(bench, run_schedule, &dealing, &r.rate, err) ||
+        !lob_bench_measure(bench, run_table, table, &plain, err))
+        return false;
+    r.ceiling = plain.rate;
+    lob_bench_report(bench, &r);
+    return true;
+}
+
+/* ---- statistics ---- */
+
+enum { PATIENTS = 10000 };
+
+typedef struct {
+    double time[PATIENTS], score[PATIENTS], sorted[PATIENTS];
+    uint8_t event[PATIENTS];
+} Table;
+
+static bool run_concordance(void *user, double *units, GError **err) {
+    const Table *t = user;
+    const LobFollowUp data = {.n = PATIENTS, .time = t->time, .event = t->event};
+    LobConcordance result = {0};
+    lob_concordance(&result, &data, t->score, NULL);
+    *units = PATIENTS;
+    const bool ok = isfinite(result.c) || lob_fail(err, LOB_ERROR_INTERNAL, "concordance: %s", result.reason);
+    lob_concordance_clear(&result);
+    return ok;
+}
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static bool run_sort(void *user, double *units, GError **err) {
+    Table *t = user;
+    (void)err;
+    memcpy(t->sorted, t->time, sizeof t->sorted);
+    qsort(t->sorted, PATIENTS, sizeof *t->sorted, by_value);
+    *units = PATIENTS;
+    return true;
+}
+
+bool lob_bench_stats(const LobBench *bench, GError **err) {
+    g_autofree Table *t = g_new0(Table, 1);
+    LobRng rng;
+    LobBenchRate sorting;
+    lob_rng_init(&rng, 1, "bench/stats");
+    for (size_t i = 0; i < PATIENTS; i++) {
+        t->score[i] = lob_rng_normal(&rng);
+        t->time[i] = ceil(1000 * lob_rng_exponential(&rng) * exp(-0.5 * t->score[i]));
+        t->event[i] = lob_rng_uniform(&rng) < 0.6;
+    }
+    LobBenchResult r = {.bench = "stats",
+                        .what = "concordance with se, 10000 patients",
+                        .unit = "patients/s",
+                        .ceiling_name = "sorting the times once"};
+    if (!lob_bench_measure(bench, run_concordance, t, &r.rate, err) ||
+        !lob_bench_measure(bench, run_sort, t, &sorting, err))
+        return false;
+    r.ceiling = sorting.rate;
+    lob_bench_report(bench, &r);
+    return true;
+}
