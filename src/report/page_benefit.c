@@ -58,9 +58,9 @@ static bool table(LobPage *page, const Columns *c, GError **err) {
         if (is_p_value(lob_table_cell(t, r, c->metric)))
             lob_sheet_p(sheet, row.estimate);
         else
-            lob_sheet_number(sheet, row.estimate, 4);
-        lob_sheet_number(sheet, row.lower, 4);
-        lob_sheet_number(sheet, row.upper, 4);
+            lob_sheet_number(sheet, row.estimate, 3);
+        lob_sheet_number(sheet, row.lower, 3);
+        lob_sheet_number(sheet, row.upper, 3);
         lob_sheet_number(sheet, row.n, 0);
         lob_sheet_number(sheet, row.events, 0);
         lob_sheet_text(sheet, lob_table_cell(t, r, c->note));

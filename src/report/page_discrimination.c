@@ -104,14 +104,14 @@ void lob_forest(LobPage *page, const GArray *rows, const char *title, const LobF
         if (!isnan(row->upper))
             high = fmax(high, row->upper);
     }
-    LobPlot plot = {.left = 150, .right = 312, .top = 8, .bottom = 44, .x0 = low - 0.02, .x1 = high + 0.02};
+    LobPlot plot = {.left = 150, .right = 345, .top = 8, .bottom = 44, .x0 = low - 0.02, .x1 = high + 0.02};
     if (kind->bounded) {
         plot.x0 = fmax(0, plot.x0);
         plot.x1 = fmin(1, plot.x1);
     }
     plot.y0 = (double)rows->len; /* rows run downwards */
     plot.y1 = 0;
-    lob_plot_begin(&plot, page->html, 760, 60 + 26 * (double)rows->len, title,
+    lob_plot_begin(&plot, page->html, 793, 60 + 26 * (double)rows->len, title,
                    "One line a held-out center with its 95 % interval; diamonds are values over centers, the "
                    "dashed line is the prediction interval.");
     double ticks[12];

@@ -35,10 +35,10 @@ static void say_ranking(GString *out, const LobEndpoint *endpoint, const LobPool
     }
     g_string_append(out, " over ");
     lob_html_number(out, c->centers, 0);
-    g_string_append(out,
-                    " centers.</li>\n<li>The interval is conditional on the trained models. A permutation "
-                    "test with refitting, which alone tests against chance, is not part of these "
-                    "tables.</li>\n");
+    g_string_append(
+        out, " centers.</li>\n<li>The interval is conditional on the trained models. A permutation "
+             "test of the ranking with refitting, which alone tests against chance, is not part of these "
+             "tables.</li>\n");
 }
 
 static void say_effect(LobPage *page) {
