@@ -3,8 +3,8 @@
 #include "hdf5io/hdf5io.h"
 #include "jobs/jobs.h"
 
-#include <jansson.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
