@@ -157,7 +157,7 @@ static bool recommendations(LobPage *page, GError **err) {
 
 bool lob_page_benefit(LobPage *page, GError **err) {
     Columns c;
-    if (!page->benefit_metrics)
+    if (!page->benefit_metrics || !page->cohort->study->model.benefit)
         return true;
     if (!find_columns(page->benefit_metrics, &c, err))
         return false;

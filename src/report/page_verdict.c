@@ -111,7 +111,8 @@ static const char *const verdicts[] = {"relative effect modification", "absolute
 static bool read_verdict(const LobPage *page, json_t **json, const char **verdict, GError **err) {
     g_autofree char *path = g_build_filename(page->out, "verdict.json", NULL);
     *json = NULL;
-    if (!g_file_test(path, G_FILE_TEST_EXISTS))
+    /* One left by a run that asked says nothing of a run that does not. */
+    if (!page->cohort->study->model.benefit || !g_file_test(path, G_FILE_TEST_EXISTS))
         return true;
     json_error_t problem;
     *json = json_load_file(path, 0, &problem);
