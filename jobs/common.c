@@ -16,7 +16,7 @@ typedef struct {
     char *output, *walltime;
     gboolean verbose;
     bool one_center; /* as in the spec */
-    double seconds; /* until the walltime ends; <= 0: unknown */
+    double seconds;  /* until the walltime ends; <= 0: unknown */
 } CommonOptions;
 
 double lob_parse_duration(const char *text) {
