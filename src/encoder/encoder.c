@@ -1,4 +1,5 @@
 #include "encoder/encoder_internal.h"
+#include "encoder/loader.h"
 
 #include <cblas.h>
 #include <string.h>
@@ -78,6 +79,25 @@ static bool check_options(const LobEncoderOptions *options, const LobPreset *pre
     return true;
 }
 
+/* Passes a node's memory on and remembers that it was asked for. */
+typedef struct {
+    const LobEncoderMemory *memory;
+    bool asked;
+} Asked;
+
+static void *note_alloc(void *user, size_t size, bool *fill, GError **err) {
+    Asked *asked = user;
+    asked->asked = true;
+    return asked->memory->alloc(asked->memory->user, size, fill, err);
+}
+
+static void note_ready(void *user) {
+    const Asked *asked = user;
+    if (asked->memory->ready) {
+        asked->memory->ready(asked->memory->user);
+    }
+}
+
 static LobEncoder *open_network(const LobEncoderOptions *options, const char *path, GError **err) {
     g_autoptr(LobPreset) preset = lob_preset_read(path, err);
     if (!preset || !check_options(options, preset, err)) {
@@ -92,6 +112,25 @@ static LobEncoder *open_network(const LobEncoderOptions *options, const char *pa
     return NULL;
 }
 
+/* Getting a node's memory is collective: a process that fails earlier still takes part, or the others would
+ * wait for ever. */
+static LobEncoder *open_shared(const LobEncoderOptions *options, const char *path, GError **err) {
+    Asked asked = {.memory = options->memory};
+    const LobEncoderMemory memory = {note_alloc, note_ready, &asked};
+    LobEncoderOptions passed = *options;
+    GError *failure = NULL;
+    passed.memory = &memory;
+    LobEncoder *encoder = open_network(&passed, path, &failure);
+    if (encoder) {
+        return encoder;
+    }
+    if (!asked.asked) {
+        lob_prepare_join(options->memory, failure);
+    }
+    g_propagate_error(err, failure);
+    return NULL;
+}
+
 LobEncoder *lob_encoder_open(const LobEncoderOptions *options, GError **err) {
     for (size_t i = 0; !options->config && i < G_N_ELEMENTS(ENCODERS); i++) {
         if (strcmp(options->name, ENCODERS[i].name) == 0) {
@@ -100,7 +139,7 @@ LobEncoder *lob_encoder_open(const LobEncoderOptions *options, GError **err) {
     }
     g_autofree char *path = options->config ? g_strdup(options->config) : lob_preset_find(options->name);
     if (path) {
-        return open_network(options, path, err);
+        return options->memory ? open_shared(options, path, err) : open_network(options, path, err);
     }
     g_autofree char *known = g_strjoinv(", ", (char **)(void *)(uintptr_t)lob_encoder_names());
     lob_fail(err, LOB_ERROR_INPUT, "encoder %s is unknown; there are: %s; or give config: PRESET.yaml",

@@ -187,6 +187,19 @@ static void note_outcome(const LobLoader *loader, Header *header) {
     g_strlcpy(header->sha256, sha ? sha : "", sizeof header->sha256);
 }
 
+void lob_prepare_join(const LobEncoderMemory *memory, const GError *failure) {
+    bool fill = false;
+    Header *header = memory->alloc(memory->user, HEADER_BYTES, &fill, NULL);
+    if (header && fill) {
+        memset(header, 0, sizeof *header);
+        header->failed_code = failure->code;
+        g_strlcpy(header->message, failure->message, sizeof header->message);
+    }
+    if (header && memory->ready) {
+        memory->ready(memory->user);
+    }
+}
+
 static bool fill_block(LobPrepared *prepared, LobLoader *loader, const LobEncoderMemory *memory,
                        LobLoaderBuild build, void *network, GError **err) {
     Header *header = prepared->block;

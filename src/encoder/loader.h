@@ -50,6 +50,9 @@ float *lob_loader_matrix(LobLoader *loader, const char *name, size_t rows, size_
  * all that is missing, misshapen or surplus. */
 bool lob_prepare(LobPrepared *prepared, const LobEncoderOptions *options, const LobPreset *preset,
                  LobLoaderBuild build, void *network, GError **err);
+/* For a process that fails before it came to lob_prepare's shared memory: takes part in what the node waits
+ * for, and where it should have filled, tells the others why it did not. */
+void lob_prepare_join(const LobEncoderMemory *memory, const GError *failure);
 void lob_prepared_clear(LobPrepared *prepared);
 
 #endif

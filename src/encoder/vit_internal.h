@@ -33,7 +33,6 @@ typedef struct {
     LobPreset *preset;
     LobTransform transform;
     LobPrepared prepared;
-    const LobEncoderMemory *memory;
     size_t width, heads, head, hidden, wide;      /* D, heads, D / heads, hidden, F */
     size_t patch, grid, patches, leading, tokens; /* leading: class token and registers */
     size_t pool_width, pool_heads;

@@ -353,6 +353,31 @@ static void node_ready(void *user) {
     ((Node *)user)->ready++;
 }
 
+/* The rank that fills has no weights: it takes part all the same, and the other hears why. */
+Test(vit, ranks_of_a_node_share_failure) {
+    Node node = {0};
+    const LobEncoderMemory memory = {node_alloc, node_ready, &node};
+    g_autofree char *preset = g_build_filename(TINY, "preset.yaml", NULL);
+    g_autofree char *weights = g_build_filename(TINY, "weights.safetensors", NULL);
+    LobEncoderOptions options = {.name = "x",
+                                 .config = preset,
+                                 .weights = "/no/such/weights",
+                                 .precision = "fp32",
+                                 .tile_size = 24,
+                                 .mpp = 0.5,
+                                 .batch = 2,
+                                 .memory = &memory};
+    g_autoptr(GError) first = NULL, second = NULL;
+    cr_assert_null(lob_encoder_open(&options, &first));
+    options.weights = weights;
+    cr_assert_null(lob_encoder_open(&options, &second));
+    cr_assert_eq(node.allocated, 2);
+    cr_assert_eq(node.ready, 2);
+    cr_assert_str_eq(first->message, second->message);
+    cr_assert(g_error_matches(second, LOB_ERROR, LOB_ERROR_INPUT));
+    g_free(node.block);
+}
+
 /* Two ranks of a node: the second takes the first's weights, and both give the same. */
 Test(vit, ranks_of_a_node_share_weights) {
     Node node = {0};
