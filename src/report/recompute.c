@@ -13,7 +13,8 @@ static const char script[] =
     "tell <- function(what, ours, r) {\n"
     "  if (length(ours) != 1 || is.na(ours) || is.na(r)) return(invisible())\n"
     "  d <- abs(ours - r) / max(1, abs(r)); worst <<- max(worst, d); compared <<- compared + 1\n"
-    "  cat(sprintf('%-58s %.10g  R %.10g  difference %.1e\\n', what, ours, r, d))\n"
+    "  cat(format(what, width = 58), signif(ours, 10), ' R', signif(r, 10), ' difference', signif(d, 2), "
+    "'\\n')\n"
     "}\n"
     "pick <- function(t, ...) { k <- list(...); for (n in names(k)) t <- t[!is.na(t[[n]]) & t[[n]] == "
     "k[[n]], ]\n"
@@ -60,7 +61,7 @@ static const char script[] =
     "    tell(paste(lab, 'calibration slope', t), pick(e, endpoint = k[1], model = k[2], center = 'all',\n"
     "         metric = 'calibration_slope', horizon = t), unname(coef(fit))) }\n"
     "}\n"
-    "cat(sprintf('%d figures compared, largest relative difference %.1e\\n', compared, worst))\n"
+    "cat(compared, 'figures compared, largest relative difference', signif(worst, 2), '\\n')\n"
     "if (compared == 0) stop('nothing to compare')\n"
     "if (worst > 1e-6) stop('the figures differ')\n";
 
