@@ -1,0 +1,28 @@
+#!/bin/bash
+# The simulation against real ranks under MPI that sleep instead of computing, up to 64 on whatever cores there
+# are. LOB_SLEEP_RANKS names other numbers of ranks.
+set -euo pipefail
+lobule=${LOBULE:?the lobule binary}
+program=${LOB_BINARY_DIR:?the build folder}/tests/simulate_sleep
+command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 77; }
+[ -x "$program" ] || { echo "skipped: $program is not built"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+for ranks in ${LOB_SLEEP_RANKS:-2 64}; do
+    slides=$((ranks * 2)) median=300 sigma=0.8 tile=0.02 range=1
+    mpirun --oversubscribe -n "$ranks" "$program" $slides $median $sigma $tile $range >"$work/real.json"
+    "$lobule" simulate --ranks "$ranks" --slides $slides --tiles-median $median --tiles-sigma $sigma \
+        --seconds-per-tile $tile --range-seconds $range --spread 0 --open-seconds 0 --write-seconds 0 \
+        --sync-seconds 0 --json 2>/dev/null >"$work/simulated.json"
+    python3 - "$ranks" "$work/real.json" "$work/simulated.json" <<'PY'
+import json, sys
+real, simulated = (json.load(open(p)) for p in sys.argv[2:])
+ratio = simulated["makespan"] / real["makespan"]
+print(f"{sys.argv[1]} ranks: measured {real['makespan']:.2f} s, simulated {simulated['makespan']:.2f} s, "
+      f"ratio {ratio:.3f}; ranges {real['ranges']} and {simulated['ranges']}")
+sys.exit(not 0.9 <= ratio <= 1.1)
+PY
+done
+echo "passed"
