@@ -8,7 +8,7 @@
 #define LEFT 80.0
 #define BOTTOM 60.0
 #define TOP 30.0
-#define RIGHT 30.0
+#define RIGHT 60.0
 
 typedef struct {
     double decades_x, decades_y;
