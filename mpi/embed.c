@@ -151,7 +151,7 @@ static bool open_embedder(LobEmbed *embed, GError **err) {
     if (!lob_world_agree(embed->stage.world, mine, err))
         return false;
     mine = NULL;
-    embed->embedder = lob_embedder_new(embed, &mine);
+    (void)lob_embedder_new(embed, &embed->embedder, &mine);
     return lob_world_agree(embed->stage.world, mine, err);
 }
 

@@ -92,8 +92,9 @@ typedef struct {
     LobEmbedder *embedder; /* every rank that works */
 } LobEmbed;
 
-/* Collective over the node where weights are shared. */
-LobEmbedder *lob_embedder_new(LobEmbed *embed, GError **err);
+/* Collective over the node where weights are shared, and so is lob_embedder_free: *embedder is made in any
+ * case, so that ranks first agree whether all succeeded, then free it together. */
+bool lob_embedder_new(LobEmbed *embed, LobEmbedder **embedder, GError **err);
 void lob_embedder_free(LobEmbedder *embedder);
 bool lob_embed_work(void *user, LobFarm *farm, const void *task, size_t size, GByteArray *result,
                     GError **err);

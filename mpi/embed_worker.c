@@ -78,8 +78,8 @@ static bool open_tools(LobEmbedder *e, GError **err) {
     return e->reader != NULL;
 }
 
-LobEmbedder *lob_embedder_new(LobEmbed *embed, GError **err) {
-    g_autofree LobEmbedder *e = g_new0(LobEmbedder, 1);
+bool lob_embedder_new(LobEmbed *embed, LobEmbedder **embedder, GError **err) {
+    LobEmbedder *e = *embedder = g_new0(LobEmbedder, 1);
     e->embed = embed;
     e->study = embed->stage.cohort->study;
     e->stats = &embed->stats;
@@ -88,10 +88,7 @@ LobEmbedder *lob_embedder_new(LobEmbed *embed, GError **err) {
     e->patience = e->study->site.reader_seconds > 0 ? e->study->site.reader_seconds
                                                     : lob_reader_default_limits.tile_seconds;
     warn_of_other_cpu(embed);
-    if (open_tools(e, err))
-        return g_steal_pointer(&e);
-    lob_embedder_free(g_steal_pointer(&e));
-    return NULL;
+    return open_tools(e, err);
 }
 
 void lob_embedder_free(LobEmbedder *e) {
