@@ -23,7 +23,7 @@ if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_RO
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
 log=$(mktemp)
 rc=0
-(cd "$build" && ctest --output-on-failure -R "$only" --no-tests=error) | tee "$log" || rc=$?
+(cd "$build" && ctest -j2 --output-on-failure -R "$only" --no-tests=error) | tee "$log" || rc=$?
 # A test that could not run says why. Under CI that is a failure too, but for those that need optional oracles.
 optional='tissue_opencv|report_'
 [ -d "${LOB_SHARED:-$here/../shared}/data" ] || optional+='|embed_|survive_|slurm_' # these work on real slides
