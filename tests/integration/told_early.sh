@@ -36,6 +36,7 @@ mv "$dir"/b/kept/* "$dir/b/features"
 lobule run "$dir/b/plain.yaml"; expect "more features after the opening" 2 $?
 said "the difference" "changed: features"
 
+mv "$dir"/b/features/P0000[1-9]* "$dir/b/kept"
 lobule train "$dir/b/plain.yaml"; expect "train" 0 $?
 before=$(cksum <"$dir/b/out/predictions.csv")
 lobule predict "$dir/b/out/model.h5" "$dir/b/plain.yaml"; expect "predict over a validation" 2 $?; said "predict" "give --output DIR"
