@@ -31,7 +31,7 @@ Test(table, refuses_clearly) {
         {{.name = "unii"}, "encoder unii is unknown; there are: texture, "},
         {{.name = "../encoders/uni"}, "is unknown"},
         {{.name = "uni"}, "encoder uni needs weights"},
-        {{.name = "uni", .precision = "bf16", .random_weights = true}, "precision bf16 is unknown"},
+        {{.name = "uni", .precision = "fp8", .random_weights = true}, "precision fp8 is unknown"},
         {{.name = "x", .config = "/no/such.yaml"}, "/no/such.yaml"},
     };
     cr_assert(g_setenv("LOB_CONFIGS", LOB_SOURCE_DIR "/configs", TRUE));
