@@ -6,6 +6,7 @@
 #include "hdf5io/hdf5io.h"
 #include "jobs/common.h"
 #include "jobs/jobs.h"
+#include "mpi/stage.h"
 #include "slide/slide.h"
 
 #include <jansson.h>
@@ -35,19 +36,10 @@ static void survey_clear(Survey *survey) {
     g_free(survey->looked_at);
 }
 
-static LobTileSpec tile_spec(const LobStudy *study) {
-    return (LobTileSpec){.mpp = study->tiles.mpp,
-                         .size = study->tiles.size,
-                         .overlap = study->tiles.overlap,
-                         .max_enlarge = study->tiles.max_enlarge};
-}
-
 static bool probe_slide(Survey *survey, LobReader *reader, size_t i, GError **err) {
     const LobCohortSlide *slide = &survey->cohort->slides[i];
-    const LobSlideSpec spec = {.path = slide->path,
-                               .mpp = slide->mpp,
-                               .mpp_source = slide->mpp_from_center ? LOB_MPP_CENTER : LOB_MPP_MANIFEST};
-    const LobTileSpec tile = tile_spec(survey->cohort->study);
+    const LobSlideSpec spec = lob_stage_slide_spec(slide);
+    const LobTileSpec tile = lob_stage_tile_spec(survey->cohort->study);
     double w, h, step_x, step_y;
     g_autoptr(GError) problem = NULL;
     survey->looked_at[i] = true;
@@ -88,13 +80,7 @@ static bool probe_slides(Survey *survey, size_t most, GError **err) {
 /* Opens the study's encoder (which checks its weights) and times one batch of grey tiles. */
 static bool probe_encoder(Survey *survey, GError **err) {
     const LobStudy *study = survey->cohort->study;
-    const LobEncoderOptions options = {.name = study->encoder.name,
-                                       .config = study->encoder.config,
-                                       .weights = study->encoder.weights,
-                                       .precision = study->encoder.precision,
-                                       .tile_size = study->tiles.size,
-                                       .mpp = study->tiles.mpp,
-                                       .batch = (size_t)study->encoder.batch};
+    const LobEncoderOptions options = lob_stage_encoder_options(study);
     g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
     if (!encoder)
         return false;

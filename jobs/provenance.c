@@ -1,4 +1,5 @@
 #include "jobs/provenance.h"
+#include "mpi/stage.h"
 
 #include <cblas.h>
 #include <hdf5.h>
@@ -7,17 +8,6 @@
 #include <openslide.h>
 #include <stdio.h>
 #include <string.h>
-
-static char *cpu_model(void) {
-    g_autofree char *text = NULL;
-    if (!g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL))
-        return g_strdup("unknown");
-    const char *line = strstr(text, "model name");
-    const char *colon = line ? strchr(line, ':') : NULL;
-    if (!colon)
-        return g_strdup("unknown");
-    return g_strndup(colon + 2, strcspn(colon + 2, "\n"));
-}
 
 static char *hdf5_version(void) {
     unsigned major = 0, minor = 0, release = 0;
@@ -38,7 +28,7 @@ static char *mpi_version(void) {
 bool lob_provenance_write(const LobWorld *world, const LobCohort *cohort, GError **err) {
     const LobStudy *study = cohort->study;
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
-    g_autofree char *time = g_date_time_format_iso8601(now), *cpu = cpu_model(), *hdf5 = hdf5_version();
+    g_autofree char *time = g_date_time_format_iso8601(now), *cpu = lob_cpu_type(), *hdf5 = hdf5_version();
     g_autofree char *mpi = mpi_version(), *path = lob_study_out(study, "provenance.json");
     json_t *root = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s}, s:s, s:i, s:s, s:{s:I, s:I, "
                              "s:I}, s:{s:s, s:s}, s:s}",

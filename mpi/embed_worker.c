@@ -62,14 +62,8 @@ static void warn_of_other_cpu(const LobEmbed *embed) {
 static bool open_tools(LobEmbedder *e, GError **err) {
     const LobWorld *world = e->embed->stage.world;
     e->memory = (LobEncoderMemory){.alloc = share_weights, .ready = weights_ready, .user = e};
-    const LobEncoderOptions options = {.name = e->study->encoder.name,
-                                       .config = e->study->encoder.config,
-                                       .weights = e->study->encoder.weights,
-                                       .precision = e->study->encoder.precision,
-                                       .tile_size = e->study->tiles.size,
-                                       .mpp = e->study->tiles.mpp,
-                                       .batch = e->batch,
-                                       .memory = world->has_mpi && world->node_size > 1 ? &e->memory : NULL};
+    LobEncoderOptions options = lob_stage_encoder_options(e->study);
+    options.memory = world->has_mpi && world->node_size > 1 ? &e->memory : NULL;
     e->encoder = lob_encoder_open(&options, err);
     if (!e->encoder)
         return false;

@@ -134,14 +134,10 @@ static bool score_all(Job *job, GError **err) {
     g_autoptr(GByteArray) outbox = g_byte_array_new();
     GError *problem = NULL;
     score_mine(job, outbox, &problem);
-    if (!lob_world_agree(job->world, problem, err))
-        return false;
     g_autofree void *all = NULL;
-    g_autofree size_t *sizes = NULL;
     size_t total = 0;
-    lob_world_gather(job->world, outbox->data, outbox->len, &all, &sizes);
-    for (int r = 0; job->world->rank == 0 && r < job->world->size; r++)
-        total += sizes[r];
+    if (!lob_world_collect(job->world, outbox, problem, &all, &total, err))
+        return false;
     const char *at = all;
     for (const char *end = at + total; at < end;) {
         uint64_t head[2];

@@ -86,14 +86,18 @@ char *lob_cpu_type(void) {
     return g_strdup(g_strstrip(value));
 }
 
+LobEncoderOptions lob_stage_encoder_options(const LobStudy *study) {
+    return (LobEncoderOptions){.name = study->encoder.name,
+                               .config = study->encoder.config,
+                               .weights = study->encoder.weights,
+                               .precision = study->encoder.precision,
+                               .tile_size = study->tiles.size,
+                               .mpp = study->tiles.mpp,
+                               .batch = (size_t)study->encoder.batch};
+}
+
 static GVariant *describe(const LobStudy *study, GError **err) {
-    const LobEncoderOptions options = {.name = study->encoder.name,
-                                       .config = study->encoder.config,
-                                       .weights = study->encoder.weights,
-                                       .precision = study->encoder.precision,
-                                       .tile_size = study->tiles.size,
-                                       .mpp = study->tiles.mpp,
-                                       .batch = (size_t)study->encoder.batch};
+    const LobEncoderOptions options = lob_stage_encoder_options(study);
     g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
     if (!encoder)
         return NULL;

@@ -2,6 +2,7 @@
 #ifndef LOB_STAGE_H
 #define LOB_STAGE_H
 
+#include "encoder/encoder.h"
 #include "mpi/catalog.h"
 #include "mpi/farm.h"
 #include "mpi/progress.h"
@@ -33,6 +34,7 @@ const char *lob_stage_state_word(const GError *error);
 /* After a farm: rank 0 prints each rank's use. */
 void lob_stage_report_use(const LobStage *stage, const LobFarmStats *all);
 
+LobEncoderOptions lob_stage_encoder_options(const LobStudy *study); /* strings are the study's */
 LobTileSpec lob_stage_tile_spec(const LobStudy *study);
 LobSlideSpec lob_stage_slide_spec(const LobCohortSlide *slide);
 /* Opens a slide, a second time where its reader died or gave up: something else may have killed it (a machine

@@ -300,3 +300,16 @@ void lob_shared_free(LobShared *shared) {
         g_free(shared->data);
     g_free(shared);
 }
+
+bool lob_world_collect(const LobWorld *world, const GByteArray *outbox, GError *mine, void **all,
+                       size_t *total, GError **err) {
+    g_autofree size_t *sizes = NULL;
+    *all = NULL;
+    *total = 0;
+    if (!lob_world_agree(world, mine, err))
+        return false;
+    lob_world_gather(world, outbox->data, outbox->len, all, &sizes);
+    for (int r = 0; world->rank == 0 && r < world->size; r++)
+        *total += sizes[r];
+    return true;
+}

@@ -23,6 +23,11 @@ void lob_nap(double *waited);
 /* Collective. Every rank brings its own error or NULL (taken over); where any has one, all return false with
  * the error of the lowest rank, which is named if it is not 0. */
 bool lob_world_agree(const LobWorld *world, GError *mine, GError **err);
+/* Collective. Agrees on `mine` (taken over) as lob_world_agree does; then rank 0 gets every rank's outbox,
+ * end to end in rank order, and their bytes in all. Free *all with g_free; elsewhere it is NULL and *total 0.
+ */
+bool lob_world_collect(const LobWorld *world, const GByteArray *outbox, GError *mine, void **all,
+                       size_t *total, GError **err);
 
 /* A fatal error on one rank while others work: logs it with rank and host and ends the whole job with its
  * exit code. Without MPI, ends the process. */
