@@ -60,6 +60,34 @@ bool lob_grid_make(const LobMask *mask, int64_t origin_x, int64_t origin_y, int6
                    double tile_w, double tile_h, double step_x, double step_y, double min_tissue,
                    LobGrid *grid, GError **err);
 
+/* ---- GeoJSON as QuPath reads it: one file a slide, positions in level-0 px ---- */
+typedef struct LobGeojson LobGeojson;
+LobGeojson *lob_geojson_new(void);
+void lob_geojson_free(LobGeojson *geojson);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobGeojson, lob_geojson_free)
+
+/* One annotation a connected piece of tissue (pixels joined by an edge), outline and holes along the mask's
+ * pixel edges: filled again by the even-odd rule they give the mask back. `name` is the annotations'
+ * classification. */
+void lob_geojson_add_mask(LobGeojson *geojson, const LobMask *mask, const char *name);
+
+typedef struct {
+    double x, y, width, height; /* level-0 px */
+    const char *name;           /* shown beside the tile; NULL = none */
+    const char *class_name;     /* classification; NULL = none */
+    const uint8_t *colour;      /* [3] R, G, B of the classification; NULL = QuPath chooses */
+    bool annotation;            /* false: a QuPath tile object, which suits thousands of them */
+    /* measurements, which QuPath maps to colours: [n_scores]; one that is not finite is left out */
+    const char *const *score_names;
+    const double *scores;
+    size_t n_scores;
+} LobGeojsonTile;
+void lob_geojson_add_tile(LobGeojson *geojson, const LobGeojsonTile *tile);
+
+size_t lob_geojson_count(const LobGeojson *geojson); /* features added */
+/* A FeatureCollection, by rename. More may be added and saved again. */
+bool lob_geojson_save(const LobGeojson *geojson, const char *path, GError **err);
+
 /* ---- quality of a slide, from its overview and mask ---- */
 typedef struct {
     double tissue_mm2;

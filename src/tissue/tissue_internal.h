@@ -28,6 +28,16 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobParts, lob_parts_clear)
  */
 void lob_clean_parts(LobImage *mask, double min_object, double min_hole, bool keep_holes);
 
+/* A ring of corners between pixels, each of them once; it touches itself nowhere. */
+typedef struct {
+    uint32_t part; /* 1 .. : the piece of tissue (pixels joined by an edge) it belongs to */
+    bool hole;     /* inside the piece; else the piece's outline, of which it has exactly one */
+    size_t n;
+    int32_t (*xy)[2]; /* [n] 0..width, 0..height; tissue lies to the right of the way */
+} LobOutline;
+/* Of LobOutline, owned by the array; a piece's outline stands first, its holes follow. */
+GPtrArray *lob_outlines_find(const LobImage *mask);
+
 /* Reads <folder>/<slide>.png or .geojson into a mask of the given size; scale_x, scale_y: level-0 px a mask
  * px. INPUT errors name the file. */
 bool lob_mask_from_file(const char *folder, const char *slide, double scale_x, double scale_y,
