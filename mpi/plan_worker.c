@@ -1,86 +1,38 @@
 /* One slide's plan, on a worker: decoding happens in its isolated reader. */
+#include "mpi/look.h"
 #include "mpi/plan_internal.h"
 
-#include <math.h>
 #include <string.h>
 
-static bool tissue_options(const LobStudy *study, LobTissueOptions *options, GError **err) {
-    static const char *const names[] = {"otsu", "hsv", "masks"};
-    static const LobTissueMethod methods[] = {LOB_TISSUE_OTSU, LOB_TISSUE_HSV, LOB_TISSUE_MASKS};
-    *options = lob_tissue_defaults;
-    options->mpp = study->tissue.mpp;
-    options->keep_holes = study->tissue.keep_holes;
-    options->masks = study->tissue.masks;
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
-        if (strcmp(names[i], study->tissue.method) == 0) {
-            options->method = methods[i];
-            return true;
-        }
-    return lob_fail(err, LOB_ERROR_INPUT, "tissue method '%s' is unknown (otsu, hsv, masks)",
-                    study->tissue.method);
+static void pulse(void *farm) {
+    (void)lob_farm_tick(farm);
 }
 
-static bool make_grid(const LobStudy *study, const LobSlideInfo *info, const LobMask *mask, LobGrid *grid,
-                      GError **err) {
-    const LobTileSpec spec = lob_stage_tile_spec(study);
-    double width, height, step_x, step_y;
-    if (!lob_tile_footprint(info, &spec, &width, &height, &step_x, &step_y, err) ||
-        !lob_grid_make(mask, info->bounds_x, info->bounds_y, info->bounds_width, info->bounds_height, width,
-                       height, step_x, step_y, study->tiles.min_tissue, grid, err))
-        return false;
-    return grid->n > 0 ||
-           lob_fail(err, LOB_ERROR_SLIDE, "no tile of %d px at %g um/px with at least %.0f %% tissue",
-                    spec.size, spec.mpp, 100 * study->tiles.min_tissue);
+static void take_info(const LobSlideInfo *info, LobPlanFacts *facts) {
+    facts->width = info->width;
+    facts->height = info->height;
+    facts->mpp_x = info->mpp_x;
+    facts->mpp_y = info->mpp_y;
+    facts->mpp_source = (int32_t)info->mpp_source;
+    facts->file_size = info->file_size;
+    facts->file_mtime = info->file_mtime;
+    g_strlcpy(facts->quickhash, info->quickhash, sizeof facts->quickhash);
 }
 
-/* As with opening, a reader that died gets a second try. */
-static bool overview_of(LobReader *reader, const LobSlideSpec *slide, double mpp, LobImage *overview,
-                        double *scale_x, double *scale_y, GError **err) {
-    g_autoptr(GError) first = NULL;
-    LobSlideInfo info;
-    if (lob_reader_overview(reader, mpp, overview, scale_x, scale_y, &first))
-        return true;
-    lob_image_clear(overview);
-    if (first->domain == LOB_ERROR && first->code == LOB_ERROR_SLIDE)
-        return lob_reader_open(reader, slide, &info, err) &&
-               lob_reader_overview(reader, mpp, overview, scale_x, scale_y, err);
-    g_propagate_error(err, g_steal_pointer(&first));
-    return false;
-}
-
-/* The scale is checked first: a slide without it is refused before anything is decoded. */
-static bool look_at(LobPlan *plan, LobFarm *farm, uint32_t index, LobPlanFacts *facts, LobGrid *grid,
+static bool look_at(LobPlan *plan, LobFarm *farm, uint32_t index, LobPlanFacts *facts, LobLook *look,
                     GError **err) {
-    const LobStudy *study = plan->stage.cohort->study;
-    const LobSlideSpec slide = lob_stage_slide_spec(&plan->stage.cohort->slides[index]);
-    const LobTileSpec tile = lob_stage_tile_spec(study);
-    LobSlideInfo info;
-    LobTissueOptions options;
-    g_auto(LobImage) overview = {0};
-    g_auto(LobMask) mask = {0};
-    double scale_x, scale_y, width, height, step_x, step_y;
-    if (!tissue_options(study, &options, err) || !lob_stage_open_slide(plan->reader, &slide, &info, err))
+    const LobCohort *cohort = plan->stage.cohort;
+    LobLookSpec spec;
+    if (!lob_look_spec(cohort->study, &cohort->slides[index], &spec, err))
         return false;
-    facts->width = info.width;
-    facts->height = info.height;
-    facts->mpp_x = info.mpp_x;
-    facts->mpp_y = info.mpp_y;
-    facts->mpp_source = (int32_t)info.mpp_source;
-    facts->file_size = info.file_size;
-    facts->file_mtime = info.file_mtime;
-    g_strlcpy(facts->quickhash, info.quickhash, sizeof facts->quickhash);
-    (void)lob_farm_tick(farm);
-    if (!lob_tile_footprint(&info, &tile, &width, &height, &step_x, &step_y, err) ||
-        !overview_of(plan->reader, &slide, options.mpp, &overview, &scale_x, &scale_y, err))
+    spec.pulse = pulse;
+    spec.user = farm;
+    const bool seen = lob_look_at(plan->reader, &spec, look, err);
+    take_info(&look->info, facts);
+    if (!seen)
         return false;
-    (void)lob_farm_tick(farm);
-    options.slide_id = plan->stage.cohort->slides[index].slide_id;
-    options.origin_x = info.bounds_x;
-    options.origin_y = info.bounds_y;
-    if (!lob_tissue_mask(&overview, scale_x, scale_y, info.mpp_x, info.mpp_y, &options, &mask, err))
-        return false;
-    lob_slide_quality(&overview, &mask, info.mpp_x, info.mpp_y, &facts->quality);
-    return make_grid(study, &info, &mask, grid, err);
+    lob_slide_quality(&look->overview, &look->mask, look->info.mpp_x, look->info.mpp_y, &facts->quality);
+    return lob_look_has_tiles(&spec, look, err);
 }
 
 static bool stopped(LobFarm *farm, GError **err) {
@@ -105,7 +57,7 @@ bool lob_plan_work(void *user, LobFarm *farm, const void *task, size_t size, GBy
     LobPlan *plan = user;
     uint32_t index = 0;
     LobPlanFacts facts = {0};
-    g_auto(LobGrid) grid = {0};
+    g_auto(LobLook) look = {0};
     g_autoptr(GError) problem = NULL;
     const double start = lob_clock();
     memcpy(&index, task, MIN(size, sizeof index));
@@ -114,14 +66,14 @@ bool lob_plan_work(void *user, LobFarm *farm, const void *task, size_t size, GBy
                                         (size_t)plan->stage.cohort->study->encoder.batch, err);
     if (!plan->reader || stopped(farm, err))
         return false;
-    if (!look_at(plan, farm, index, &facts, &grid, &problem)) {
+    if (!look_at(plan, farm, index, &facts, &look, &problem)) {
         if (stopped(farm, err))
             return false;
         if (!is_slides(problem)) {
             g_propagate_error(err, g_steal_pointer(&problem));
             return false;
         }
-    } else if (!save_grid(plan, index, &grid, &facts, err)) {
+    } else if (!save_grid(plan, index, &look.grid, &facts, err)) {
         return false;
     }
     facts.seconds = lob_clock() - start;
