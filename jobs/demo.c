@@ -6,12 +6,15 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct {
     gint patients, centers, tiles, dim;
     gint64 seed;
-    gboolean null, bags, immortal, json, tables_only;
+    gboolean null, bags, immortal, early, json, tables_only;
     gdouble grade, tace, tace_immune, covariate, systemic, vessel;
+    gdouble indication, hidden, lean, center_effect, systemic_share;
+    gchar *missing, *endpoints;
 } Wanted;
 
 #define UNSET (-1e300)
@@ -36,6 +39,23 @@ static bool parse(int *argc, char ***argv, Wanted *w, GError **err) {
         {"covariate-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->covariate, "Of clinical covariates per SD", "X"},
         {"systemic-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->systemic, "Of systemic therapy", "X"},
         {"vessel-effect", 0, 0, G_OPTION_ARG_DOUBLE, &w->vessel, "Added where vessels encapsulate", "X"},
+        {"indication", 0, 0, G_OPTION_ARG_DOUBLE, &w->indication,
+         "Confounding: how much size and MVI decide on treatment (1)", "X"},
+        {"hidden-indication", 0, 0, G_OPTION_ARG_DOUBLE, &w->hidden,
+         "Confounding by the image alone: log odds of treatment per SD of grade (0)", "X"},
+        {"center-lean", 0, 0, G_OPTION_ARG_DOUBLE, &w->lean,
+         "Log odds of TACE: more in the first center, less in the others (0)", "X"},
+        {"center-effect-sd", 0, 0, G_OPTION_ARG_DOUBLE, &w->center_effect,
+         "SD between centers of TACE's log hazard ratio (0)", "X"},
+        {"systemic-share", 0, 0, G_OPTION_ARG_DOUBLE, &w->systemic_share,
+         "Share given systemic therapy (0.06; bags: 0.20)", "X"},
+        {"early", 0, 0, G_OPTION_ARG_NONE, &w->early,
+         "Treatment works in the first two years only: hazards are not proportional", NULL},
+        {"missing", 0, 0, G_OPTION_ARG_STRING, &w->missing,
+         "Empty cells of covariates: at random, by their value, or a column absent in a whole center",
+         "random|value|column"},
+        {"endpoints", 0, 0, G_OPTION_ARG_STRING, &w->endpoints,
+         "Endpoints of the study file (rfs), any of rfs,os,relapse,cd8,pdl1,response,ae34", "LIST"},
         {"tables-only", 0, 0, G_OPTION_ARG_NONE, &w->tables_only,
          "Tables and study file without slides or bags, for studies of the numbers alone", NULL},
         {"json", 0, 0, G_OPTION_ARG_NONE, &w->json, "A summary on stdout", NULL},
@@ -72,11 +92,54 @@ static bool effect_in(const char *name, gdouble given, double *value, GError **e
     return true;
 }
 
+static bool share_in(const char *name, gdouble given, double *value, GError **err) {
+    if (given <= UNSET)
+        return true;
+    if (!(given > 0.0 && given < 1.0))
+        return lob_fail(err, LOB_ERROR_INPUT, "--%s %g: expected a share between 0 and 1", name, given);
+    *value = given;
+    return true;
+}
+
+static bool missing_in(const Wanted *w, LobDemoOptions *o, GError **err) {
+    static const char *const names[] = {"", "random", "value", "column", NULL};
+    for (int i = 1; w->missing != NULL && names[i] != NULL; i++)
+        if (strcmp(w->missing, names[i]) == 0) {
+            o->missing = (LobDemoMissing)i;
+            return true;
+        }
+    if (w->missing != NULL)
+        return lob_fail(err, LOB_ERROR_INPUT, "--missing %s: expected random, value or column", w->missing);
+    return true;
+}
+
+static bool endpoints_in(const Wanted *w, LobDemoOptions *o, GError **err) {
+    static const char *const names[] = {"rfs", "os", "relapse", "cd8", "pdl1", "response", "ae34"};
+    if (w->endpoints == NULL)
+        return true;
+    g_auto(GStrv) asked = g_strsplit(w->endpoints, ",", -1);
+    o->endpoints = 0;
+    for (size_t i = 0; asked[i] != NULL; i++) {
+        unsigned flag = 0;
+        for (size_t k = 0; k < G_N_ELEMENTS(names); k++)
+            flag |= strcmp(asked[i], names[k]) == 0 ? 1U << k : 0;
+        if (flag == 0)
+            return lob_fail(err, LOB_ERROR_INPUT, "--endpoints: unknown endpoint '%s'", asked[i]);
+        o->endpoints |= flag;
+    }
+    if (o->endpoints == 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "--endpoints: none given");
+    return true;
+}
+
 static bool options_from(const Wanted *w, LobDemoOptions *o, GError **err) {
     lob_demo_defaults(o, w->bags);
     o->seed = (uint64_t)w->seed;
     o->null = w->null;
     o->immortal = w->immortal;
+    o->early = w->early;
+    if (w->early && w->immortal)
+        return lob_fail(err, LOB_ERROR_INPUT, "--early and --immortal cannot be planted together");
     if (w->dim != G_MININT && !w->bags)
         return lob_fail(err, LOB_ERROR_INPUT, "--dim is for --bags: slides have no columns");
     if (w->seed < 0)
@@ -91,7 +154,13 @@ static bool options_from(const Wanted *w, LobDemoOptions *o, GError **err) {
            effect_in("tace-immune-effect", w->tace_immune, &o->tace_immune_effect, err) &&
            effect_in("covariate-effect", w->covariate, &o->covariate_effect, err) &&
            effect_in("systemic-effect", w->systemic, &o->systemic_effect, err) &&
-           effect_in("vessel-effect", w->vessel, &o->vessel_effect, err);
+           effect_in("vessel-effect", w->vessel, &o->vessel_effect, err) &&
+           effect_in("indication", w->indication, &o->indication, err) &&
+           effect_in("hidden-indication", w->hidden, &o->hidden_indication, err) &&
+           effect_in("center-lean", w->lean, &o->center_lean, err) &&
+           effect_in("center-effect-sd", w->center_effect, &o->center_effect_sd, err) &&
+           share_in("systemic-share", w->systemic_share, &o->systemic_share, err) && missing_in(w, o, err) &&
+           endpoints_in(w, o, err);
 }
 
 static void print_summary(const LobDemoOptions *options, const char *dir, double seconds) {
@@ -134,7 +203,12 @@ int lob_cmd_demo(int argc, char **argv) {
                 .tace_immune = UNSET,
                 .covariate = UNSET,
                 .systemic = UNSET,
-                .vessel = UNSET};
+                .vessel = UNSET,
+                .indication = UNSET,
+                .hidden = UNSET,
+                .lean = UNSET,
+                .center_effect = UNSET,
+                .systemic_share = UNSET};
     LobDemoOptions options;
     LobWorld world = {.size = 1};
     GError *error = NULL;
@@ -154,6 +228,8 @@ int lob_cmd_demo(int argc, char **argv) {
             lob_error_log("%s", error->message);
         g_error_free(error);
     }
+    g_free(w.missing);
+    g_free(w.endpoints);
     lob_world_end(&world);
     return rank == 0 ? code : LOB_EXIT_DONE;
 }

@@ -23,10 +23,15 @@ static char *describe(const LobDemoOptions *o) {
         "{\"kind\": \"%s\", \"seed\": %" G_GUINT64_FORMAT
         ", \"patients\": %d, \"centers\": %d, \"tiles\": %d, \"dim\": %d, \"null\": %s, \"immortal\": %s, "
         "\"grade_effect\": %.17g, \"tace_effect\": %.17g, \"tace_immune_effect\": %.17g, "
-        "\"covariate_effect\": %.17g, \"systemic_effect\": %.17g, \"vessel_effect\": %.17g}\n",
+        "\"covariate_effect\": %.17g, \"systemic_effect\": %.17g, \"vessel_effect\": %.17g, "
+        "\"indication\": %.17g, \"hidden_indication\": %.17g, \"center_lean\": %.17g, "
+        "\"center_effect_sd\": %.17g, \"systemic_share\": %.17g, \"early\": %s, \"missing\": %d, "
+        "\"endpoints\": %u}\n",
         o->bags ? "bags" : "slides", o->seed, o->patients, o->centers, o->tiles, o->dim,
         o->null ? "true" : "false", o->immortal ? "true" : "false", o->grade_effect, o->tace_effect,
-        o->tace_immune_effect, o->covariate_effect, o->systemic_effect, o->vessel_effect);
+        o->tace_immune_effect, o->covariate_effect, o->systemic_effect, o->vessel_effect, o->indication,
+        o->hidden_indication, o->center_lean, o->center_effect_sd, o->systemic_share,
+        o->early ? "true" : "false", (int)o->missing, o->endpoints);
 }
 
 static char *piece_path(const LobDemo *demo, const Piece *piece, const char *dir) {

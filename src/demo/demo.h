@@ -7,6 +7,25 @@
 
 #include "base/base.h"
 
+/* Endpoints of the cohort; the study file asks for those of LobDemoOptions.endpoints, in this order. */
+enum {
+    LOB_DEMO_RFS = 1,       /* recurrence-free survival */
+    LOB_DEMO_OS = 2,        /* overall survival */
+    LOB_DEMO_RELAPSE = 4,   /* time to recurrence, death before it competing */
+    LOB_DEMO_CD8 = 8,       /* immune label: half of the patients, little noise */
+    LOB_DEMO_PDL1 = 16,     /* immune label: 3 in 10, more noise */
+    LOB_DEMO_RESPONSE = 32, /* objective response, treated patients only */
+    LOB_DEMO_AE = 64        /* grade 3-4 adverse event, treated patients only */
+};
+
+/* Which cells of the covariates the tables leave empty. */
+typedef enum {
+    LOB_DEMO_COMPLETE,
+    LOB_DEMO_MISSING_RANDOM, /* a fifth of size, MVI and AFP */
+    LOB_DEMO_MISSING_VALUE,  /* size and AFP, the more often the larger */
+    LOB_DEMO_MISSING_COLUMN  /* MVI in the whole last center */
+} LobDemoMissing;
+
 typedef struct {
     uint64_t seed;
     int patients, centers; /* patients in all */
@@ -17,6 +36,14 @@ typedef struct {
     bool immortal; /* at risk from surgery on, treatment works from its start day, some start after day 90: a
                       naive comparison is then biased by immortal time */
     double grade_effect, tace_effect, tace_immune_effect, covariate_effect, systemic_effect, vessel_effect;
+    double indication; /* log odds of treatment by measured size and MVI, as a multiple of the default */
+    double hidden_indication; /* log odds of treatment per SD of grade, which only the image shows */
+    double center_lean;       /* log odds of TACE: plus in the first center, minus in the others */
+    double center_effect_sd;  /* SD between centers of TACE's log hazard ratio */
+    double systemic_share;    /* treated where indication is average */
+    bool early;               /* treatment works in the first two years only (not with immortal) */
+    LobDemoMissing missing;
+    unsigned endpoints; /* of the study file */
 } LobDemoOptions;
 
 void lob_demo_defaults(LobDemoOptions *options, bool bags);
@@ -35,6 +62,15 @@ typedef struct {
     double tace_day, systemic_day; /* NAN where not given */
     double time_days;
     int event;          /* recurrence-free survival */
+    double center_tace; /* this center's own part of TACE's log hazard ratio */
+    double censor_days; /* end of follow-up */
+    double os_days;
+    int os_event;
+    int relapse;                   /* 0 censored, 1 recurrence, 2 death without it; at time_days */
+    double cd8_score, pdl1_score;  /* immune and what staining adds: mean 0, SD 1 */
+    int cd8_high, pdl1_high;       /* scores above 0 and above .5 */
+    int response, ae34;            /* -1 where not treated */
+    double p_response[4], p_ae[4]; /* by arm; NAN for none */
     double lp_inputs;   /* true linear predictor of what the model is given: no arm, no hidden covariate */
     double lp_arm[4];   /* true log-hazard ratio to the baseline under each arm, center_effect included */
     double rmst_arm[4]; /* true restricted mean, days, over the 5 years from the landmark */

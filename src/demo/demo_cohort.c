@@ -12,6 +12,7 @@
 #define AFP_MEAN 2.0
 #define AFP_SD 0.9
 #define VESSEL_SHARE 0.18
+#define EARLY_YEARS 2.0
 
 static const LobDemoPlan slide_plan = {.rate = 0.60,
                                        .shape = 1.0,
@@ -20,7 +21,6 @@ static const LobDemoPlan slide_plan = {.rate = 0.60,
                                        .afp_weight = 1.0,
                                        .size_grade = 0.3,
                                        .tace_share = 0.44,
-                                       .systemic_share = 0.06,
                                        .censor_from = 1.8,
                                        .censor_to = 5.4,
                                        .two_slides = 0.25};
@@ -31,7 +31,6 @@ static const LobDemoPlan bag_plan = {.rate = 0.30,
                                      .afp_weight = 0.0,
                                      .size_grade = 0.3,
                                      .tace_share = 0.455,
-                                     .systemic_share = 0.20,
                                      .censor_from = 2.0,
                                      .censor_to = 6.5,
                                      .two_slides = 0.0};
@@ -52,7 +51,10 @@ void lob_demo_defaults(LobDemoOptions *options, bool bags) {
                                 .tace_immune_effect = bags ? -0.70 : -0.40,
                                 .covariate_effect = bags ? 0.30 : 0.20,
                                 .systemic_effect = -0.10,
-                                .vessel_effect = bags ? -0.60 : 0.0};
+                                .vessel_effect = bags ? -0.60 : 0.0,
+                                .indication = 1.0,
+                                .systemic_share = bags ? 0.20 : 0.06,
+                                .endpoints = LOB_DEMO_RFS};
 }
 
 char *lob_demo_center_name(int center) {
@@ -104,10 +106,9 @@ static double effect(const LobDemoOptions *o, double value) {
 static void draw_treatment(const LobDemoOptions *o, const LobDemoPlan *plan, const double *leaning,
                            LobRng *rng, LobDemoPatient *p) {
     double size = (p->tumor_size_cm - SIZE_MEAN_CM) / SIZE_SD_CM, mvi = p->mvi - MVI_MEAN;
-    double indication = 0.7 * size + 0.8 * mvi;
+    double indication = o->indication * (0.7 * size + 0.8 * mvi) + o->hidden_indication * p->grade;
     double tace = log(plan->tace_share / (1.0 - plan->tace_share)) + leaning[0] + indication;
-    double systemic =
-        log(plan->systemic_share / (1.0 - plan->systemic_share)) + leaning[1] + 0.6 * indication;
+    double systemic = log(o->systemic_share / (1.0 - o->systemic_share)) + leaning[1] + 0.6 * indication;
     p->intended =
         (lob_rng_uniform(rng) < logistic(tace) ? 1 : 0) | (lob_rng_uniform(rng) < logistic(systemic) ? 2 : 0);
     double last = o->immortal ? 150.0 : 80.0;
@@ -122,28 +123,40 @@ static void true_predictors(const LobDemoOptions *o, const LobDemoPlan *plan, Lo
     double afp = (p->afp_log10 - AFP_MEAN) / AFP_SD;
     p->lp_inputs = effect(o, o->grade_effect) * p->grade +
                    o->covariate_effect * (size + plan->mvi_weight * mvi + plan->afp_weight * afp);
-    double tace = effect(o, o->tace_effect) + effect(o, o->tace_immune_effect) * p->immune;
+    double tace = effect(o, o->tace_effect) + effect(o, o->tace_immune_effect) * p->immune + p->center_tace;
     double systemic = effect(o, o->systemic_effect) + effect(o, o->vessel_effect) * p->vessel;
     for (int arm = 0; arm < 4; arm++)
         p->lp_arm[arm] = p->lp_inputs + p->center_effect + ((arm & 1) != 0 ? tace : 0.0) +
                          ((arm & 2) != 0 ? systemic : 0.0);
 }
 
-/* Simpson's rule over S(t) in the variable sqrt(t): smooth at 0 for shapes below 1. */
-static double restricted_mean_days(const LobDemoPlan *plan, double lp) {
+/* Cumulative baseline hazard, t in years from time zero. */
+static double cumulative(const LobDemoPlan *plan, double t) {
+    return pow(plan->rate * t, plan->shape);
+}
+
+/* Simpson's rule over S(t) in the variable sqrt(t): smooth at 0 for shapes below 1. From `late_from` years on
+ * the predictor is `late`. */
+static double restricted_mean_days(const LobDemoPlan *plan, double lp, double late, double late_from) {
     enum { N = 400 };
-    double top = sqrt(HORIZON_YEARS), sum = 0.0, hazard = exp(lp);
+    double top = sqrt(HORIZON_YEARS), sum = 0.0, hazard = exp(lp), later = exp(late);
     for (int i = 0; i <= N; i++) {
-        double u = top * i / N;
-        double survival = exp(-pow(plan->rate * u * u, plan->shape) * hazard);
+        double u = top * i / N, t = u * u;
+        double spent = t <= late_from
+                           ? cumulative(plan, t) * hazard
+                           : cumulative(plan, late_from) * (hazard - later) + cumulative(plan, t) * later;
+        double survival = exp(-spent);
         sum += (i == 0 || i == N ? 1.0 : i % 2 == 1 ? 4.0 : 2.0) * survival * 2.0 * u;
     }
     return sum * top / N / 3.0 * LOB_DEMO_YEAR_DAYS;
 }
 
-/* Cumulative baseline hazard, t in years from time zero. */
-static double cumulative(const LobDemoPlan *plan, double t) {
-    return pow(plan->rate * t, plan->shape);
+/* Recurrence time where treatment works in the first years only. */
+static double draw_early(const LobDemoPlan *plan, double target, const LobDemoPatient *p) {
+    double base = cumulative(plan, EARLY_YEARS), early = base * exp(p->lp_arm[p->arm]);
+    double spent =
+        target <= early ? target / exp(p->lp_arm[p->arm]) : base + (target - early) / exp(p->lp_arm[0]);
+    return pow(spent, 1.0 / plan->shape) / plan->rate;
 }
 
 /* Recurrence time in years where treatment works from its start on; what is due later than the recurrence is
@@ -183,9 +196,11 @@ static void draw_outcome(const LobDemoOptions *o, const LobDemoPlan *plan, LobRn
             p->systemic_day = NAN;
     } else {
         p->arm = p->intended;
-        years = pow(target / exp(p->lp_arm[p->arm]), 1.0 / plan->shape) / plan->rate;
+        years = o->early ? draw_early(plan, target, p)
+                         : pow(target / exp(p->lp_arm[p->arm]), 1.0 / plan->shape) / plan->rate;
     }
     p->event = years <= censored ? 1 : 0;
+    p->censor_days = landmark + MAX(1.0, ceil(censored * LOB_DEMO_YEAR_DAYS));
     p->time_days = landmark + MAX(1.0, ceil(MIN(years, censored) * LOB_DEMO_YEAR_DAYS));
 }
 
@@ -211,6 +226,8 @@ LobDemo *lob_demo_new(const LobDemoOptions *options) {
         lob_rng_init(&center, options->seed, name);
         double effect_of_center = plan->center_sd * lob_rng_normal(&center);
         double leaning[2] = {0.4 * lob_rng_normal(&center), 0.4 * lob_rng_normal(&center)};
+        double tace_of_center = options->center_effect_sd * lob_rng_normal(&center);
+        leaning[0] += c == 0 ? options->center_lean : -options->center_lean;
         for (int k = 0; k < sizes[c]; k++, index++) {
             LobDemoPatient *p = &demo->patients[index];
             g_autofree char *stream = g_strdup_printf("patient/%zu", index + 1);
@@ -218,13 +235,16 @@ LobDemo *lob_demo_new(const LobDemoOptions *options) {
             lob_rng_init(&rng, options->seed, stream);
             p->center = c;
             p->center_effect = effect_of_center;
+            p->center_tace = tace_of_center;
             name_patient(plan, index, &rng, p);
             draw_person(options, plan, &rng, p);
             draw_treatment(options, plan, leaning, &rng, p);
             true_predictors(options, plan, p);
             draw_outcome(options, plan, &rng, p);
             for (int arm = 0; arm < 4; arm++)
-                p->rmst_arm[arm] = restricted_mean_days(plan, p->lp_arm[arm]);
+                p->rmst_arm[arm] = restricted_mean_days(plan, p->lp_arm[arm], p->lp_arm[0],
+                                                        options->early ? EARLY_YEARS : INFINITY);
+            lob_demo_labels(options, index, p);
             demo->n_slides += (size_t)p->n_slides;
         }
     }

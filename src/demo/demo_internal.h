@@ -15,11 +15,12 @@ typedef struct {
     double mvi_weight, afp_weight; /* log-HR as multiples of covariate_effect (size: 1) */
     double size_grade;             /* correlation of tumour size with grade */
     double tace_share;             /* treated where indication is average */
-    double systemic_share;
     double censor_from, censor_to; /* years of administrative follow-up, uniform */
     double two_slides;             /* share of patients with a second slide */
 } LobDemoPlan;
 const LobDemoPlan *lob_demo_plan(const LobDemoOptions *options);
+/* Labels and what follows recurrence, from a random stream of their own. After outcome. */
+void lob_demo_labels(const LobDemoOptions *options, size_t index, LobDemoPatient *patient);
 
 /* ---- hashed noise ---- */
 uint32_t lob_demo_hash(uint32_t a, uint32_t b, uint32_t salt);
