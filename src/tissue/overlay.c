@@ -1,5 +1,5 @@
 /* Pictures of an overview, its mask and its tiles. */
-#include "tissue/tissue.h"
+#include "tissue/tissue_internal.h"
 
 #include <math.h>
 #include <png.h>
@@ -18,47 +18,50 @@ bool lob_image_save_png(const char *path, const LobImage *image, GError **err) {
     return lob_file_replace(path, bytes, size, err);
 }
 
-static void paint(LobImage *image, int x, int y, const uint8_t colour[3]) {
-    if (x >= 0 && y >= 0 && x < image->width && y < image->height)
-        memcpy(image->data + 3 * ((size_t)y * (size_t)image->width + (size_t)x), colour, 3);
+/* A filled rectangle, both corners in. */
+static void paint(LobImage *image, int x0, int y0, int x1, int y1, const uint8_t colour[3]) {
+    for (int y = MAX(y0, 0); y <= MIN(y1, image->height - 1); y++)
+        for (int x = MAX(x0, 0); x <= MIN(x1, image->width - 1); x++)
+            memcpy(image->data + 3 * ((size_t)y * (size_t)image->width + (size_t)x), colour, 3);
 }
 
 static void draw_box(LobImage *image, int x0, int y0, int x1, int y1, const uint8_t colour[3]) {
-    for (int x = x0; x <= x1; x++) {
-        paint(image, x, y0, colour);
-        paint(image, x, y1, colour);
-    }
-    for (int y = y0; y <= y1; y++) {
-        paint(image, x0, y, colour);
-        paint(image, x1, y, colour);
-    }
+    paint(image, x0, y0, x1, y0, colour);
+    paint(image, x0, y1, x1, y1, colour);
+    paint(image, x0, y0, x0, y1, colour);
+    paint(image, x1, y0, x1, y1, colour);
 }
 
-/* Mask pixels with a neighbour that is not tissue. */
-static void draw_outline(LobImage *image, const LobImage *mask, const uint8_t colour[3]) {
-    int width = mask->width;
-    for (int y = 0; y < mask->height; y++)
-        for (int x = 0; x < width; x++) {
-            const uint8_t *p = mask->data + (size_t)y * (size_t)width + (size_t)x;
-            bool edge = x == 0 || y == 0 || x + 1 == width || y + 1 == mask->height || !p[-1] || !p[1] ||
-                        !p[-width] || !p[width];
-            if (*p && edge)
-                paint(image, x, y, colour);
+/* Outlines and holes run along mask px; factor: picture px a mask px. */
+static void draw_outlines(LobImage *picture, const LobMask *mask, const double factor[2], int pen,
+                          const uint8_t colour[3]) {
+    g_autoptr(GPtrArray) rings = lob_outlines_find(&mask->image);
+    for (guint r = 0; r < rings->len; r++) {
+        const LobOutline *ring = rings->pdata[r];
+        for (size_t i = 0; i < ring->n; i++) {
+            const int32_t *a = ring->xy[i], *b = ring->xy[(i + 1) % ring->n];
+            int x0 = (int)lround(MIN(a[0], b[0]) * factor[0]), x1 = (int)lround(MAX(a[0], b[0]) * factor[0]);
+            int y0 = (int)lround(MIN(a[1], b[1]) * factor[1]), y1 = (int)lround(MAX(a[1], b[1]) * factor[1]);
+            paint(picture, x0 - pen, y0 - pen, x1 + pen - 1, y1 + pen - 1, colour);
         }
+    }
 }
 
 bool lob_overlay_png(const char *path, const LobImage *overview, const LobMask *mask, const LobGrid *grid,
                      double tile_w, double tile_h, GError **err) {
     static const uint8_t blue[3] = {30, 90, 220}, green[3] = {0, 160, 60};
+    const double factor[2] = {(double)overview->width / mask->image.width,
+                              (double)overview->height / mask->image.height};
+    const double scale_x = mask->scale_x / factor[0], scale_y = mask->scale_y / factor[1];
     g_auto(LobImage) picture = {0};
     lob_image_init(&picture, overview->width, overview->height, 3);
     memcpy(picture.data, overview->data, 3 * (size_t)overview->width * (size_t)overview->height);
-    for (size_t i = 0; i < grid->n; i++) {
-        double x = (double)(grid->xy[i][0] - mask->origin_x) / mask->scale_x;
-        double y = (double)(grid->xy[i][1] - mask->origin_y) / mask->scale_y;
-        draw_box(&picture, (int)lround(x), (int)lround(y), (int)lround(x + tile_w / mask->scale_x),
-                 (int)lround(y + tile_h / mask->scale_y), blue);
+    for (size_t i = 0; grid && i < grid->n; i++) {
+        double x = (double)(grid->xy[i][0] - mask->origin_x) / scale_x;
+        double y = (double)(grid->xy[i][1] - mask->origin_y) / scale_y;
+        draw_box(&picture, (int)lround(x), (int)lround(y), (int)lround(x + tile_w / scale_x),
+                 (int)lround(y + tile_h / scale_y), blue);
     }
-    draw_outline(&picture, &mask->image, green);
+    draw_outlines(&picture, mask, factor, 1, green);
     return lob_image_save_png(path, &picture, err);
 }

@@ -99,7 +99,8 @@ typedef struct {
 void lob_slide_quality(const LobImage *overview, const LobMask *mask, double mpp_x, double mpp_y,
                        LobSlideQuality *quality);
 
-/* Writes the overview with the mask's outline and the kept tiles drawn over it. */
+/* Writes the overview, a picture of any size of the part that the mask covers, with the mask's outlines and
+ * the tiles (grid; NULL = none) drawn over it. */
 bool lob_overlay_png(const char *path, const LobImage *overview, const LobMask *mask, const LobGrid *grid,
                      double tile_w, double tile_h, GError **err);
 bool lob_image_save_png(const char *path, const LobImage *image, GError **err);

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <glib/gstdio.h>
 #include <math.h>
+#include <png.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -119,25 +120,36 @@ Test(quality, a_doubled_layer_counts_as_a_fold) {
     cr_expect_float_eq(quality.fold_fraction, 0.1, 1e-12, "%g", quality.fold_fraction);
 }
 
-Test(overlay, is_written_and_keeps_the_pixels_it_does_not_draw_on) {
+/* What is drawn, read back: outline green, tiles blue, the rest as it was; the picture is twice the mask. */
+Test(overlay, draws_outlines_and_tiles_and_keeps_the_other_pixels) {
     g_auto(LobImage) image = {0};
     g_auto(LobMask) mask = {0};
     g_auto(LobGrid) grid = {0};
     random_mask(&mask, 40, 30, 10, 10);
     memset(mask.image.data, 0, 40 * 30);
     memset(mask.image.data + 40 * 10, 255, 40 * 10);
-    lob_image_init(&image, 40, 30, 3);
-    memset(image.data, 200, 3 * 40 * 30);
+    lob_image_init(&image, 80, 60, 3);
+    memset(image.data, 200, 3 * 80 * 60);
     cr_assert(lob_grid_make(&mask, 0, 0, 400, 300, 100, 100, 100, 100, 0.5, &grid, NULL));
     cr_assert_eq(grid.n, 4);
     g_autofree char *path = g_strdup_printf("%s/lobule-overlay-%d.png", g_get_tmp_dir(), (int)getpid());
     g_autoptr(GError) err = NULL;
     cr_assert(lob_overlay_png(path, &image, &mask, &grid, 100, 100, &err));
-    g_autofree char *bytes = NULL;
-    size_t size;
-    cr_assert(g_file_get_contents(path, &bytes, &size, NULL));
-    cr_expect(size > 60 && memcmp(bytes, "\x89PNG", 4) == 0);
+    png_image png = {.version = PNG_IMAGE_VERSION};
+    cr_assert(png_image_begin_read_from_file(&png, path));
+    png.format = PNG_FORMAT_RGB;
+    cr_assert(png.width == 80 && png.height == 60);
+    g_autofree uint8_t *pixels = g_malloc(PNG_IMAGE_SIZE(png));
+    cr_assert(png_image_finish_read(&png, NULL, pixels, 0, NULL));
+    for (int y = 0; y < 60; y++)
+        for (int x = 0; x < 80; x++) {
+            bool outline = y >= 19 && y <= 40 && (y <= 20 || y >= 39 || x == 0 || x == 79);
+            bool tile = y >= 20 && y <= 40 && (x % 20 == 0 || y % 20 == 0);
+            int wanted = outline ? 160 : tile ? 90 : 200;
+            cr_assert_eq(pixels[3 * (y * 80 + x) + 1], wanted, "at %d,%d: %d", x, y,
+                         pixels[3 * (y * 80 + x) + 1]);
+        }
     g_unlink(path);
-    cr_expect_not(lob_overlay_png("/nowhere/at/all.png", &image, &mask, &grid, 100, 100, &err));
+    cr_expect_not(lob_overlay_png("/nowhere/at/all.png", &image, &mask, NULL, 100, 100, &err));
     cr_expect(g_error_matches(err, LOB_ERROR, LOB_ERROR_IO));
 }
