@@ -28,6 +28,21 @@ typedef double lob_real;
 #define lob_net_forward lob_net_forward_double
 #define lob_net_backward lob_net_backward_double
 #define lob_net_decay_mask lob_net_decay_mask_double
+#define lob_net_backward_from lob_net_backward_from_double
+#define lob_linear lob_linear_double
+#define lob_linear_backward lob_linear_backward_double
+#define lob_linear_init lob_linear_init_double
+#define lob_softmax lob_softmax_double
+#define lob_abmil lob_abmil_double
+#define lob_abmil_n_params lob_abmil_n_params_double
+#define lob_abmil_init lob_abmil_init_double
+#define lob_abmil_forward lob_abmil_forward_double
+#define lob_abmil_backward lob_abmil_backward_double
+#define lob_abmil_decay lob_abmil_decay_double
+#define lob_clam lob_clam_double
+#define lob_transformer lob_transformer_double
+#define LOB_SQRT sqrt
+#define LOB_ERF erf
 #else
 typedef float lob_real;
 #define LOB_GEMM cblas_sgemm
@@ -36,6 +51,8 @@ typedef float lob_real;
 #define LOB_TANH tanhf
 #define LOB_LOG1P log1pf
 #define LOB_FABS fabsf
+#define LOB_SQRT sqrtf
+#define LOB_ERF erff
 #endif
 
 typedef struct LobAggregator LobAggregator;
@@ -55,6 +72,8 @@ typedef struct {
     size_t n_params;
 } LobNet;
 
+#define LOB_PICKED_MAX 16
+
 /* One patient's scratch, grown to the largest bag. All arrays are [n] tiles x the width named. */
 typedef struct {
     size_t capacity;
@@ -65,6 +84,10 @@ typedef struct {
     lob_real *mask;             /* [z] inverted-dropout factors of the patient vector */
     lob_real *zc, *dzc;         /* [z + covariates] */
     lob_real *out, *dout;       /* [outputs] */
+    lob_real *own;              /* the aggregator's own, as many as its `scratch` asks for */
+    /* Tiles whose hidden vectors have a gradient besides the pooled one's: dpicked [n_picked][hidden]. */
+    lob_real *dpicked;
+    size_t picked[LOB_PICKED_MAX], n_picked;
 } LobNetWork;
 
 /* What one patient brings. */
@@ -90,7 +113,39 @@ struct LobAggregator {
                      const lob_real *dz, lob_real *grad);
     /* Marks weights (1) as against biases (0). */
     void (*decay)(const LobNet *net, uint8_t *mask);
+    /* Numbers of `own` scratch that a bag of n tiles needs; NULL: none. */
+    size_t (*scratch)(const LobNet *net, size_t n);
+    /* A loss on tiles beside the patient's, NULL: none. Called after forward and before backward: returns its
+     * share, adds scale times its gradient to grad, and leaves what goes back to tiles in the work's dpicked.
+     * The patient's own loss then counts only `bag_share`. */
+    lob_real (*tile_loss)(const LobNet *net, const lob_real *params, const LobNetInput *input, lob_real scale,
+                          LobNetWork *work, lob_real *grad);
+    double bag_share;
 };
+
+/* ---- pieces that aggregators share ---- */
+
+/* y [n][out] = x [n][in] w' + b, w [out][in] */
+void lob_linear(const lob_real *x, size_t n, size_t in, const lob_real *w, const lob_real *b, size_t out,
+                lob_real *y);
+/* dw += dy' x; db += sum dy; where dx is wanted it is dx += dy w */
+void lob_linear_backward(const lob_real *x, size_t n, size_t in, const lob_real *w, size_t out,
+                         const lob_real *dy, lob_real *dw, lob_real *db, lob_real *dx);
+/* Uniform on +-1/sqrt(in), as PyTorch's Linear starts. b may be NULL. */
+void lob_linear_init(LobRng *rng, size_t in, size_t out, lob_real *w, lob_real *b);
+void lob_softmax(lob_real *v, size_t n);
+
+/* Gated attention, for aggregators that add to it: their parameters follow its own. backward also runs the
+ * work's dpicked back. */
+size_t lob_abmil_n_params(const LobNet *net);
+void lob_abmil_init(const LobNet *net, LobRng *rng, lob_real *params);
+void lob_abmil_forward(const LobNet *net, const lob_real *params, const lob_real *x, size_t n,
+                       LobNetWork *work, lob_real *z);
+void lob_abmil_backward(const LobNet *net, const lob_real *params, const lob_real *x, size_t n,
+                        LobNetWork *work, const lob_real *dz, lob_real *grad);
+void lob_abmil_decay(const LobNet *net, uint8_t *mask);
+
+extern const LobAggregator lob_abmil, lob_clam, lob_transformer;
 
 const LobAggregator *lob_aggregator_find(const char *kind); /* NULL: no such kind */
 const char *const *lob_aggregator_names(void);
@@ -111,6 +166,10 @@ void lob_net_forward(const LobNet *net, const lob_real *params, const LobNetInpu
 /* Adds scale times the gradient of the patient's loss to grad and returns the loss; forward must have run. */
 lob_real lob_net_backward(const LobNet *net, const lob_real *params, const LobNetInput *input, lob_real scale,
                           LobNetWork *work, lob_real *grad);
+/* The same where the loss couples patients: dout [outputs] is its gradient (already scaled) with respect to
+ * this patient's outputs; returns the loss on tiles, 0 where there is none. */
+lob_real lob_net_backward_from(const LobNet *net, const lob_real *params, const LobNetInput *input,
+                               const lob_real *dout, lob_real scale, LobNetWork *work, lob_real *grad);
 /* The patient's loss for outputs `out`; with dout, d_base and d_center also its gradients (added). */
 lob_real lob_loss_patient(const LobNet *net, const lob_real *params, const LobNetInput *input,
                           const lob_real *out, lob_real *dout, lob_real *grad, lob_real scale);

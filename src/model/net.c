@@ -44,6 +44,10 @@ LobNetWork *lob_net_work_new(const LobNet *net, size_t max_tiles) {
         work->weight = g_new(lob_real, n);
         work->dweight = g_new(lob_real, n);
     }
+    if (net->aggregator->scratch)
+        work->own = g_new(lob_real, net->aggregator->scratch(net, n));
+    if (net->aggregator->tile_loss)
+        work->dpicked = g_new(lob_real, LOB_PICKED_MAX * net->hidden);
     work->mask = g_new(lob_real, MAX(net->z, 1));
     work->zc = g_new(lob_real, MAX(zc, 1));
     work->dzc = g_new(lob_real, MAX(zc, 1));
@@ -55,8 +59,8 @@ LobNetWork *lob_net_work_new(const LobNet *net, size_t max_tiles) {
 void lob_net_work_free(LobNetWork *work) {
     if (!work)
         return;
-    lob_real *all[] = {work->h,       work->dh,   work->ta, work->sb,  work->g,   work->weight,
-                       work->dweight, work->mask, work->zc, work->dzc, work->out, work->dout};
+    lob_real *all[] = {work->h,    work->dh, work->ta,  work->sb,  work->g,    work->weight, work->dweight,
+                       work->mask, work->zc, work->dzc, work->out, work->dout, work->own,    work->dpicked};
     for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
         g_free(all[i]);
     g_free(work);
@@ -82,12 +86,12 @@ void lob_net_forward(const LobNet *net, const lob_real *params, const LobNetInpu
     }
 }
 
-lob_real lob_net_backward(const LobNet *net, const lob_real *params, const LobNetInput *input, lob_real scale,
-                          LobNetWork *work, lob_real *grad) {
+/* From work->dout, the gradient with respect to the outputs, back to all parameters; returns the loss on
+ * tiles. */
+static lob_real backward_from_outputs(const LobNet *net, const lob_real *params, const LobNetInput *input,
+                                      lob_real scale, LobNetWork *work, lob_real *grad) {
     size_t width = net->z + net->covariates;
-    memset(work->dout, 0, net->outputs * sizeof *work->dout);
     memset(work->dzc, 0, width * sizeof *work->dzc);
-    lob_real loss = lob_loss_patient(net, params, input, work->out, work->dout, grad, scale);
     for (size_t k = 0; k < net->outputs; k++) {
         const lob_real *w = params + net->head + k * width;
         lob_real *dw = grad + net->head + k * width;
@@ -98,6 +102,29 @@ lob_real lob_net_backward(const LobNet *net, const lob_real *params, const LobNe
     }
     for (size_t j = 0; j < net->z; j++)
         work->dzc[j] *= work->mask[j];
+    work->n_picked = 0;
+    lob_real loss = 0;
+    if (net->aggregator->tile_loss)
+        loss = net->aggregator->tile_loss(net, params, input, scale, work, grad);
     net->aggregator->backward(net, params, input->x, input->n, work, work->dzc, grad);
     return loss;
+}
+
+static lob_real bag_share(const LobNet *net) {
+    return net->aggregator->tile_loss ? (lob_real)net->aggregator->bag_share : 1;
+}
+
+lob_real lob_net_backward(const LobNet *net, const lob_real *params, const LobNetInput *input, lob_real scale,
+                          LobNetWork *work, lob_real *grad) {
+    lob_real share = bag_share(net);
+    memset(work->dout, 0, net->outputs * sizeof *work->dout);
+    lob_real loss = share * lob_loss_patient(net, params, input, work->out, work->dout, grad, scale * share);
+    return loss + backward_from_outputs(net, params, input, scale, work, grad);
+}
+
+lob_real lob_net_backward_from(const LobNet *net, const lob_real *params, const LobNetInput *input,
+                               const lob_real *dout, lob_real scale, LobNetWork *work, lob_real *grad) {
+    for (size_t k = 0; k < net->outputs; k++)
+        work->dout[k] = bag_share(net) * dout[k];
+    return backward_from_outputs(net, params, input, scale, work, grad);
 }

@@ -3,7 +3,9 @@
 #define LOB_MODEL_DOUBLE
 #include "model/model_internal.h"
 
+#include "model/abmil.c"
 #include "model/aggregate.c"
+#include "model/layers.c"
 #include "model/loss.c"
 #include "model/net.c"
 
