@@ -150,7 +150,7 @@ static bool measure_training(const LobBench *bench, LobView *view, GError **err)
         first[p] = p * BAG;
         count[p] = BAG;
     }
-    Training t = {.view = view, .bags = {PATIENTS, WIDTH, first, count, features}};
+    Training t = {.view = view, .bags = {PATIENTS, WIDTH, first, count, features, NULL, NULL}};
     if (!lob_model_defaults_of("abmil", LOB_ENDPOINT_SURVIVAL, &t.options, err))
         return false;
     t.options.epochs = EPOCHS;

@@ -79,8 +79,8 @@ static void share_index(LobResident *resident, const LobWorld *world, size_t n_p
         dim = resident->set.bags.dim;
     }
     node_bcast(world, &dim, sizeof dim);
-    resident->bags =
-        (LobBags){n_patients, dim, index, index + n_patients, lob_shared_data(resident->features)};
+    resident->bags = (LobBags){
+        n_patients, dim, index, index + n_patients, lob_shared_data(resident->features), NULL, NULL};
 }
 
 bool lob_resident_load(LobResident *resident, const LobWorld *world, const LobPlan *plan, GError **err) {

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "cohort/cohort.h"
+#include "model/group.h"
 
 /* Bags of all patients, resident, in the order of the cohort's patients. Rows of a patient's slides follow
  * each other. Training wants them without unreadable (NaN) and without repeated rows: see lob_bags_compact.
@@ -15,6 +16,11 @@ typedef struct {
     const uint64_t *first;    /* [n_patients] row */
     const uint64_t *count;    /* [n_patients]; 0 = no usable tile */
     const uint16_t *features; /* [rows][dim] binary16, borrowed (may be shared by a node) */
+    /* Where a group of ranks shares the patients out: which rank works on each [n_patients], so that only
+     * there first and features need hold. first and count are known everywhere. NULL, NULL: one rank has
+     * all. */
+    const LobGroup *group;
+    const uint32_t *owner;
 } LobBags;
 
 /* Drops, within each patient, rows holding a value that is not finite and rows whose bytes repeat an earlier

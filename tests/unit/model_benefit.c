@@ -75,7 +75,7 @@ static World *world_new(const Plan *plan) {
     cr_assert(w->dir, "%s", err ? err->message : "");
     for (int p = 0; p < PATIENTS; p++)
         draw_patient(w, plan, p, patients);
-    w->bags = (LobBags){PATIENTS, DIM, w->first, w->count, w->features};
+    w->bags = (LobBags){PATIENTS, DIM, w->first, w->count, w->features, NULL, NULL};
     g_autofree char *features = g_build_filename(w->dir, "features", NULL);
     g_autofree char *study = g_build_filename(w->dir, "study.yaml", NULL);
     cr_assert(lob_make_dirs(features, &err));

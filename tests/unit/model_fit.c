@@ -73,7 +73,7 @@ static void fill_bags(World *w, Change change) {
             w->features[p * TILES * DIM + i] = lob_half_from_float((float)x);
         }
     }
-    w->bags = (LobBags){PATIENTS, DIM, w->first, w->count, w->features};
+    w->bags = (LobBags){PATIENTS, DIM, w->first, w->count, w->features, NULL, NULL};
 }
 
 static World *world_new(Change change, const char *endpoint) {
@@ -292,7 +292,7 @@ Test(model, repeated_and_unreadable_rows_do_not_count) {
     cr_expect_eq(count[5], TILES);
     cr_expect_eq(origin[first[5]], first[5] + 1);
     LobModelResult a = fit(w, 0, "abmil");
-    w->bags = (LobBags){PATIENTS, DIM, first, count, twice};
+    w->bags = (LobBags){PATIENTS, DIM, first, count, twice, NULL, NULL};
     LobModelResult b = fit(w, 0, "abmil");
     cr_expect(same_model(&a, &b));
     for (int p = 0; p < PATIENTS; p += CENTERS)

@@ -79,7 +79,7 @@ static World *world_new(int patients, const char *endpoint) {
             w->features[p * TILES * DIM + i] =
                 lob_half_from_float((float)(lob_rng_normal(&rng) + (i % DIM == 0 ? 1.5 * sin(p * 2.4) : 0)));
     }
-    w->bags = (LobBags){(size_t)patients, DIM, w->first, w->count, w->features};
+    w->bags = (LobBags){(size_t)patients, DIM, w->first, w->count, w->features, NULL, NULL};
     return w;
 }
 
