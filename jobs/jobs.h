@@ -6,6 +6,8 @@ int lob_cmd_bench(int argc, char **argv);
 int lob_cmd_check(int argc, char **argv);
 int lob_cmd_demo(int argc, char **argv);
 int lob_cmd_embed(int argc, char **argv);
+int lob_cmd_grid(int argc, char **argv);
+int lob_cmd_masks(int argc, char **argv);
 int lob_cmd_plan(int argc, char **argv);
 int lob_cmd_predict(int argc, char **argv);
 int lob_cmd_report(int argc, char **argv);

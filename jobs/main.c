@@ -18,6 +18,8 @@ typedef struct {
 
 static const Command commands[] = {
     {"check", lob_cmd_check, "dry run: tables, slides, scale, arms x events, predicted cost"},
+    {"masks", lob_cmd_masks, "pictures and polygons of the slides' tissue"},
+    {"grid", lob_cmd_grid, "pictures and polygons of the slides' tiles, also of those most looked at"},
     {"run", lob_cmd_run, "the whole pipeline, skipping what is done"},
     {"plan", lob_cmd_plan, "find tissue, count tiles, create the store"},
     {"embed", lob_cmd_embed, "compute the embeddings into the store"},
