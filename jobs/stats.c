@@ -4,13 +4,11 @@
 #include "jobs/jobs.h"
 
 #include <errno.h>
-#include <glib/gstdio.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct {
     char *time, *event, *score, *center, *arm, *reference, *horizons, *risks;
@@ -194,7 +192,6 @@ static bool write_stdout(const char *text, size_t size, GError **err) {
     return true;
 }
 
-/* The table writer makes files; so it makes one, which is copied and removed. */
 static bool print_csv(const LobPanel *panel, GError **err) {
     static const char *const columns[] = {"metric", "center", "estimate", "lower", "upper",
                                           "n",      "events", "note",     NULL};
@@ -211,16 +208,9 @@ static bool print_csv(const LobPanel *panel, GError **err) {
         lob_csv_text(csv, row->note ? row->note : "");
         lob_csv_end_row(csv);
     }
-    g_autofree char *path = NULL;
-    int fd = g_file_open_tmp("lobule-stats-XXXXXX", &path, err);
-    if (fd < 0)
-        return false;
-    close(fd);
-    g_autofree char *text = NULL;
-    gsize size = 0;
-    bool ok = lob_csv_save(csv, path, err) && g_file_get_contents(path, &text, &size, err);
-    g_unlink(path);
-    return ok && write_stdout(text, size, err);
+    size_t size;
+    const char *text = lob_csv_data(csv, &size);
+    return write_stdout(text, size, err);
 }
 
 static void set_number(json_t *object, const char *key, double value) {

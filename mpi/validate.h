@@ -55,13 +55,15 @@ typedef struct {
 } LobTopTile;
 
 typedef struct {
-    uint64_t n, n_horizons, n_classes, n_tiles; /* n: scored patients */
+    uint64_t n, n_horizons, n_ends, n_classes, n_tiles; /* n: scored patients */
     int64_t best_epoch, epochs_run;
     double inner_loss, train_loss, cut, seconds;
     char digest[72];    /* SHA-256 of the weights, hexadecimal */
     uint32_t *patient;  /* [n] */
     float *lp;          /* [n] */
     float *survival;    /* [n][n_horizons] */
+    double *ends;       /* [n_ends] days; survival alone, as the next */
+    float *curve;       /* [n][n_ends] */
     float *probability; /* [n][n_classes] */
     LobTopTile *tiles;  /* [n_tiles] */
 } LobTaskResult;
@@ -82,9 +84,13 @@ char *lob_task_path(const LobPlan *plan, size_t task);
 typedef struct {
     uint32_t patient;
     int repeat, fold;
-    double lp;           /* mean over seeds */
-    double *seed_lp;     /* [seeds] */
-    double *survival;    /* [n_horizons] mean over seeds */
+    double lp;        /* mean over seeds */
+    double *seed_lp;  /* [seeds] */
+    double *survival; /* [n_horizons] mean over seeds */
+    /* S at the patient's own time, or at the last day that training covers where that is earlier, and whether
+     * the event was seen by then: mean over seeds; NAN and -1 without a known outcome. */
+    double own;
+    int8_t own_event;
     double *probability; /* [n_classes] mean over seeds */
     bool high;           /* above the mean training cut of its fold */
 } LobScore;

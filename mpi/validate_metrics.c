@@ -6,6 +6,9 @@
 #include <math.h>
 #include <string.h>
 
+#define PERMUTATIONS 999
+#define PERMUTATION_SEED 1
+
 /* The rows of one endpoint and model as the statistics want them. A label is follow-up with cases at 0 and
  * controls at 1: comparable pairs are then case against control, and C is the AUC. */
 typedef struct {
@@ -76,7 +79,7 @@ static LobFollowUp follow_up(const Sample *s) {
 }
 
 static void put_row(const Sheet *sheet, const char *center, const char *metric, double estimate, double lower,
-                    double upper, size_t n, size_t events) {
+                    double upper, size_t n, size_t events, const char *note) {
     lob_csv_text(sheet->metrics, sheet->endpoint);
     lob_csv_text(sheet->metrics, sheet->model);
     lob_csv_text(sheet->metrics, center);
@@ -86,6 +89,7 @@ static void put_row(const Sheet *sheet, const char *center, const char *metric, 
     lob_csv_number(sheet->metrics, upper);
     lob_csv_integer(sheet->metrics, (int64_t)n);
     lob_csv_integer(sheet->metrics, (int64_t)events);
+    lob_csv_text(sheet->metrics, note ? note : "");
     lob_csv_end_row(sheet->metrics);
 }
 
@@ -118,8 +122,18 @@ static LobConcordance concordance_row(const Sheet *sheet, const Sample *s, const
     LobFollowUp data = follow_up(s);
     LobConcordance c;
     lob_concordance(&c, &data, s->score, NULL);
-    put_row(sheet, center, metric, c.c, c.lower, c.upper, s->n, count_events(s));
+    put_row(sheet, center, metric, c.c, c.lower, c.upper, s->n, count_events(s), c.reason);
     return c;
+}
+
+/* Scores dealt out anew within centers (and folds), models as they are. */
+static void permutation_row(const Sheet *sheet, const Sample *s, const char *center, const char *metric) {
+    const LobFollowUp data = follow_up(s);
+    const LobTest test = lob_concordance_permutation(&data, s->score, PERMUTATIONS, PERMUTATION_SEED);
+    g_autofree char *name = g_strdup_printf("%s_permutation_p", metric);
+    put_row(sheet, center, name, test.p, NAN, NAN, s->n, count_events(s),
+            test.reason ? test.reason
+                        : "one-sided, 999 draws within centers; conditional on the trained models");
 }
 
 /* Ranking of every center and of all; positive is the class counted as case. */
@@ -133,6 +147,7 @@ static void ranking(const Sheet *sheet, const char *metric, int positive) {
         if (sample.n == 0)
             continue;
         g_auto(LobConcordance) result = concordance_row(sheet, &sample, cohort->centers[i], metric);
+        permutation_row(sheet, &sample, cohort->centers[i], metric);
         c[k] = result.c;
         se[k++] = result.se;
     }
@@ -140,6 +155,7 @@ static void ranking(const Sheet *sheet, const char *metric, int positive) {
     sample_take(&all, sheet->plan, sheet->scores, -1, positive);
     g_auto(LobConcordance) pooled = concordance_row(sheet, &all, "pooled", metric);
     (void)pooled;
+    permutation_row(sheet, &all, "pooled", metric);
     put_meta(sheet, metric, c, se, k);
 }
 
@@ -158,38 +174,26 @@ static void seed_rows(const Sheet *sheet, const char *metric) {
 
 /* ---- prediction at the horizons ---- */
 
-static void put_estimate(const Sheet *sheet, const char *center, const char *metric, double horizon,
-                         LobEstimate e, size_t n, size_t events) {
-    g_autofree char *name = g_strdup_printf("%s_%g", metric, horizon);
-    put_row(sheet, center, name, e.estimate, e.lower, e.upper, n, events);
-}
-
-/* Discrimination, error and calibration at one horizon in one center. Where the horizon lies beyond the last
- * interval of training there is no prediction, and the rows say so by empty cells. */
+/* All figures of one horizon in one center. Where the horizon lies beyond the last interval of training there
+ * is no prediction, and the rows say so. */
 static void horizon_rows(const Sheet *sheet, const Sample *s, const char *center, size_t h) {
-    double t = endpoint_of(sheet->plan, sheet->scores)->horizons[h], z = lob_normal_quantile(0.975);
-    g_autofree double *survival = g_new(double, s->n), *risk = g_new(double, s->n);
+    const double t = endpoint_of(sheet->plan, sheet->scores)->horizons[h];
+    g_autofree double *risk = g_new(double, s->n);
     bool known = true;
     size_t events = 0;
     for (size_t i = 0; i < s->n; i++) {
-        survival[i] = s->from[i]->survival[h];
-        risk[i] = 1 - survival[i];
-        known = known && !isnan(survival[i]);
+        risk[i] = 1 - s->from[i]->survival[h];
+        known = known && !isnan(risk[i]);
         events += s->event[i] && s->time[i] <= t;
     }
-    LobFollowUp data = {.n = s->n, .time = s->time, .event = s->event};
-    LobEstimate none = {NAN, NAN, NAN, NAN, "no prediction"}, brier = none, ipa = none;
-    g_auto(LobCalibration) calibration = {.oe = none};
-    if (known) {
-        LobBrier b = lob_brier_at(&data, survival, t);
-        brier = (LobEstimate){b.brier, b.se, b.brier - z * b.se, b.brier + z * b.se, NULL};
-        ipa.estimate = b.ipa;
-        lob_calibration_at(&calibration, &data, risk, t);
+    const LobFollowUp data = {.n = s->n, .time = s->time, .event = s->event};
+    LobNamedEstimate rows[LOB_HORIZON_ROWS];
+    lob_horizon_rows(&data, s->score, known ? risk : NULL, t, rows);
+    for (size_t i = 0; i < LOB_HORIZON_ROWS; i++) {
+        const LobEstimate e = rows[i].value;
+        g_autofree char *name = g_strdup_printf("%s_%g", rows[i].name, t);
+        put_row(sheet, center, name, e.estimate, e.lower, e.upper, s->n, events, e.reason);
     }
-    put_estimate(sheet, center, "auc", t, lob_auc_at(&data, s->score, t), s->n, events);
-    put_estimate(sheet, center, "brier", t, brier, s->n, events);
-    put_estimate(sheet, center, "ipa", t, ipa, s->n, events);
-    put_estimate(sheet, center, "observed_expected", t, calibration.oe, s->n, events);
 }
 
 /* Repeats would count patients several times over, and centers are not thrown together: scales differ. */
@@ -205,7 +209,7 @@ static void prediction_rows(const Sheet *sheet) {
         LobFollowUp data = {.n = s.n, .time = s.time, .event = s.event};
         LobEstimate slope = lob_calibration_slope(&data, s.score);
         put_row(sheet, cohort->centers[c], "calibration_slope", slope.estimate, slope.lower, slope.upper, s.n,
-                count_events(&s));
+                count_events(&s), slope.reason);
         for (size_t h = 0; h < sheet->scores->n_horizons; h++)
             horizon_rows(sheet, &s, cohort->centers[c], h);
     }
@@ -227,7 +231,7 @@ static void delta_row(const Sheet *sheet, const LobScores *clinical, int center,
     lob_concordance(&b, &data, theirs.score, NULL);
     LobPairedDifference d = lob_concordance_difference(&data, &a, &b);
     put_row(sheet, name, metric, d.difference.estimate, d.difference.lower, d.difference.upper, ours.n,
-            count_events(&ours));
+            count_events(&ours), d.difference.reason);
 }
 
 static void delta(const Sheet *sheet, const LobScores *clinical, const char *metric) {
@@ -259,7 +263,7 @@ static void accuracy_row(const Sheet *sheet, int center, const char *name) {
     double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
     bool once = sheet->plan->folds->repeats == 1;
     put_row(sheet, name, "accuracy", p, once ? middle - half : NAN, once ? middle + half : NAN, s.n,
-            count_events(&s));
+            count_events(&s), once ? NULL : "patients count once a repeat: no interval");
 }
 
 static void label_rows(const Sheet *sheet) {

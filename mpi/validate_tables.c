@@ -14,6 +14,37 @@ static int compare_scores(const void *a, const void *b) {
     return (x->patient > y->patient) - (x->patient < y->patient);
 }
 
+/* S at t of a curve that starts at 1 and falls along straight lines of its logarithm; t <= the last end. */
+static double survival_on_curve(const double *ends, const float *curve, size_t n, double t) {
+    double start = 0, log_start = 0;
+    for (size_t b = 0; b < n; b++) {
+        const double log_end = log((double)curve[b]);
+        if (t <= ends[b])
+            return t == ends[b] ? (double)curve[b]
+                                : exp(log_start + (log_end - log_start) * (t - start) / (ends[b] - start));
+        start = ends[b];
+        log_start = log_end;
+    }
+    return NAN;
+}
+
+/* All seeds of a fold have the same intervals: they follow from its training patients. */
+static void own_survival(LobScore *score, const LobTaskResult *r, size_t i, int seeds,
+                         const LobCohort *cohort, size_t endpoint) {
+    const int8_t event = cohort->event[endpoint][score->patient];
+    score->own = NAN;
+    score->own_event = -1;
+    const double time = cohort->time[endpoint][score->patient];
+    if (r->n_ends == 0 || event < 0 || !(time >= 0))
+        return;
+    const double last = r->ends[r->n_ends - 1];
+    score->own_event = event == 1 && time <= last;
+    score->own = 0;
+    for (int s = 0; s < seeds; s++)
+        score->own +=
+            survival_on_curve(r[s].ends, r[s].curve + i * r[s].n_ends, r[s].n_ends, MIN(time, last)) / seeds;
+}
+
 static void score_add(LobScore *score, const LobTaskResult *r, size_t i, int seed, int seeds) {
     score->seed_lp[seed] = (double)r->lp[i];
     score->lp += (double)r->lp[i] / seeds;
@@ -25,7 +56,9 @@ static void score_add(LobScore *score, const LobTaskResult *r, size_t i, int see
 
 /* All seeds of one repeat and fold; `r` points at the first seed's result. Every seed scores the same
  * patients. */
-static void collect_fold(LobScores *scores, const LobTaskResult *r, int seeds, int repeat, int fold) {
+static void collect_fold(LobScores *scores, const LobPlan *plan, const LobTaskResult *r, int repeat,
+                         int fold) {
+    const int seeds = plan->cohort->study->validation.seeds;
     double cut = 0;
     for (int s = 0; s < seeds; s++)
         cut += r[s].cut / seeds;
@@ -39,6 +72,7 @@ static void collect_fold(LobScores *scores, const LobTaskResult *r, int seeds, i
                             .probability = g_new0(double, MAX(r->n_classes, 1))};
         for (int s = 0; s < seeds; s++)
             score_add(score, &r[s], i, s, seeds);
+        own_survival(score, r, i, seeds, plan->cohort, scores->endpoint);
         score->high = score->lp > cut;
         scores->n_horizons = r->n_horizons;
         scores->n_classes = r->n_classes;
@@ -57,7 +91,7 @@ void lob_scores_collect(LobScores *scores, const LobPlan *plan, const LobTaskRes
     for (size_t t = 0; t < plan->n_tasks; t++) {
         const LobTask *task = &plan->tasks[t];
         if (task->endpoint == endpoint && task->model == model && task->seed == 0)
-            collect_fold(scores, &results[t], seeds, task->repeat, task->fold);
+            collect_fold(scores, plan, &results[t], task->repeat, task->fold);
     }
     qsort(scores->scores, scores->n, sizeof *scores->scores, compare_scores);
 }
@@ -114,6 +148,8 @@ static LobCsv *new_predictions(const LobCohort *cohort, const double *horizons, 
         g_ptr_array_add(names, g_strdup(fixed[i]));
     for (size_t h = 0; h < n_horizons; h++)
         g_ptr_array_add(names, g_strdup_printf("s_%g", horizons[h]));
+    g_ptr_array_add(names, g_strdup("s_own"));
+    g_ptr_array_add(names, g_strdup("event_own"));
     for (size_t k = 0; k < n_classes; k++)
         g_ptr_array_add(names, g_strdup_printf("p_class%zu", k));
     for (int s = 0; s < cohort->study->validation.seeds; s++)
@@ -152,6 +188,8 @@ static void prediction_row(LobCsv *csv, const LobPlan *plan, const LobScores *sc
         lob_csv_number(csv, has ? score->survival[own] : NAN);
         own += has;
     }
+    lob_csv_number(csv, score->own);
+    lob_csv_number(csv, score->own_event >= 0 ? score->own_event : NAN);
     for (size_t k = 0; k < n_classes; k++)
         lob_csv_number(csv, k < scores->n_classes ? score->probability[k] : NAN);
     for (int s = 0; s < scores->seeds; s++)
@@ -176,7 +214,7 @@ bool lob_predictions_write(const LobPlan *plan, const LobScores *models, GError 
 bool lob_metrics_write(const LobPlan *plan, const LobScores *models, GError **err) {
     const LobStudy *study = plan->cohort->study;
     g_autoptr(LobCsv) metrics = lob_csv_new((const char *[]){
-        "endpoint", "model", "center", "metric", "estimate", "lower", "upper", "n", "events", NULL});
+        "endpoint", "model", "center", "metric", "estimate", "lower", "upper", "n", "events", "note", NULL});
     g_autoptr(LobCsv) meta =
         lob_csv_new((const char *[]){"endpoint", "model", "metric", "centers", "pooled", "lower", "upper",
                                      "tau2", "i2", "prediction_lower", "prediction_upper", NULL});

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MAGIC "LOBTASK2"
+#define MAGIC "LOBTASK3"
 
 char *lob_task_path(const LobPlan *plan, size_t task) {
     const LobTask *t = &plan->tasks[task];
@@ -42,10 +42,13 @@ static void keep_top_tiles(const LobModelResult *fit, const LobBags *bags, uint3
 void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
                           const LobBags *bags, LobTaskResult *result) {
     g_autoptr(GArray) tiles = g_array_new(FALSE, FALSE, sizeof(LobTopTile));
-    size_t h = fit->n_horizons, k = fit->n_classes;
+    size_t h = fit->n_horizons, e = fit->n_ends, k = fit->n_classes;
     result->patient = g_new(uint32_t, MAX(n_patients, 1));
     result->lp = g_new(float, MAX(n_patients, 1));
     result->survival = g_new(float, MAX(n_patients * h, 1));
+    result->n_ends = e;
+    result->ends = g_memdup2(fit->ends, e * sizeof *fit->ends);
+    result->curve = g_new(float, MAX(n_patients * e, 1));
     result->probability = g_new(float, MAX(n_patients * k, 1));
     for (size_t i = 0; i < n_patients; i++) {
         uint32_t p = patients[i];
@@ -56,6 +59,8 @@ void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, s
         result->lp[n] = fit->lp[p];
         if (h)
             memcpy(result->survival + n * h, fit->survival + p * h, h * sizeof(float));
+        if (e)
+            memcpy(result->curve + n * e, fit->curve + p * e, e * sizeof(float));
         if (k)
             memcpy(result->probability + n * k, fit->probability + p * k, k * sizeof(float));
         if (fit->attention)
@@ -105,6 +110,8 @@ void lob_task_result_clear(LobTaskResult *result) {
     g_free(result->patient);
     g_free(result->lp);
     g_free(result->survival);
+    g_free(result->ends);
+    g_free(result->curve);
     g_free(result->probability);
     g_free(result->tiles);
     *result = (LobTaskResult){0};
@@ -114,7 +121,7 @@ void lob_task_result_clear(LobTaskResult *result) {
 
 typedef struct {
     char magic[8], lock[72];
-    uint64_t task, n, n_horizons, n_classes, n_tiles;
+    uint64_t task, n, n_horizons, n_ends, n_classes, n_tiles;
     int64_t best_epoch, epochs_run;
     double inner_loss, train_loss, cut, seconds;
     char digest[72];
@@ -124,6 +131,7 @@ GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult 
     Head head = {.task = task,
                  .n = r->n,
                  .n_horizons = r->n_horizons,
+                 .n_ends = r->n_ends,
                  .n_classes = r->n_classes,
                  .n_tiles = r->n_tiles,
                  .best_epoch = r->best_epoch,
@@ -143,6 +151,8 @@ GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult 
     } arrays[] = {{r->patient, r->n * sizeof *r->patient},
                   {r->lp, r->n * sizeof *r->lp},
                   {r->survival, r->n * r->n_horizons * sizeof *r->survival},
+                  {r->ends, r->n_ends * sizeof *r->ends},
+                  {r->curve, r->n * r->n_ends * sizeof *r->curve},
                   {r->probability, r->n * r->n_classes * sizeof *r->probability},
                   {r->tiles, r->n_tiles * sizeof *r->tiles}};
     for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++)
@@ -163,10 +173,11 @@ static bool head_is_ours(const LobPlan *plan, size_t task, const Head *head, siz
     size_t n = plan->cohort->n_patients;
     return memcmp(head->magic, MAGIC, sizeof head->magic) == 0 &&
            memcmp(head->lock, plan->lock, sizeof plan->lock) == 0 && head->task == task && head->n <= n &&
-           head->n_horizons < 1000 && head->n_classes < 1000 && head->n_tiles <= n * LOB_TOP_TILES &&
+           head->n_horizons < 1000 && head->n_ends < 1000 && head->n_classes < 1000 &&
+           head->n_tiles <= n * LOB_TOP_TILES &&
            size == sizeof *head + sizeof(uint32_t) +
-                       head->n * (8 + 4 * (head->n_horizons + head->n_classes)) +
-                       head->n_tiles * sizeof(LobTopTile);
+                       head->n * (8 + 4 * (head->n_horizons + head->n_ends + head->n_classes)) +
+                       head->n_ends * sizeof(double) + head->n_tiles * sizeof(LobTopTile);
 }
 
 bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t size, LobTaskResult *r) {
@@ -180,6 +191,7 @@ bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t 
         return false;
     *r = (LobTaskResult){.n = head.n,
                          .n_horizons = head.n_horizons,
+                         .n_ends = head.n_ends,
                          .n_classes = head.n_classes,
                          .n_tiles = head.n_tiles,
                          .best_epoch = head.best_epoch,
@@ -193,6 +205,8 @@ bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t 
     r->patient = take(&at, r->n * sizeof *r->patient);
     r->lp = take(&at, r->n * sizeof *r->lp);
     r->survival = take(&at, r->n * r->n_horizons * sizeof *r->survival);
+    r->ends = take(&at, r->n_ends * sizeof *r->ends);
+    r->curve = take(&at, r->n * r->n_ends * sizeof *r->curve);
     r->probability = take(&at, r->n * r->n_classes * sizeof *r->probability);
     r->tiles = take(&at, r->n_tiles * sizeof *r->tiles);
     return true;

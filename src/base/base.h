@@ -109,6 +109,8 @@ void lob_csv_number(LobCsv *csv,
                     double value); /* shortest text that reads back the same; NAN as an empty cell */
 void lob_csv_integer(LobCsv *csv, int64_t value);
 void lob_csv_end_row(LobCsv *csv); /* aborts where the row's length differs from the header's */
+/* The text so far, whole rows; valid until the next call on csv. */
+const char *lob_csv_data(const LobCsv *csv, size_t *size);
 bool lob_csv_save(LobCsv *csv, const char *path, GError **err);
 void lob_csv_free(LobCsv *csv);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCsv, lob_csv_free)

@@ -90,6 +90,13 @@ void lob_csv_end_row(LobCsv *csv) {
     g_string_append_c(csv->text, '\n');
 }
 
+const char *lob_csv_data(const LobCsv *csv, size_t *size) {
+    if (csv->filled != 0)
+        g_error("CSV taken in the middle of a row");
+    *size = csv->text->len;
+    return csv->text->str;
+}
+
 bool lob_csv_save(LobCsv *csv, const char *path, GError **err) {
     if (csv->filled != 0)
         g_error("%s: CSV saved in the middle of a row", path);

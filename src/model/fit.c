@@ -253,6 +253,9 @@ void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result) {
             for (size_t h = 0; h < result->n_horizons; h++)
                 result->survival[p * result->n_horizons + h] =
                     (float)survival_at(view, log_survival, endpoint->horizons[h]);
+            for (size_t b = 0; b < result->n_ends; b++)
+                result->curve[p * result->n_ends + b] =
+                    (float)survival_at(view, log_survival, result->ends[b]);
         }
         if (result->attention)
             memcpy(result->attention + fit->bags->first[p], run->work->weight,
@@ -294,6 +297,9 @@ void lob_fit_result_init(LobModelResult *result, const LobFit *fit) {
     if (endpoint->kind == LOB_ENDPOINT_SURVIVAL) {
         result->n_horizons = endpoint->n_horizons;
         result->survival = filled(n * endpoint->n_horizons);
+        result->n_ends = fit->view->n_cuts;
+        result->ends = g_memdup2(fit->view->cuts, result->n_ends * sizeof *result->ends);
+        result->curve = filled(n * result->n_ends);
     } else {
         result->n_classes = fit->classes;
         result->probability = filled(n * fit->classes);
@@ -344,6 +350,8 @@ bool lob_model_fit(const LobView *view, const LobBags *bags, const LobModelOptio
 void lob_model_result_clear(LobModelResult *result) {
     g_free(result->lp);
     g_free(result->survival);
+    g_free(result->ends);
+    g_free(result->curve);
     g_free(result->probability);
     g_free(result->attention);
     g_free(result->weights);

@@ -62,6 +62,11 @@ typedef struct {
                         any baseline. Binary: log odds with the average intercept. Multiclass: of class 1. */
     float *survival; /* [n_patients][n_horizons] S(t), NAN where not scored or beyond the last interval */
     size_t n_horizons;
+    /* Survival: the same at the ends of the intervals, between which log S falls along a line. No patient's
+     * own time is read: whoever knows it finds S there. */
+    double *ends; /* [n_ends] days, ascending; NULL else, as the next */
+    float *curve; /* [n_patients][n_ends] */
+    size_t n_ends;
     float *probability; /* [n_patients][n_classes] binary and multiclass, else NULL */
     size_t n_classes;
     float *attention; /* [rows] attention of held-out patients' tiles, or NULL where the model has none */

@@ -64,24 +64,18 @@ static double longest(const LobSample *s) {
 static void follow_up_rows(LobPage *page, const LobSample *s, const char *center) {
     const LobFollowUp data = lob_sample_follow_up(s, false);
     lob_evidence_add(page, s, center, "median_follow_up", NAN, s->events, lob_followup_median(&data));
-    LobConcordance uno;
     const LobFollowUp within = lob_sample_follow_up(s, true);
-    lob_concordance(&uno, &within, s->lp, &(LobConcordanceOptions){.uno = true, .tau = longest(s)});
-    const char *note = uno.reason             ? uno.reason
-                       : uno.pooled_censoring ? "one censoring curve for all centers: few are followed to tau"
-                                              : "tau = the longest horizon; pairs within centers";
-    lob_evidence_add(page, s, center, "uno_c", NAN, s->events,
-                     (LobEstimate){uno.c, uno.se, uno.lower, uno.upper, note});
-    lob_concordance_clear(&uno);
+    lob_evidence_add(page, s, center, "uno_c", NAN, s->events, lob_uno_estimate(&within, s->lp, longest(s)));
     lob_evidence_add(page, s, center, "calibration_slope", NAN, s->events,
-                     s->events < 20 ? lob_estimate_bare(NAN, "fewer than 20 events: O/E only")
-                                    : lob_calibration_slope(&within, s->lp));
+                     s->events < LOB_LEAST_CALIBRATED
+                         ? lob_estimate_bare(NAN, "fewer than 20 events: O/E only")
+                         : lob_calibration_slope(&within, s->lp));
 }
 
 /* Both need each patient's survival at the patient's own last day. */
 static void own_survival_rows(LobPage *page, const LobSample *s, const char *center) {
-    LobEstimate large =
-        lob_estimate_bare(NAN, "predictions.csv has no column s_own (S at each patient's own time)");
+    LobEstimate large = lob_estimate_bare(
+        NAN, "predictions.csv has no columns s_own, event_own (S at each patient's own time)");
     LobEstimate d = large;
     bool whole = s->own != NULL;
     for (size_t i = 0; whole && i < s->n; i++)
@@ -89,7 +83,8 @@ static void own_survival_rows(LobPage *page, const LobSample *s, const char *cen
     if (s->own && !whole)
         large.reason = d.reason = "some patients have no prediction at their own time";
     if (whole) {
-        const LobFollowUp data = lob_sample_follow_up(s, false);
+        LobFollowUp data = lob_sample_follow_up(s, false);
+        data.event = s->own_event;
         g_autofree double *hazard = g_new(double, s->n + 1);
         for (size_t i = 0; i < s->n; i++)
             hazard[i] = -log(fmax(s->own[i], 1e-10));
@@ -105,88 +100,25 @@ static void own_survival_rows(LobPage *page, const LobSample *s, const char *cen
         lob_evidence_add(page, s, center, "d_calibration_p", NAN, s->events, d);
 }
 
-static void calibration_rows(LobPage *page, const LobSample *s, const char *center, double t,
-                             const double *risk) {
-    const char *none = "no prediction: the horizon lies beyond the last training event";
-    const LobFollowUp data = lob_sample_follow_up(s, false);
-    const double events = events_by(s, t), z = lob_normal_quantile(0.975);
-    g_autofree double *survival = g_new(double, s->n + 1);
-    for (size_t i = 0; risk && i < s->n; i++)
-        survival[i] = 1 - risk[i];
-    LobBrier b = {.brier = NAN, .null_brier = NAN, .ipa = NAN, .reason = none};
-    const LobEstimate missing = lob_estimate_bare(NAN, none);
-    g_auto(LobCalibration) c = {.oe = missing,
-                                .slope = missing,
-                                .ici = NAN,
-                                .e50 = NAN,
-                                .e90 = NAN,
-                                .observed = NAN,
-                                .expected = NAN,
-                                .reason = none};
-    if (risk) {
-        b = lob_brier_at(&data, survival, t);
-        lob_calibration_at(&c, &data, risk, t);
-    }
-    if (events < 20 && risk)
-        c.slope = lob_estimate_bare(NAN, "fewer than 20 events: O/E only");
-    const LobEstimate brier = {b.brier, b.se, b.brier - z * b.se, b.brier + z * b.se, b.reason};
-    const struct {
-        const char *metric;
-        LobEstimate value;
-    } rows[] = {{"brier", brier},
-                {"brier_null", lob_estimate_bare(b.null_brier, b.reason)},
-                {"ipa", lob_estimate_bare(b.ipa, b.reason)},
-                {"observed_risk", lob_estimate_bare(c.observed, c.oe.reason)},
-                {"expected_risk", lob_estimate_bare(c.expected, c.oe.reason)},
-                {"observed_expected", c.oe},
-                {"calibration_slope", c.slope},
-                {"ici", lob_estimate_bare(c.ici, c.reason)},
-                {"e50", lob_estimate_bare(c.e50, c.reason)},
-                {"e90", lob_estimate_bare(c.e90, c.reason)}};
-    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
-        lob_evidence_add(page, s, center, rows[i].metric, t, events, rows[i].value);
-}
-
-/* At a tenth to nine tenths; the figure has the whole curve. */
-static void benefit_rows(LobPage *page, const LobSample *s, double t, const double *risk) {
-    const LobFollowUp data = lob_sample_follow_up(s, false);
-    const double events = events_by(s, t);
-    for (int tenth = 1; risk && tenth < 10; tenth++) {
-        const LobNetBenefit nb = lob_net_benefit(&data, risk, t, tenth / 10.0);
-        g_autofree char *model = g_strdup_printf("net_benefit_at_%.1f", tenth / 10.0);
-        g_autofree char *all = g_strdup_printf("net_benefit_of_all_at_%.1f", tenth / 10.0);
-        const char *why = isnan(nb.model) ? "flagged patients are not followed so long" : NULL;
-        lob_evidence_add(page, s, LOB_ALL, model, t, events, lob_estimate_bare(nb.model, why));
-        lob_evidence_add(page, s, LOB_ALL, all, t, events, lob_estimate_bare(nb.treat_all, NULL));
-    }
-}
-
-/* With one control AUC is 0 or 1 with an interval of no width. */
-static LobEstimate auc_at(const LobSample *s, double t) {
-    size_t cases = 0, controls = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        cases += s->event[i] && s->time[i] <= t;
-        controls += s->time[i] > t;
-    }
-    const LobFollowUp data = lob_sample_follow_up(s, false);
-    return cases < LOB_LEAST_CLASS || controls < LOB_LEAST_CLASS
-               ? lob_estimate_bare(NAN,
-                                   "fewer than 5 patients with the event, or without it and followed longer")
-               : lob_auc_at(&data, s->lp, t);
-}
-
 static void survival_rows(LobPage *page, const LobSample *s, const char *center) {
     const bool all = strcmp(center, LOB_ALL) == 0;
+    const LobFollowUp data = lob_sample_follow_up(s, false);
     follow_up_rows(page, s, center);
     own_survival_rows(page, s, center);
     for (size_t h = 0; h < s->spec->n_horizons; h++) {
-        const double t = s->spec->horizons[h];
+        const double t = s->spec->horizons[h], events = events_by(s, t);
         const double *risk = lob_sample_risk(s, h);
-        if (!all) /* every center's model has its own scale of scores */
-            lob_evidence_add(page, s, center, "auc", t, events_by(s, t), auc_at(s, t));
-        calibration_rows(page, s, center, t, risk);
-        if (all)
-            benefit_rows(page, s, t, risk);
+        LobNamedEstimate rows[LOB_HORIZON_ROWS], benefit[LOB_NET_BENEFIT_ROWS];
+        lob_horizon_rows(&data, s->lp, risk, t, rows);
+        for (size_t i = 0; i < LOB_HORIZON_ROWS; i++)
+            if (!all ||
+                strcmp(rows[i].name, "auc") != 0) /* every center's model has its own scale of scores */
+                lob_evidence_add(page, s, center, rows[i].name, t, events, rows[i].value);
+        if (!all || !risk)
+            continue;
+        lob_net_benefit_rows(&data, risk, t, benefit); /* the figure has the whole curve */
+        for (size_t i = 0; i < LOB_NET_BENEFIT_ROWS; i++)
+            lob_evidence_add(page, s, center, benefit[i].name, t, events, benefit[i].value);
     }
 }
 
@@ -197,7 +129,8 @@ static void binary_rows(LobPage *page, const LobSample *s, const char *center) {
     lob_evidence_add(page, s, center, "brier", NAN, s->events, lob_estimate_bare(c.brier, c.reason));
     lob_evidence_add(page, s, center, "calibration_in_the_large", NAN, s->events, c.intercept);
     lob_evidence_add(page, s, center, "calibration_slope", NAN, s->events,
-                     s->events < 20 ? lob_estimate_bare(NAN, "fewer than 20 events") : c.slope);
+                     s->events < LOB_LEAST_CALIBRATED ? lob_estimate_bare(NAN, "fewer than 20 events")
+                                                      : c.slope);
 }
 
 /* ---- over centers ---- */

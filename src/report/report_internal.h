@@ -95,7 +95,10 @@ typedef struct {
     size_t index, n, repeats; /* of the endpoint; rows; repeats in the table, of which the first is here */
     double *time, *lp;
     double *risk;        /* [n_horizons][n] event probability, NAN where there is none */
-    double *own;         /* [n] S_i(T_i) from a column s_own; NULL without one */
+    /* [n] S_i at T_i, or at the last day that training covers where that is earlier, and the event by then:
+     * columns s_own and event_own; NULL without both. */
+    double *own;
+    uint8_t *own_event;
     double *probability; /* [n] of the second class of a binary endpoint; NULL else */
     uint8_t *event, *high;
     uint32_t *center, *arm, *patient; /* LOB_NO_INDEX: not known */
@@ -128,7 +131,6 @@ typedef struct {
 bool lob_curves(LobPage *page, const LobCurves *curves, const char *name, GError **err);
 
 /* ---- evidence.c: every computed figure of the page, as it is in evidence.csv ---- */
-#define LOB_LEAST_CLASS 5    /* cases and controls for an AUC at a horizon */
 #define LOB_ALL "all"        /* rows of all held-out centers together */
 #define LOB_POOLED "pooled"  /* random effects over centers */
 #define LOB_NEW "new center" /* prediction interval */

@@ -5,7 +5,8 @@
 #include <string.h>
 
 typedef struct {
-    int endpoint, model, patient, center, repeat, arm, time, event, label, lp, group, own, positive;
+    int endpoint, model, patient, center, repeat, arm, time, event, label, lp, group, own, own_event,
+        positive;
 } Columns;
 
 static bool find_columns(const LobTable *table, Columns *c, GError **err) {
@@ -20,6 +21,7 @@ static bool find_columns(const LobTable *table, Columns *c, GError **err) {
         if ((*wanted[i].column = lob_table_require(table, wanted[i].name, err)) < 0)
             return false;
     c->own = lob_table_find(table, "s_own");
+    c->own_event = lob_table_find(table, "event_own");
     c->positive = lob_table_find(table, "p_class1");
     return true;
 }
@@ -82,8 +84,12 @@ static bool read_row(LobSample *s, const LobPage *page, const Columns *c, size_t
             return false;
         s->risk[h * room + s->n] = 1 - survival;
     }
-    if (s->own && !lob_table_number(t, r, c->own, &s->own[s->n], err))
+    double own_event = 0;
+    if (s->own && (!lob_table_number(t, r, c->own, &s->own[s->n], err) ||
+                   !lob_table_number(t, r, c->own_event, &own_event, err)))
         return false;
+    if (s->own)
+        s->own_event[s->n] = own_event == 1;
     if (s->probability && !lob_table_number(t, r, c->positive, &s->probability[s->n], err))
         return false;
     s->high[s->n] = strcmp(lob_table_cell(t, r, c->group), "high") == 0;
@@ -107,7 +113,9 @@ bool lob_sample_read(LobSample *s, const LobPage *page, size_t endpoint, const c
     const LobEndpoint *spec = &page->cohort->study->endpoints[endpoint];
     *s = (LobSample){.endpoint = spec->name, .model = model, .spec = spec, .index = endpoint, .repeats = 1};
     sample_room(s, rows);
-    s->own = c.own >= 0 && spec->kind == LOB_ENDPOINT_SURVIVAL ? g_new(double, rows + 1) : NULL;
+    const bool own = c.own >= 0 && c.own_event >= 0 && spec->kind == LOB_ENDPOINT_SURVIVAL;
+    s->own = own ? g_new(double, rows + 1) : NULL;
+    s->own_event = own ? g_new(uint8_t, rows + 1) : NULL;
     s->probability = c.positive >= 0 && spec->kind == LOB_ENDPOINT_BINARY ? g_new(double, rows + 1) : NULL;
     g_autofree int *horizon = g_new(int, spec->n_horizons + 1);
     for (size_t h = 0; h < spec->n_horizons; h++) {
@@ -136,6 +144,7 @@ void lob_sample_take(LobSample *out, const LobSample *from, const uint8_t *keep)
     out->events = 0;
     sample_room(out, from->n);
     out->own = from->own ? g_new(double, from->n + 1) : NULL;
+    out->own_event = from->own ? g_new(uint8_t, from->n + 1) : NULL;
     out->probability = from->probability ? g_new(double, from->n + 1) : NULL;
     out->n = 0;
     for (size_t i = 0; i < from->n; i++)
@@ -154,8 +163,10 @@ void lob_sample_take(LobSample *out, const LobSample *from, const uint8_t *keep)
         out->events += from->event[i];
         for (size_t h = 0; h < from->spec->n_horizons; h++)
             out->risk[h * out->n + k] = from->risk[h * from->n + i];
-        if (out->own)
+        if (out->own) {
             out->own[k] = from->own[i];
+            out->own_event[k] = from->own_event[i];
+        }
         if (out->probability)
             out->probability[k] = from->probability[i];
         k++;
@@ -174,6 +185,7 @@ void lob_sample_clear(LobSample *s) {
     g_free(s->lp);
     g_free(s->risk);
     g_free(s->own);
+    g_free(s->own_event);
     g_free(s->probability);
     g_free(s->event);
     g_free(s->high);

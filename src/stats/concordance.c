@@ -181,6 +181,10 @@ static void finish(LobConcordance *result, const LobFollowUp *data, const LobRow
         result->reason = result->n_events == 0 ? "no event" : "no comparable pair";
         return;
     }
+    if (!(result->concordant + result->discordant > 0)) {
+        result->reason = "all comparable pairs tie in the score: nothing is ranked";
+        return;
+    }
     result->c = (result->concordant + 0.5 * result->tied_score) / usable;
     if (!pairs)
         return;
@@ -311,7 +315,7 @@ LobConcordancePlan *lob_concordance_plan_new(const LobFollowUp *data, const doub
 
 double lob_concordance_plan_c(LobConcordancePlan *plan, const double *weight) {
     Fenwick tree = {.node = plan->node};
-    double above = 0, usable = 0;
+    double above = 0, ranked = 0, usable = 0;
     for (size_t begin = 0, end; begin < plan->n; begin = end) {
         end = lob_rows_stratum_end(plan->rows, plan->n, begin);
         uint32_t n_ranks = 0;
@@ -328,9 +332,10 @@ double lob_concordance_plan_c(LobConcordancePlan *plan, const double *weight) {
         sweep_reset(&sweep, n_ranks);
         sweep_events(&sweep);
         above += sweep.total.concordant + 0.5 * sweep.total.tied;
+        ranked += sweep.total.concordant + sweep.total.discordant;
         usable += sweep.total.concordant + sweep.total.discordant + sweep.total.tied;
     }
-    return usable > 0 ? above / usable : NAN;
+    return ranked > 0 ? above / usable : NAN;
 }
 
 void lob_concordance_plan_free(LobConcordancePlan *plan) {
@@ -342,4 +347,29 @@ void lob_concordance_plan_free(LobConcordancePlan *plan) {
     g_free(plan->own);
     g_free(plan->node);
     g_free(plan);
+}
+
+LobTest lob_concordance_permutation(const LobFollowUp *data, const double *score, size_t draws,
+                                    uint64_t seed) {
+    g_autoptr(LobConcordancePlan) plan = lob_concordance_plan_new(data, score);
+    g_autofree double *once = g_new(double, data->n + 1);
+    for (size_t i = 0; i < data->n; i++)
+        once[i] = 1;
+    LobTest test = {.statistic = lob_concordance_plan_c(plan, once), .df = NAN, .p = NAN};
+    if (isnan(test.statistic)) {
+        test.reason = "no comparable pair, or none that the score tells apart";
+        return test;
+    }
+    LobRng rng;
+    lob_rng_init(&rng, seed, "permutation of scores");
+    size_t reached = 0;
+    for (size_t d = 0; d < draws; d++) {
+        for (size_t begin = 0, end; begin < plan->n; begin = end) {
+            end = lob_rows_stratum_end(plan->rows, plan->n, begin);
+            lob_rng_shuffle(&rng, plan->rank + begin, end - begin);
+        }
+        reached += lob_concordance_plan_c(plan, once) >= test.statistic - 1e-12;
+    }
+    test.p = (1 + (double)reached) / (1 + (double)draws);
+    return test;
 }

@@ -103,23 +103,10 @@ static void add_curves(Scope *s) {
 }
 
 static LobConcordance add_discrimination(Scope *s) {
-    LobConcordance c, uno;
+    LobConcordance c;
     lob_concordance(&c, &s->data, s->score, NULL);
     add(s, "c", (LobEstimate){c.c, c.se, c.lower, c.upper, c.reason});
-    lob_concordance(&uno, &s->data, s->score,
-                    &(LobConcordanceOptions){.uno = true, .tau = longest_horizon(s->input)});
-    const char *note = uno.reason             ? uno.reason
-                       : uno.pooled_censoring ? "one censoring curve for all centers"
-                                              : NULL;
-    add(s, "uno_c", (LobEstimate){uno.c, uno.se, uno.lower, uno.upper, note});
-    lob_concordance_clear(&uno);
-    for (size_t k = 0; k < s->input->n_horizons; k++) {
-        LobEstimate auc = lob_auc_at(&s->data, s->score, s->input->horizons[k]);
-        /* Pairs of rows from different centers count here, unlike in C. */
-        if (!auc.reason && s->input->data.stratum && s->center[0] == '(')
-            auc.reason = "not stratified by center";
-        add_at(s, "auc", s->input->horizons[k], auc);
-    }
+    add(s, "uno_c", lob_uno_estimate(&s->data, s->score, longest_horizon(s->input)));
     return c;
 }
 
@@ -138,34 +125,29 @@ static LobEstimate add_slope(Scope *s) {
     return slope;
 }
 
-/* ---- predicted probabilities ---- */
-static void add_calibration(Scope *s, size_t k, LobEstimate *oe) {
-    double t = s->input->horizons[k];
-    const double *risk = s->risk + k * s->input->data.n;
-    g_autofree double *survival = g_new(double, s->data.n + 1);
-    for (size_t i = 0; i < s->data.n; i++)
-        survival[i] = 1 - risk[i];
-    LobBrier b = lob_brier_at(&s->data, survival, t);
-    add_at(s, "brier", t, b.reason ? lob_not_available(b.reason) : lob_normal_estimate(b.brier, b.se));
-    add_at(s, "brier_null", t, bare(b.null_brier, b.reason));
-    const char *certain = "the outcome is certain without a model: its Brier score is 0";
-    add_at(s, "ipa", t, bare(b.ipa, b.reason ? b.reason : isnan(b.ipa) ? certain : NULL));
-    g_auto(LobCalibration) c = {0};
-    lob_calibration_at(&c, &s->data, risk, t);
-    add_at(s, "oe", t, c.oe);
-    add_at(s, "calibration_slope", t, c.slope);
-    add_at(s, "ici", t, bare(c.ici, c.reason));
-    add_at(s, "e50", t, bare(c.e50, c.reason));
-    add_at(s, "e90", t, bare(c.e90, c.reason));
-    for (int tenth = 1; tenth < 10; tenth++) {
-        LobNetBenefit nb = lob_net_benefit(&s->data, risk, t, tenth / 10.0);
-        g_autofree char *name = g_strdup_printf("net_benefit_at_%.1f", tenth / 10.0);
-        g_autofree char *all = g_strdup_printf("net_benefit_of_all_at_%.1f", tenth / 10.0);
-        const char *why = isnan(nb.model) ? "flagged rows are not followed so long" : NULL;
-        add_at(s, name, t, bare(nb.model, why));
-        add_at(s, all, t, bare(nb.treat_all, isnan(nb.treat_all) ? "not followed so long" : NULL));
+/* ---- at the horizons ---- */
+/* Returns O/E. */
+static LobEstimate add_horizon(Scope *s, size_t k) {
+    LobEstimate oe = lob_not_available("no prediction");
+    const double t = s->input->horizons[k];
+    const double *risk = s->risk ? s->risk + k * s->input->data.n : NULL;
+    LobNamedEstimate rows[LOB_HORIZON_ROWS], benefit[LOB_NET_BENEFIT_ROWS];
+    lob_horizon_rows(&s->data, s->score, risk, t, rows);
+    for (size_t i = 0; i < LOB_HORIZON_ROWS; i++) {
+        /* Pairs of rows from different centers count in AUC, unlike in C. */
+        if (i == 0 && !rows[i].value.reason && s->input->data.stratum && s->center[0] == '(')
+            rows[i].value.reason = "not stratified by center";
+        if (i == 0 || risk)
+            add_at(s, rows[i].name, t, rows[i].value);
+        if (strcmp(rows[i].name, "observed_expected") == 0)
+            oe = rows[i].value;
     }
-    *oe = c.oe;
+    if (!risk)
+        return oe;
+    lob_net_benefit_rows(&s->data, risk, t, benefit);
+    for (size_t i = 0; i < LOB_NET_BENEFIT_ROWS; i++)
+        add_at(s, benefit[i].name, t, benefit[i].value);
+    return oe;
 }
 
 /* ---- arms ---- */
@@ -267,10 +249,10 @@ static void add_centers(LobPanel *panel, const LobPanelInput *input, Scope *pool
         LobEstimate slope = add_slope(&s);
         column_set(&of_c, i, c.c, c.se);
         column_set(&of_slope, i, slope.reason ? NAN : slope.estimate, slope.se);
-        for (size_t t = 0; t < h; t++) {
-            LobEstimate oe;
-            add_calibration(&s, t, &oe);
-            column_set(&of_oe[t], i, log(oe.estimate), oe.se);
+        for (size_t t = 0; t < input->n_horizons; t++) {
+            const LobEstimate oe = add_horizon(&s, t);
+            if (t < h)
+                column_set(&of_oe[t], i, log(oe.estimate), oe.se);
         }
         lob_concordance_clear(&c);
         scope_clear(&s);
@@ -278,7 +260,7 @@ static void add_centers(LobPanel *panel, const LobPanelInput *input, Scope *pool
     add_pooled(pooled, "c", lob_meta_of_c(of_c.estimate, of_c.se, k, &options), false);
     add_pooled(pooled, "log_hr_of_score", lob_meta(of_slope.estimate, of_slope.se, k, &options), false);
     for (size_t t = 0; t < h; t++) {
-        g_autofree char *name = g_strdup_printf("oe@%g", input->horizons[t]);
+        g_autofree char *name = g_strdup_printf("observed_expected@%g", input->horizons[t]);
         add_pooled(pooled, name, lob_meta(of_oe[t].estimate, of_oe[t].se, k, &options), true);
         column_clear(&of_oe[t]);
     }
@@ -311,10 +293,8 @@ void lob_panel(LobPanel *panel, const LobPanelInput *input) {
     LobConcordance c = add_discrimination(&s);
     lob_concordance_clear(&c);
     add_slope(&s);
-    for (size_t k = 0; s.risk && k < input->n_horizons; k++) {
-        LobEstimate oe;
-        add_calibration(&s, k, &oe);
-    }
+    for (size_t k = 0; k < input->n_horizons; k++)
+        add_horizon(&s, k);
     if (s.arm && input->n_arms >= 2)
         add_arms(&s);
     if (input->n_bootstrap > 0)

@@ -123,7 +123,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobLogRank, lob_log_rank_clear)
  * Harrell 1982; Uno et al. 2011 where uno is set (pairs weigh 1/G(t-)^2). Comparable: the earlier row has an
  * event and the other one a later time, or the same time and a censoring. Pairs are taken within strata and
  * their counts added. se: infinitesimal jackknife, summed within clusters, as R's concordance. O(n log n).
- * tau bounds the event times used (ymax of R). No comparable pair: NAN with a reason. */
+ * tau bounds the event times used (ymax of R). No comparable pair, or all of them tied in the score (where R
+ * gives 0.5 with no width): NAN with a reason. */
 typedef struct {
     double tau; /* 0 or INFINITY: no bound */
     bool uno;
@@ -158,8 +159,13 @@ LobPairedDifference lob_concordance_difference(const LobFollowUp *data, const Lo
 /* Sorted once, so that many weightings of the same rows (a bootstrap) cost one pass each. */
 typedef struct LobConcordancePlan LobConcordancePlan;
 LobConcordancePlan *lob_concordance_plan_new(const LobFollowUp *data, const double *score);
-double lob_concordance_plan_c(LobConcordancePlan *plan, const double *weight); /* weight [n]; NAN: no pair */
+double lob_concordance_plan_c(LobConcordancePlan *plan, const double *weight); /* weight [n]; NAN: nothing to rank */
 void lob_concordance_plan_free(LobConcordancePlan *plan);
+/* Chance of a concordance as large where scores are dealt out anew within strata: (1 + draws that reach it) /
+ * (1 + draws); statistic: C. Exact for one center that the scores know nothing of; over the folds of a
+ * cross-validation, whose models share training data, conditional on the models. */
+LobTest lob_concordance_permutation(const LobFollowUp *data, const double *score, size_t draws,
+                                    uint64_t seed);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobConcordancePlan, lob_concordance_plan_free)
 
 /* ---- random-effects meta-analysis over centers ----
@@ -340,6 +346,25 @@ typedef struct {
     size_t flagged;
 } LobNetBenefit;
 LobNetBenefit lob_net_benefit(const LobFollowUp *data, const double *risk, double t, double threshold);
+
+/* ---- all of a horizon by name: what lobule stats, metrics.csv and evidence.csv have in common ---- */
+#define LOB_LEAST_CLASS 5       /* cases and controls for an AUC at a horizon */
+#define LOB_LEAST_CALIBRATED 20 /* events for more than O/E */
+#define LOB_HORIZON_ROWS 11
+#define LOB_NET_BENEFIT_ROWS 18
+typedef struct {
+    const char *name;
+    LobEstimate value;
+} LobNamedEstimate;
+/* auc, brier, brier_null, ipa, observed_risk, expected_risk, observed_expected, calibration_slope, ici, e50,
+ * e90 (no stratum is used). risk [n], or NULL: no prediction. */
+void lob_horizon_rows(const LobFollowUp *data, const double *score, const double *risk, double t,
+                      LobNamedEstimate rows[LOB_HORIZON_ROWS]);
+/* net_benefit_at_0.1, net_benefit_of_all_at_0.1 ... to 0.9. */
+void lob_net_benefit_rows(const LobFollowUp *data, const double *risk, double t,
+                          LobNamedEstimate rows[LOB_NET_BENEFIT_ROWS]);
+/* Uno's C to tau; reason tells how censoring was estimated, or why there is none. */
+LobEstimate lob_uno_estimate(const LobFollowUp *data, const double *score, double tau);
 
 /* ---- binary endpoints ---- */
 /* DeLong, DeLong & Clarke-Pearson 1988, in O(n log n) by midranks (Sun & Xu 2014). */

@@ -108,6 +108,29 @@ def all_values(out):
     return sorted(values)
 
 
+def check_own(out):
+    """S at a patient's own time lies on the patient's own curve: above S at the horizon before it, below after."""
+    with open(os.path.join(out, "predictions.csv"), newline="", encoding="utf-8") as f:
+        rows = list(csv.DictReader(f))
+    horizons = [c for c in rows[0] if re.fullmatch(r"s_[0-9.]+", c)]
+    checked = events = 0
+    for r in rows:
+        if not r["s_own"]:
+            continue
+        events += r["event_own"] == "1"
+        if r["event_own"] == "1" and r["event"] != "1":
+            fail(f"{r['patient_id']}: event_own without an event")
+        for h in horizons:
+            if r[h]:
+                sign = 1 if float(r["time"]) <= float(h[2:]) else -1
+                if sign * (float(r["s_own"]) - float(r[h])) < -1e-6:
+                    fail(f"{r['patient_id']}: s_own {r['s_own']} at {r['time']} and {h} {r[h]}")
+                checked += 1
+    if not checked or not events:
+        fail("predictions.csv: no s_own to check")
+    return checked
+
+
 def main():
     out = sys.argv[1]
     page = Page()
@@ -132,7 +155,8 @@ def main():
             if not any(shows(shown, v) for v in values):
                 fail(f"a figure shows {shown} in {text!r}, and no CSV has it")
             drawn += 1
-    print(f"report_trace: {len(page.tables)} tables, {numbers} numbers in their cells, {len(page.data)} in sentences, "
+    own = check_own(out)
+    print(f"report_trace: {own} own survivals on their curves, {len(page.tables)} tables, {numbers} numbers in their cells, {len(page.data)} in sentences, "
           f"{drawn} in figures, all found")
 
 

@@ -27,7 +27,7 @@ stats table.csv --center center --arm arm --reference none --horizons 180,365 --
   > full.csv 2> full.txt || fail "full run"
 close_to "$(cell survival@365 full.csv)" 0.411044451 "S(365)"
 close_to "$(cell rmst_difference\[tace\ -\ none\]@365 full.csv)" 54.725834667 "RMST difference"
-for metric in brier@365 oe@365 ici@365 auc@180 net_benefit_at_0.5@365 interaction_p c_bootstrap; do
+for metric in brier@365 observed_expected@365 ici@365 auc@180 net_benefit_at_0.5@365 interaction_p c_bootstrap; do
   [ -n "$(cell $metric full.csv)" ] || fail "no $metric"
 done
 grep -q '^c,"St. ""A"", North",' full.csv || fail "a center's name with quotes and a comma"

@@ -72,7 +72,7 @@ static double time_of(LobRng *rng, double lp) {
     return ceil(lob_rng_exponential(rng) * 900 * exp(-lp)) + 1;
 }
 
-/* centers: names, NULL-terminated. Arm tace for every second patient; own: with the column s_own. */
+/* centers: names, NULL-terminated. Arm tace for every second patient; own: with s_own and event_own. */
 static Fixture fixture(const char *const *centers, bool own) {
     Fixture f = {.dir = g_dir_make_tmp("lobule-report-XXXXXX", NULL)};
     size_t n_centers = 0;
@@ -89,7 +89,7 @@ static Fixture fixture(const char *const *centers, bool own) {
         predictions =
             g_string_new("endpoint,model,patient_id,center,repeat,fold,arm,time,event,label,linear_predictor,"
                          "risk_group,s_365");
-    g_string_append(predictions, own ? ",s_own\n" : "\n");
+    g_string_append(predictions, own ? ",s_own,event_own\n" : "\n");
     LobRng rng;
     lob_rng_init(&rng, 7, "report");
     for (int i = 0; i < PATIENTS; i++) {
@@ -107,7 +107,7 @@ static Fixture fixture(const char *const *centers, bool own) {
         g_string_append_printf(predictions, ",0,%zu,%s,%g,%d,,%.17g,%s,%.17g", (size_t)i % n_centers, arm,
                                fmin(t, 2500), event, lp, lp > 0 ? "high" : "low", exp(-365 * h));
         if (own)
-            g_string_append_printf(predictions, ",%.17g", exp(-fmin(t, 2500) * h));
+            g_string_append_printf(predictions, ",%.17g,%d", exp(-fmin(t, 2500) * h), event);
         g_string_append_c(predictions, '\n');
     }
     put(f.dir, "patients.csv", patients->str);

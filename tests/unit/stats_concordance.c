@@ -149,6 +149,21 @@ Test(stats_concordance, uno_pools_censoring_where_a_stratum_has_none_left) {
     cr_expect(!early.pooled_censoring && isfinite(early.c));
 }
 
+/* Of six patients in their right order one of the 6! = 720 orders reaches C = 1. */
+Test(stats_concordance, permutation) {
+    static const double time[] = {1, 2, 3, 4, 5, 6}, right[] = {6, 5, 4, 3, 2, 1}, tied[6] = {0};
+    static const uint8_t event[] = {1, 1, 1, 1, 1, 1};
+    static const uint32_t two[] = {0, 0, 0, 1, 1, 1};
+    LobFollowUp data = {.n = 6, .time = time, .event = event};
+    LobTest test = lob_concordance_permutation(&data, right, 20000, 3);
+    cr_expect(test.statistic == 1 && fabs(test.p - 1 / 720.0) < 4 * sqrt(1 / 720.0 / 20000), "p %g", test.p);
+    data.stratum = two; /* (1 / 3!)^2: strata are dealt apart */
+    test = lob_concordance_permutation(&data, right, 20000, 3);
+    cr_expect(fabs(test.p - 1 / 36.0) < 4 * sqrt(1 / 36.0 / 20000), "p %g within strata", test.p);
+    test = lob_concordance_permutation(&data, tied, 10, 3);
+    cr_expect(isnan(test.p) && test.reason);
+}
+
 Test(stats_concordance, edges) {
     static const double time[] = {1, 2, 3, 4}, tied[] = {1, 1, 1, 1}, up[] = {4, 3, 2, 1};
     static const uint8_t none[] = {0, 0, 0, 0}, all[] = {1, 1, 1, 1};
@@ -163,7 +178,8 @@ Test(stats_concordance, edges) {
     cr_expect(isnan(b.c));
     cr_expect_str_eq(b.reason, "no comparable pair");
     lob_concordance(&c, &every, tied, NULL);
-    cr_expect(c.c == 0.5 && c.tied_score == 6 && c.se == 0, "all scores tied: 0.5");
+    cr_expect(isnan(c.c) && isnan(c.se) && c.tied_score == 6 && c.reason,
+              "all scores tied: nothing is ranked");
     lob_concordance(&d, &every, up, NULL);
     cr_expect(d.c == 1 && d.se == 0 && d.upper == 1, "perfect: 1, without variance");
     LobPairedDifference with_missing = lob_concordance_difference(&every, &a, &d);
