@@ -37,6 +37,10 @@ static bool parse(Options *o, int *argc, char ***argv, GError **err) {
         NUMBER("message-seconds", &s->message_seconds, "Rank 0's cost of a message (default 1.3e-5: TCP)",
                "X"),
         NUMBER("sync-seconds", &s->sync_seconds, "Making the journal durable (default 5e-3)", "X"),
+        NUMBER("serve-seconds", &s->serve_seconds,
+               "While rank 0 computes it answers this often (default 1: a layer of ViT-L)", "X"),
+        {"rank0-works-up-to", 0, 0, G_OPTION_ARG_INT, &s->rank0_works_up_to,
+         "With more ranks rank 0 only deals (default: as in a real run)", "N"},
         {"node-ranks", 0, 0, G_OPTION_ARG_INT, &s->node_ranks, "Ranks a node (default 128)", "N"},
         NUMBER("fs-bandwidth", &o->gigabytes_second, "GB/s shared by all ranks (default: no limit)", "X"),
         NUMBER("bytes-per-tile", &s->bytes_per_tile, "Read from it (default 20000)", "B"),
@@ -142,15 +146,16 @@ static double lost_share(const LobSimulated *r) {
 
 static void print_json(const LobSimulatedPoint *p, const Options *o) {
     const LobSimulated *r = &p->dynamic;
-    json_t *line = json_pack(
-        "{s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:i, s:i, s:I}",
-        "simulate", p->ranks, "workers", r->workers, "tiles", (json_int_t)r->tiles, "ranges",
-        (json_int_t)r->ranges, "makespan", r->makespan, "ideal", r->ideal, "efficiency", r->efficiency,
-        "tail", r->tail, "lost_share", lost_share(r), "down", r->down, "coordinator_busy",
-        r->coordinator_busy, "scheduler_seconds", r->sched_seconds, "journal_busy", r->journal_busy,
-        "requests_per_second", r->requests_per_second, "late", (json_int_t)r->late, "twice",
-        (json_int_t)r->twice, "failures", (int)r->failures, "slices", (int)r->slices, "seed",
-        (json_int_t)o->seed);
+    json_t *line = json_pack("{s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
+                             "s:I, s:I, s:i, s:i, s:I}",
+                             "simulate", p->ranks, "workers", r->workers, "tiles", (json_int_t)r->tiles,
+                             "ranges", (json_int_t)r->ranges, "makespan", r->makespan, "ideal", r->ideal,
+                             "efficiency", r->efficiency, "tail", r->tail, "lost_share", lost_share(r),
+                             "down", r->down, "coordinator_busy", r->coordinator_busy, "scheduler_seconds",
+                             r->sched_seconds, "journal_busy", r->journal_busy, "requests_per_second",
+                             r->requests_per_second, "answer_seconds", r->answer_seconds, "late",
+                             (json_int_t)r->late, "twice", (json_int_t)r->twice, "failures", (int)r->failures,
+                             "slices", (int)r->slices, "seed", (json_int_t)o->seed);
     if (p->has_fixed) {
         json_object_set_new(line, "static_makespan", json_real(p->fixed.makespan));
         json_object_set_new(line, "static_efficiency", json_real(p->fixed.efficiency));
@@ -162,9 +167,10 @@ static void print_json(const LobSimulatedPoint *p, const Options *o) {
 
 static void print_row(const LobSimulatedPoint *p) {
     const LobSimulated *r = &p->dynamic;
-    printf("%7d %12.2f %10.4f %8.1f %9.3f %8.2f %10.1f %10.3f %9.1f %5u %5u", p->ranks, r->makespan / 3600,
-           r->efficiency, r->tail, 100 * lost_share(r), r->down / 3600, r->requests_per_second,
-           100 * r->coordinator_busy, 100 * r->journal_busy, r->failures, r->slices);
+    printf("%7d %12.2f %10.4f %8.1f %9.3f %8.2f %10.1f %10.3f %9.1f %8.3f %5u %5u", p->ranks,
+           r->makespan / 3600, r->efficiency, r->tail, 100 * lost_share(r), r->down / 3600,
+           r->requests_per_second, 100 * r->coordinator_busy, 100 * r->journal_busy, r->answer_seconds,
+           r->failures, r->slices);
     if (p->has_fixed)
         printf(" %10.4f", p->fixed.efficiency);
     printf("\n");
@@ -172,15 +178,17 @@ static void print_row(const LobSimulatedPoint *p) {
 
 static void print_head(const Options *o, const Sizes *sizes) {
     fprintf(stderr,
-            "%u slides, %" G_GUINT64_FORMAT " tiles, %g s a tile (spread %g): %.0f core-hours. Above 8 ranks "
+            "%u slides, %" G_GUINT64_FORMAT
+            " tiles, %g s a tile (spread %g): %.0f core-hours. Above %d ranks "
             "rank 0 only deals.\nrank 0 busy: CPU time of the real scheduler, measured here, and %.1f us a "
-            "message; journal: waiting for its syncs, %.1f ms each.\n",
+            "message; journal: waiting for its syncs, %.1f ms each; answer: "
+            "from a result to the task dealt for it.\n",
             sizes->n, sizes->total, o->sim.seconds_per_tile, o->sim.spread,
-            (double)sizes->total * o->sim.seconds_per_tile / 3600, 1e6 * o->sim.message_seconds,
-            1e3 * o->sim.sync_seconds);
+            (double)sizes->total * o->sim.seconds_per_tile / 3600, o->sim.rank0_works_up_to,
+            1e6 * o->sim.message_seconds, 1e3 * o->sim.sync_seconds);
     if (!o->json)
-        printf("%7s %12s %10s %8s %9s %8s %10s %10s %9s %5s %5s%s\n", "ranks", "makespan h", "efficiency",
-               "tail s", "lost %", "down h", "ranges/s", "rank 0 %", "journal %", "fail", "slice",
+        printf("%7s %12s %10s %8s %9s %8s %10s %10s %9s %8s %5s %5s%s\n", "ranks", "makespan h", "efficiency",
+               "tail s", "lost %", "down h", "ranges/s", "rank 0 %", "journal %", "answer s", "fail", "slice",
                o->fixed ? "     static" : "");
 }
 

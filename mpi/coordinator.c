@@ -1,10 +1,13 @@
 /* Rank 0's side of the farm. */
 #include "mpi/farm_internal.h"
+#include "mpi/farm_rules.h"
 #include "mpi/stop.h"
 
 #include <string.h>
 
 #define PULSE_SECONDS 0.2
+/* Weight of the newest in the running seconds of a sync. */
+#define SYNC_MEMORY 0.2
 /* After END a worker may finish a step of its encoder and close its slide. One that stays silent longer hangs
  * (a dead disk): the job is given up, what is journalled stays. */
 #define DRAIN_SECONDS 15.0
@@ -26,7 +29,8 @@ struct LobCoordinator {
     int here;      /* workers that have not said BYE */
     bool *gone;    /* [size] */
     double ended_at, pulsed;
-    bool serving; /* callbacks must not come back in here */
+    double sync_seconds, next_round; /* what making tasks durable takes; before then none are dealt */
+    bool serving;                    /* callbacks must not come back in here */
 };
 
 LobCoordinator *lob_coordinator_new(LobFarm *farm, LobFarmStats *all) {
@@ -114,13 +118,22 @@ static void say_end(LobCoordinator *c, LobRunState state) {
     c->ended_at = lob_clock();
 }
 
+static void sync_round(LobCoordinator *c) {
+    const LobFarmJob *job = c->farm->job;
+    GError *err = NULL;
+    const double start = lob_clock();
+    must(c, job->commit(job->user, &err), err);
+    const double now = lob_clock();
+    c->sync_seconds += SYNC_MEMORY * (now - start - c->sync_seconds);
+    c->next_round = now + lob_round_pace(c->sync_seconds);
+}
+
 /* Tasks are recorded before they leave: whoever reads the journal after a crash sees what was in flight. */
 static void deal(LobCoordinator *c) {
     const LobFarmJob *job = c->farm->job;
     g_autoptr(GPtrArray) tasks = g_ptr_array_new_with_free_func((GDestroyNotify)g_byte_array_unref);
     g_autoptr(GArray) workers = g_array_new(FALSE, FALSE, sizeof(int));
     LobSchedAnswer answer = LOB_SCHED_LEASE;
-    GError *err = NULL;
     while (answer == LOB_SCHED_LEASE && !g_queue_is_empty(&c->waiting)) {
         const int worker = GPOINTER_TO_INT(g_queue_peek_head(&c->waiting));
         GByteArray *task = g_byte_array_new();
@@ -134,7 +147,7 @@ static void deal(LobCoordinator *c) {
         g_array_append_val(workers, worker);
     }
     if (tasks->len > 0)
-        must(c, job->commit(job->user, &err), err);
+        sync_round(c);
     for (guint i = 0; i < tasks->len; i++)
         deliver(c, g_array_index(workers, int, i), tasks->pdata[i]);
     c->all_done = answer == LOB_SCHED_FINISHED;
@@ -233,7 +246,7 @@ void lob_coordinator_serve(LobCoordinator *c) {
     }
     if (!c->ended && lob_run_state() != LOB_RUN_ON)
         say_end(c, lob_run_state());
-    if (!c->ended)
+    if (!c->ended && now >= c->next_round)
         deal(c);
     if (!c->ended && c->all_done)
         say_end(c, LOB_RUN_ON);

@@ -2,16 +2,15 @@
  * the coordinator takes what has arrived in rounds, deals, syncs the journal once, and sends. A failure or
  * the walltime ends a slice: what is journalled stays, the next slice starts with a fresh scheduler. */
 #include "mpi/simulate.h"
+#include "mpi/farm_rules.h"
 
 #include <math.h>
 #include <string.h>
 #include <time.h>
 
-/* As the real farm and job have it: ranges a worker holds, the ranks up to which rank 0 works too, naps while
- * waiting, how often leases are looked at, what part of a lease's patience a worker uses, and how long before
- * the walltime a job stops. */
+/* As the real farm and job have it: ranges a worker holds, naps while waiting, how often leases are looked
+ * at, what part of a lease's patience a worker uses, and how long before the walltime a job stops. */
 #define ROOM 2
-#define RANK0_WORKS_UP_TO 8
 #define NAP_SHARE 0.125
 #define LONGEST_NAP 0.02
 #define EXPIRE_SECONDS 1.0
@@ -22,6 +21,7 @@
 #define MOST_BARREN_SLICES 100
 
 const LobSimulation lob_simulation_defaults = {.ranks = 1,
+                                               .rank0_works_up_to = LOB_RANK0_WORKS_UP_TO,
                                                .seed = 1,
                                                .seconds_per_tile = 1.4,
                                                .spread = 0.1,
@@ -32,6 +32,7 @@ const LobSimulation lob_simulation_defaults = {.ranks = 1,
                                                .latency = 1e-4,
                                                .message_seconds = 13e-6,
                                                .sync_seconds = 5e-3,
+                                               .serve_seconds = 1,
                                                .bytes_per_tile = 20e3,
                                                .restart_seconds = 600,
                                                .sched = {.batch = 16,
@@ -79,6 +80,9 @@ typedef struct {
     GQueue waiting;    /* of worker numbers, one for each range wanted */
     bool round_due;    /* a round is among the events */
     double free_at;    /* the coordinator is through with its last round */
+    double next_round; /* and deals no more before this */
+    double stolen;     /* seconds that rounds took from rank 0's own range */
+    double waited;     /* results' waiting for their next task, summed */
     double first_idle; /* < 0: every rank has work */
     uint64_t tiles_done;
 } Sim;
@@ -161,7 +165,11 @@ static double range_seconds(Sim *sim, const Worker *worker, const LobLease *leas
 static void start(Sim *sim, int w, double now) {
     Worker *worker = &sim->workers[w];
     sim->computing++;
-    const double seconds = range_seconds(sim, worker, &worker->held[0]);
+    double seconds = range_seconds(sim, worker, &worker->held[0]);
+    if (w == 0) {
+        seconds += sim->stolen;
+        sim->stolen = 0;
+    }
     worker->slide = worker->held[0].slide;
     worker->started = now;
     push(sim, (Event){.time = now + seconds, .kind = EVENT_COMPUTED, .worker = w});
@@ -201,16 +209,29 @@ static double cpu_seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static bool rank0_works(const LobSimulation *o) {
+    return o->ranks <= o->rank0_works_up_to;
+}
+
+/* When rank 0 looks: at the end of a step of its encoder, or of a nap. */
+static double looks_at(const Sim *sim, double now) {
+    const double idle = now - sim->free_at, step = sim->o->serve_seconds;
+    if (rank0_works(sim->o) && sim->workers[0].n_held > 0 && step > 0)
+        return sim->workers[0].started + step * ceil((now - sim->workers[0].started) / step);
+    return idle > 0 ? now + nap(idle) : sim->free_at;
+}
+
 static void want_round(Sim *sim, double now) {
     if (sim->round_due)
         return;
     sim->round_due = true;
-    const double idle = now - sim->free_at;
-    push(sim, (Event){.time = idle > 0 ? now + nap(idle) : sim->free_at, .kind = EVENT_ROUND});
+    const double due = fmax(fmax(looks_at(sim, now), sim->free_at), sim->next_round);
+    push(sim, (Event){.time = due, .kind = EVENT_ROUND});
 }
 
 static void take_result(Sim *sim, const Event *event, double now) {
     LobSimulated *r = sim->r;
+    sim->waited += now - event->time;
     const bool late = event->seconds > PATIENCE_SHARE * event->lease.patience;
     r->messages++;
     g_queue_push_tail(&sim->waiting, GINT_TO_POINTER(event->worker));
@@ -253,8 +274,11 @@ static void do_round(Sim *sim, double now) {
     sim->free_at = now + (double)(r->messages - messages) * sim->o->message_seconds;
     if (dealt->len > 0) {
         sim->free_at += sim->o->sync_seconds;
+        sim->next_round = sim->free_at + lob_round_pace(sim->o->sync_seconds);
         r->syncs++;
     }
+    if (rank0_works(sim->o))
+        sim->stolen += sim->free_at - now;
     for (guint i = 0; i < dealt->len; i++) {
         Event *event = &g_array_index(dealt, Event, i);
         event->time = sim->free_at + sim->o->latency;
@@ -288,7 +312,8 @@ static void begin_slice(Sim *sim, double now) {
     sim->n_events = 0;
     sim->computing = 0;
     sim->round_due = false;
-    sim->free_at = now;
+    sim->free_at = sim->next_round = now;
+    sim->stolen = 0;
     sim->first_idle = -1;
     g_array_set_size(sim->inbox, 0);
     g_queue_clear(&sim->waiting);
@@ -369,14 +394,16 @@ static double run_slice(Sim *sim, double now) {
 /* ---- the whole job ---- */
 
 static bool check(const LobSimulation *o, GError **err) {
-    if (o->ranks < 1 || o->n_slides < 1 || o->node_ranks < 1)
-        return lob_fail(err, LOB_ERROR_INPUT, "ranks, slides and ranks a node must be at least 1");
+    if (o->ranks < 1 || o->n_slides < 1 || o->node_ranks < 1 || o->rank0_works_up_to < 1)
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "ranks, slides, ranks a node and ranks up to which rank 0 works must be at least 1");
     if (!(o->seconds_per_tile > 0) || !(o->spread >= 0) || !(o->straggler_factor >= 1))
         return lob_fail(err, LOB_ERROR_INPUT,
                         "seconds per tile must be above 0, the spread not negative, the stragglers' factor "
                         "at least 1");
     if (!(o->straggler_share >= 0) || o->straggler_share > 1 || !(o->latency >= 0) || !(o->bandwidth >= 0) ||
-        !(o->mtbf_seconds >= 0) || !(o->walltime_seconds >= 0) || !(o->restart_seconds >= 0))
+        !(o->mtbf_seconds >= 0) || !(o->serve_seconds >= 0) || !(o->walltime_seconds >= 0) ||
+        !(o->restart_seconds >= 0))
         return lob_fail(err, LOB_ERROR_INPUT, "shares must be within 0..1, times and rates not negative");
     return true;
 }
@@ -395,7 +422,7 @@ static void make_workers(Sim *sim) {
 }
 
 static void sim_begin(Sim *sim, const LobSimulation *o, LobSimulated *r, const char *stream) {
-    *r = (LobSimulated){.workers = o->ranks > RANK0_WORKS_UP_TO ? o->ranks - 1 : o->ranks};
+    *r = (LobSimulated){.workers = rank0_works(o) ? o->ranks : o->ranks - 1};
     *sim = (Sim){.o = o, .r = r, .first_idle = -1};
     lob_rng_init(&sim->rng, o->seed, stream);
     g_queue_init(&sim->waiting);
@@ -431,6 +458,7 @@ static void sum_up(const Sim *sim, double now) {
         r->coordinator_busy = (r->sched_seconds + r->message_seconds) / up;
         r->journal_busy = (double)r->syncs * sim->o->sync_seconds / up;
         r->requests_per_second = (double)r->ranges / up;
+        r->answer_seconds = r->ranges > 0 ? sim->waited / (double)r->ranges : 0;
     }
 }
 

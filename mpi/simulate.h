@@ -8,6 +8,7 @@
 
 typedef struct {
     int ranks;
+    int rank0_works_up_to;   /* in larger worlds rank 0 only deals */
     const uint32_t *tiles;   /* [n_slides] */
     const uint32_t *centers; /* [n_slides], or NULL: one center */
     uint32_t n_slides;
@@ -24,7 +25,8 @@ typedef struct {
     double latency;         /* seconds a message travels */
     double message_seconds; /* coordinator's cost of receiving or sending one */
     double sync_seconds;    /* making the journal durable, once a round of dealing */
-    double bandwidth;       /* of the file system, bytes a second, shared by all; 0: no limit */
+    double serve_seconds; /* while rank 0 computes it looks at messages this often: a layer of its encoder */
+    double bandwidth;     /* of the file system, bytes a second, shared by all; 0: no limit */
     double bytes_per_tile;
 
     double mtbf_seconds;     /* of the whole job, exponential; 0: never */
@@ -46,6 +48,7 @@ typedef struct {
     double sched_seconds;    /* CPU time inside the scheduler, measured here */
     double message_seconds;  /* as assumed, summed */
     double coordinator_busy; /* share of the slices' time: scheduler and messages */
+    double answer_seconds;   /* mean from a result's arrival to the task dealt for it */
     double journal_busy;     /* share of the slices' time waiting for the journal's sync */
     double requests_per_second;
     uint64_t tiles, ranges, messages, syncs, late, twice;

@@ -1,17 +1,16 @@
 /* A worker's side of the farm, and the farm's loop on every rank. */
 #include "mpi/farm_internal.h"
+#include "mpi/farm_rules.h"
 #include "mpi/stop.h"
 
 #include <string.h>
 
-/* Up to this size rank 0 has time to compute between messages. */
-#define RANK0_WORKS_UP_TO 8
 /* Messages are looked at this often while working; rank 0 answers others, so it looks more often. */
 #define LOOK_SECONDS 0.05
 #define LOOK_SECONDS_RANK0 0.005
 
 bool lob_farm_rank0_works(const LobWorld *world) {
-    return world->size <= RANK0_WORKS_UP_TO;
+    return world->size <= LOB_RANK0_WORKS_UP_TO;
 }
 
 int lob_farm_workers(const LobWorld *world) {

@@ -6,7 +6,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-small=(--slides 300 --seconds-per-tile 0.5 --ranks 1,10,100 --json --static)
+small=(--slides 300 --seconds-per-tile 0.5 --ranks 1,10,100 --rank0-works-up-to 9 --json --static)
 "$lobule" simulate "${small[@]}" --svg "$work/a.svg" >"$work/a.json" 2>/dev/null
 python3 - "$work/a.json" <<'PY' || fail "figures of the simulation"
 import json, sys
@@ -33,6 +33,9 @@ PY
 
 mkdir "$work/out"
 printf 'slide_id,center,state,tiles\na,x,done,100\nb,y,failed,\nc,y,done,28\n' >"$work/out/slides.csv"
+"$lobule" simulate --slides 300 --seconds-per-tile 0.5 --ranks 10 --json 2>/dev/null |
+    python3 -c 'import json,sys; r = json.load(sys.stdin); assert r["workers"] == 10 and r["efficiency"] > 0.97, r' || fail "rank 0 of ten computes too"
+
 tiles=$("$lobule" simulate --plan "$work/out" --ranks 1 --json 2>/dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["tiles"])')
 [ "$tiles" = 128 ] || fail "sizes from slides.csv: $tiles tiles"
 
@@ -46,7 +49,7 @@ assert uni["measured"] and abs(uni["rate"] - 4 / 2 * 0.5) < 1e-6
 assert not rows["uni", "bf16"]["measured"] and len(rows) == 4
 PY
 
-for wrong in "--ranks 0" "--ranks ten" "--slides 0" "--spread -1" "--straggler-share 2" "--plan $work/none" extra; do
+for wrong in "--ranks 0" "--ranks ten" "--slides 0" "--spread -1" "--rank0-works-up-to 0" "--straggler-share 2" "--plan $work/none" extra; do
     code=0
     # shellcheck disable=SC2086  # options are words
     "$lobule" simulate $wrong >/dev/null 2>&1 || code=$?

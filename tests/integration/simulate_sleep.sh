@@ -15,7 +15,7 @@ for ranks in ${LOB_SLEEP_RANKS:-2 64}; do
     mpirun --oversubscribe -n "$ranks" "$program" $slides $median $sigma $tile $range >"$work/real.json"
     "$lobule" simulate --ranks "$ranks" --slides $slides --tiles-median $median --tiles-sigma $sigma \
         --seconds-per-tile $tile --range-seconds $range --spread 0 --open-seconds 0 --write-seconds 0 \
-        --sync-seconds 0 --json 2>/dev/null >"$work/simulated.json"
+        --sync-seconds 0 --serve-seconds 0.05 --json 2>/dev/null >"$work/simulated.json"
     python3 - "$ranks" "$work/real.json" "$work/simulated.json" <<'PY'
 import json, sys
 real, simulated = (json.load(open(p)) for p in sys.argv[2:])

@@ -15,6 +15,7 @@ static LobSimulation bare(int ranks, const uint32_t *tiles, uint32_t n_slides) {
     o.n_slides = n_slides;
     o.seconds_per_tile = 0.5;
     o.spread = o.open_seconds = o.write_seconds = o.latency = o.message_seconds = o.sync_seconds = 0;
+    o.serve_seconds = 0;
     return o;
 }
 
@@ -40,8 +41,8 @@ Test(mpi_simulate, one_rank_takes_the_sum) {
     cr_assert_eq(r.lost, 0);
 }
 
-/* 8 slides of 10 batches on 4 ranks, ranges of one batch: nothing is left over. Above 8 ranks rank 0 does not
- * compute. */
+/* 8 slides of 10 batches on 4 ranks, ranges of one batch: nothing is left over. A rank 0 that only deals does
+ * not compute. */
 Test(mpi_simulate, equal_slides_fill_the_ranks) {
     const uint32_t tiles[] = {160, 160, 160, 160, 160, 160, 160, 160, 160, 160};
     LobSimulation o = bare(4, tiles, 8);
@@ -49,6 +50,7 @@ Test(mpi_simulate, equal_slides_fill_the_ranks) {
     assert_near(run(&o).makespan, 8 * 160 * 0.5 / 4, NAP);
     o.n_slides = 10;
     o.ranks = 11;
+    o.rank0_works_up_to = 10;
     const LobSimulated r = run(&o);
     cr_assert_eq(r.workers, 10);
     assert_near(r.makespan, 160 * 0.5, NAP);
@@ -71,6 +73,37 @@ Test(mpi_simulate, a_narrow_file_system_is_the_limit) {
     o.bytes_per_tile = 1e6;
     o.bandwidth = 4e6; /* 6400 tiles of 1 MB at 4 MB/s: twice as long as computing */
     assert_near(run(&o).makespan, 1600, 16);
+}
+
+/* Rounds keep their distance from each other, and a worker that holds a range ahead does not notice. */
+Test(mpi_simulate, the_journal_is_paced) {
+    g_autofree uint32_t *tiles = lob_simulate_tiles(100, 800, 0.5, 3);
+    LobSimulation o = bare(100, tiles, 100);
+    o.rank0_works_up_to = 1;
+    o.spread = 0.3;
+    o.seconds_per_tile = 0.02;
+    o.sched.max_tiles = o.sched.batch; /* ranges of .3 s: 300 a second are asked for */
+    const LobSimulated unpaced = run(&o);
+    o.sync_seconds = 0.02;
+    const LobSimulated paced = run(&o);
+    cr_assert_leq(paced.journal_busy, 0.1 + 1e-9, "%g", paced.journal_busy);
+    cr_assert_lt(paced.syncs, unpaced.syncs);
+    cr_assert_lt(paced.makespan, 1.1 * unpaced.makespan, "%g, %g", paced.makespan, unpaced.makespan);
+    cr_assert_leq(paced.answer_seconds, 0.25);
+}
+
+/* A rank 0 that computes answers at the end of a step: seldom enough to be felt only where ranges are short.
+ */
+Test(mpi_simulate, a_working_rank_0_answers_late) {
+    const uint32_t tiles[] = {1600, 1600, 1600, 1600};
+    LobSimulation o = bare(4, tiles, 4);
+    o.sched.max_tiles = o.sched.batch; /* ranges of 8 s */
+    const double prompt = run(&o).makespan;
+    o.serve_seconds = 2;
+    const LobSimulated r = run(&o);
+    assert_near(r.makespan, prompt, 2.1);
+    o.serve_seconds = 8 * 3;
+    cr_assert_gt(run(&o).makespan, 1.2 * prompt);
 }
 
 Test(mpi_simulate, static_shards_wait_for_the_largest) {
