@@ -1,13 +1,9 @@
 /* abmil: relu(x W' + b) pooled by gated attention (Ilse, Tomczak & Welling 2018). */
 #include "model/model_internal.h"
 
-typedef struct {
-    size_t w, b, v, bv, u, bu, c, end; /* offsets; c [attention] scores a tile (a bias would cancel) */
-} AbmilBlocks;
-
-static AbmilBlocks abmil_blocks(const LobNet *net) {
+LobAbmilBlocks lob_abmil_blocks(const LobNet *net) {
     size_t h = net->hidden, a = net->attention;
-    AbmilBlocks at = {.w = 0};
+    LobAbmilBlocks at = {.w = 0};
     at.b = at.w + h * net->dim;
     at.v = at.b + h;
     at.bv = at.v + a * h;
@@ -23,11 +19,11 @@ static size_t abmil_z(const LobNet *net) {
 }
 
 size_t lob_abmil_n_params(const LobNet *net) {
-    return abmil_blocks(net).end;
+    return lob_abmil_blocks(net).end;
 }
 
 void lob_abmil_init(const LobNet *net, LobRng *rng, lob_real *params) {
-    AbmilBlocks at = abmil_blocks(net);
+    LobAbmilBlocks at = lob_abmil_blocks(net);
     lob_linear_init(rng, net->dim, net->hidden, params + at.w, params + at.b);
     lob_linear_init(rng, net->hidden, net->attention, params + at.v, params + at.bv);
     lob_linear_init(rng, net->hidden, net->attention, params + at.u, params + at.bu);
@@ -36,7 +32,7 @@ void lob_abmil_init(const LobNet *net, LobRng *rng, lob_real *params) {
 
 void lob_abmil_forward(const LobNet *net, const lob_real *params, const lob_real *x, size_t n,
                        LobNetWork *work, lob_real *z) {
-    AbmilBlocks at = abmil_blocks(net);
+    LobAbmilBlocks at = lob_abmil_blocks(net);
     size_t h = net->hidden, a = net->attention;
     lob_linear(x, n, net->dim, params + at.w, params + at.b, h, work->h);
     for (size_t i = 0; i < n * h; i++)
@@ -57,7 +53,7 @@ void lob_abmil_forward(const LobNet *net, const lob_real *params, const lob_real
 /* With p the softmax weights: dp_k = h_k.dz, de = p (dp - sum p dp), and de runs back through the gate. */
 void lob_abmil_backward(const LobNet *net, const lob_real *params, const lob_real *x, size_t n,
                         LobNetWork *work, const lob_real *dz, lob_real *grad) {
-    AbmilBlocks at = abmil_blocks(net);
+    LobAbmilBlocks at = lob_abmil_blocks(net);
     size_t h = net->hidden, a = net->attention;
     LOB_GEMV(CblasRowMajor, CblasNoTrans, (int)n, (int)h, 1, work->h, (int)h, dz, 1, 0, work->dweight, 1);
     lob_real mean = 0;
@@ -89,7 +85,7 @@ void lob_abmil_backward(const LobNet *net, const lob_real *params, const lob_rea
 }
 
 void lob_abmil_decay(const LobNet *net, uint8_t *mask) {
-    AbmilBlocks at = abmil_blocks(net);
+    LobAbmilBlocks at = lob_abmil_blocks(net);
     memset(mask + at.w, 1, at.b - at.w);
     memset(mask + at.v, 1, at.bv - at.v);
     memset(mask + at.u, 1, at.bu - at.u);

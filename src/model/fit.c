@@ -28,6 +28,9 @@ bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const L
     if (fit->classes > LOB_MAX_CLASSES)
         return lob_fail(err, LOB_ERROR_INPUT, "endpoint %s: %zu classes, at most %d are possible",
                         view->cohort->study->endpoints[view->endpoint].name, fit->classes, LOB_MAX_CLASSES);
+    if (view->n_cuts > LOB_MAX_INTERVALS)
+        return lob_fail(err, LOB_ERROR_INPUT, "endpoint %s: %zu intervals, at most %d are possible",
+                        view->cohort->study->endpoints[view->endpoint].name, view->n_cuts, LOB_MAX_INTERVALS);
     if (fit->aggregator->needs_bag && !bags)
         return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s needs features", options->kind);
     if (!fit->aggregator->needs_bag && view->n_covariates == 0)
@@ -44,9 +47,16 @@ bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const L
         return true;
     for (size_t p = 0; p < bags->n_patients; p++)
         fit->max_rows = MAX(fit->max_rows, (size_t)bags->count[p]);
-    fit->x = g_new(float, MAX(fit->max_rows, 1) * bags->dim);
-    lob_scaler_fit(&fit->scaler, bags, fit->train, fit->n_train);
     return true;
+}
+
+/* What training one model alone needs on top. */
+static void fit_alone(LobFit *fit) {
+    if (!fit->aggregator->needs_bag)
+        return;
+    fit->x = g_new(float, MAX(fit->max_rows, 1) * fit->bags->dim);
+    fit->rows = g_new(uint32_t, MAX(fit->max_rows, 1));
+    lob_scaler_fit(&fit->scaler, fit->bags, fit->train, fit->n_train);
 }
 
 void lob_fit_clear(LobFit *fit) {
@@ -55,6 +65,7 @@ void lob_fit_clear(LobFit *fit) {
     g_free(fit->inner);
     g_free(fit->held_out);
     g_free(fit->x);
+    g_free(fit->rows);
     *fit = (LobFit){0};
 }
 
@@ -238,49 +249,88 @@ static void score_classes(const LobRun *run, float *lp, float *probability) {
     *lp = (float)(x[1] - x[0]);
 }
 
-void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result) {
+void lob_fit_keep(const LobRun *run, const LobFit *fit, uint32_t p, const float *attention,
+                  LobModelResult *result) {
     const LobView *view = fit->view;
     const LobEndpoint *endpoint = &view->cohort->study->endpoints[view->endpoint];
-    g_autofree double *log_survival = g_new(double, run->net.intervals);
-    for (size_t i = 0; i < fit->n_held_out; i++) {
-        uint32_t p = fit->held_out[i];
-        lob_run_forward(run, fit, p);
-        if (endpoint->kind != LOB_ENDPOINT_SURVIVAL) {
-            score_classes(run, &result->lp[p], result->probability + p * result->n_classes);
-        } else {
-            result->lp[p] = run->work->out[0];
-            log_survivals(run, (double)result->lp[p], log_survival);
-            for (size_t h = 0; h < result->n_horizons; h++)
-                result->survival[p * result->n_horizons + h] =
-                    (float)survival_at(view, log_survival, endpoint->horizons[h]);
-            for (size_t b = 0; b < result->n_ends; b++)
-                result->curve[p * result->n_ends + b] =
-                    (float)survival_at(view, log_survival, result->ends[b]);
-        }
-        if (result->attention)
-            memcpy(result->attention + fit->bags->first[p], run->work->weight,
-                   fit->bags->count[p] * sizeof(float));
+    double log_survival[LOB_MAX_INTERVALS];
+    if (endpoint->kind != LOB_ENDPOINT_SURVIVAL) {
+        score_classes(run, &result->lp[p], result->probability + p * result->n_classes);
+    } else {
+        result->lp[p] = run->work->out[0];
+        log_survivals(run, (double)result->lp[p], log_survival);
+        for (size_t h = 0; h < result->n_horizons; h++)
+            result->survival[p * result->n_horizons + h] =
+                (float)survival_at(view, log_survival, endpoint->horizons[h]);
+        for (size_t b = 0; b < result->n_ends; b++)
+            result->curve[p * result->n_ends + b] = (float)survival_at(view, log_survival, result->ends[b]);
     }
+    if (result->attention && attention)
+        memcpy(result->attention + fit->bags->first[p], attention, fit->bags->count[p] * sizeof(float));
 }
 
-static int compare_float(const void *a, const void *b) {
-    float x = *(const float *)a, y = *(const float *)b;
+/* One row of a table of floats [patient][width] for each held-out patient, from its owner to all. */
+static void share_rows(const LobFit *fit, size_t width, float *table) {
+    size_t n = fit->n_held_out;
+    if (width == 0 || !table)
+        return;
+    g_autofree double *values = g_new(double, MAX(n * width, 1));
+    for (size_t i = 0; i < n * width; i++)
+        values[i] = (double)table[fit->held_out[i / width] * width + i % width];
+    lob_group_gather(fit->bags->group, fit->bags->owner, fit->held_out, n, width, values);
+    for (size_t i = 0; i < n * width; i++)
+        table[fit->held_out[i / width] * width + i % width] = (float)values[i];
+}
+
+void lob_fit_share(const LobFit *fit, LobModelResult *result) {
+    if (!fit->bags || !fit->bags->group)
+        return;
+    share_rows(fit, 1, result->lp);
+    share_rows(fit, result->n_horizons, result->survival);
+    share_rows(fit, result->n_ends, result->curve);
+    share_rows(fit, result->n_classes, result->probability);
+}
+
+void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result) {
+    for (size_t i = 0; i < fit->n_held_out; i++) {
+        if (!lob_fit_is_mine(fit, fit->held_out[i]))
+            continue;
+        lob_run_forward(run, fit, fit->held_out[i]);
+        lob_fit_keep(run, fit, fit->held_out[i], run->work->weight, result);
+    }
+    lob_fit_share(fit, result);
+}
+
+static int compare_double(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* The median score of the training patients: the cut between low and high risk. */
-static double training_cut(LobRun *run, LobFit *fit) {
-    g_autofree float *lp = g_new(float, fit->n_train);
+double lob_fit_risk(const LobRun *run, const LobFit *fit) {
     g_autofree float *unused = g_new(float, MAX(fit->classes, 2));
-    for (size_t i = 0; i < fit->n_train; i++) {
-        lob_run_forward(run, fit, fit->train[i]);
-        lp[i] = run->work->out[0];
-        if (run->net.endpoint != LOB_ENDPOINT_SURVIVAL)
-            score_classes(run, &lp[i], unused);
-    }
-    qsort(lp, fit->n_train, sizeof *lp, compare_float);
+    float lp = run->work->out[0];
+    if (run->net.endpoint != LOB_ENDPOINT_SURVIVAL)
+        score_classes(run, &lp, unused);
+    return (double)lp;
+}
+
+double lob_fit_cut(const LobFit *fit, double *risk) {
     size_t n = fit->n_train;
-    return n % 2 ? (double)lp[n / 2] : ((double)lp[n / 2 - 1] + (double)lp[n / 2]) / 2;
+    if (fit->bags)
+        lob_group_gather(fit->bags->group, fit->bags->owner, fit->train, n, 1, risk);
+    qsort(risk, n, sizeof *risk, compare_double);
+    return n % 2 ? risk[n / 2] : (risk[n / 2 - 1] + risk[n / 2]) / 2;
+}
+
+static double training_cut(LobRun *run, LobFit *fit) {
+    g_autofree double *risk = g_new0(double, fit->n_train);
+    for (size_t i = 0; i < fit->n_train; i++) {
+        if (!lob_fit_is_mine(fit, fit->train[i]))
+            continue;
+        lob_run_forward(run, fit, fit->train[i]);
+        risk[i] = lob_fit_risk(run, fit);
+    }
+    return lob_fit_cut(fit, risk);
 }
 
 static float *filled(size_t n) {
@@ -312,7 +362,7 @@ void lob_fit_result_init(LobModelResult *result, const LobFit *fit) {
     }
 }
 
-static void keep_weights(const LobRun *run, const LobFit *fit, LobModelResult *result) {
+void lob_fit_keep_weights(const LobRun *run, const LobFit *fit, LobModelResult *result) {
     size_t d = fit->scaler.dim, n = run->net.n_params;
     result->n_weights = 2 * d + n;
     result->weights = g_new(float, result->n_weights);
@@ -332,13 +382,14 @@ bool lob_model_fit(const LobView *view, const LobBags *bags, const LobModelOptio
     fit.stop = stop;
     fit.user = user;
     if (ok) {
+        fit_alone(&fit);
         lob_fit_result_init(result, &fit);
         ok = train(&run, &fit, result, err);
     }
     if (ok) {
         result->cut = training_cut(&run, &fit);
         lob_fit_score(&run, &fit, result);
-        keep_weights(&run, &fit, result);
+        lob_fit_keep_weights(&run, &fit, result);
     }
     lob_run_clear(&run);
     lob_fit_clear(&fit);

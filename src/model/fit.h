@@ -5,6 +5,7 @@
 #include "model/model_internal.h"
 
 #define LOB_MAX_CLASSES 64
+#define LOB_MAX_INTERVALS 256
 
 /* Everything that stays the same over the runs of one fit. */
 typedef struct {
@@ -16,7 +17,8 @@ typedef struct {
     uint32_t *train, *inner, *held_out; /* the view's, less patients without a tile */
     size_t n_train, n_inner, n_held_out;
     size_t classes, max_rows;
-    float *x; /* [max_rows][dim] the bag in hand, scaled */
+    float *x;       /* [max_rows][dim] the bag in hand, scaled */
+    uint32_t *rows; /* [max_rows] which of its rows an epoch uses, where it is not all */
     bool (*stop)(void *user);
     void *user;
 } LobFit;
@@ -30,6 +32,7 @@ typedef struct {
     float *params, *grad;
 } LobRun;
 
+/* Everything but the scaler and the scratch of a bag. */
 bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const LobModelOptions *options,
                   GError **err);
 void lob_fit_clear(LobFit *fit);
@@ -43,11 +46,38 @@ bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n,
 void lob_run_forward(LobRun *run, LobFit *fit, uint32_t patient);
 /* How well patients the run did not see are predicted; lower is better. */
 double lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n);
+/* The same from the head's outputs [n][outputs] of those patients. */
+double lob_fit_judge(const LobRun *run, const LobFit *fit, const uint32_t *patients, size_t n,
+                     const double *out);
+/* Center and covariates of a patient; no tiles. */
+void lob_run_input(const LobRun *run, const LobFit *fit, uint32_t patient, LobNetInput *input);
+/* The tiles of a bag that an epoch uses (< 0: all), ascending, into rows [count]. */
+size_t lob_fit_rows(const LobFit *fit, uint32_t patient, int epoch, uint32_t *rows);
+/* Puts patients in the order of an epoch. A patient's place among others depends on no third one. */
+void lob_fit_order(const LobFit *fit, int epoch, uint32_t *patients, size_t n);
+/* The stream that drops parts of a patient's vector in an epoch. */
+void lob_fit_dropout(const LobFit *fit, uint32_t patient, int epoch, LobRng *rng);
+double lob_fit_rate(const LobFit *fit, int epoch); /* of learning */
+bool lob_fit_is_mine(const LobFit *fit, uint32_t patient);
+/* Collective over the bags' group, as all that trains or scores is: whether any rank was asked to stop. */
+bool lob_fit_wants_stop(const LobFit *fit);
+bool lob_fit_loss_is_sound(const LobFit *fit, int epoch, double loss, GError **err);
 /* What the endpoint asks of a patient: target and event of LobNetInput. */
 void lob_fit_target(const LobFit *fit, uint32_t patient, LobNetInput *input);
 /* Scores as of no patient; sizes from the fit's endpoint, classes and bags. */
 void lob_fit_result_init(LobModelResult *result, const LobFit *fit);
 /* Scores fit->held_out as patients of a center never seen. */
 void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result);
+/* From the outputs in run->work: what is kept of a held-out patient (attention [count] may be NULL); the
+ * linear predictor of any. */
+void lob_fit_keep(const LobRun *run, const LobFit *fit, uint32_t patient, const float *attention,
+                  LobModelResult *result);
+double lob_fit_risk(const LobRun *run, const LobFit *fit);
+/* Scores (not attention) of held-out patients from their owners to all ranks of a group. */
+void lob_fit_share(const LobFit *fit, LobModelResult *result);
+/* The median score of the training patients, the cut between low and high risk; risk [n_train] goes with
+ * fit->train, known where it is owned, and is sorted. */
+double lob_fit_cut(const LobFit *fit, double *risk);
+void lob_fit_keep_weights(const LobRun *run, const LobFit *fit, LobModelResult *result);
 
 #endif

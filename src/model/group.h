@@ -20,4 +20,9 @@ typedef struct LobGroup {
     void (*allreduce_double)(const struct LobGroup *group, double *values, size_t n);
 } LobGroup;
 
+/* Values of patients, each known to its owner alone: values [n][width] go with patients [n], the same list on
+ * all ranks; those of others are filled in. Nothing where group or owner is NULL. */
+void lob_group_gather(const LobGroup *group, const uint32_t *owner, const uint32_t *patients, size_t n,
+                      size_t width, double *values);
+
 #endif

@@ -44,6 +44,9 @@ typedef struct {
     int patience;        /* a round ends after this many epochs without a better loss */
     bool use_covariates; /* fuse the view's covariates before the head */
     uint64_t seed;
+    /* Draws the order of patients and the tiles of a bag: models that are trained in one sweep share it and
+     * differ in their first weights and what is dropped. */
+    uint64_t order_seed;
 } LobModelOptions;
 
 /* What suits the kind; values a study file leaves at 0 (dropout: below 0) are taken from here. */

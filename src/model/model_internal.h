@@ -29,6 +29,9 @@ typedef double lob_real;
 #define lob_net_backward lob_net_backward_double
 #define lob_net_decay_mask lob_net_decay_mask_double
 #define lob_net_backward_from lob_net_backward_from_double
+#define lob_net_forward_head lob_net_forward_head_double
+#define lob_net_backward_head lob_net_backward_head_double
+#define lob_abmil_blocks lob_abmil_blocks_double
 #define lob_linear lob_linear_double
 #define lob_linear_backward lob_linear_backward_double
 #define lob_linear_init lob_linear_init_double
@@ -43,6 +46,7 @@ typedef double lob_real;
 #define lob_transformer lob_transformer_double
 #define LOB_SQRT sqrt
 #define LOB_ERF erf
+#define LOB_LOG log
 #else
 typedef float lob_real;
 #define LOB_GEMM cblas_sgemm
@@ -53,6 +57,7 @@ typedef float lob_real;
 #define LOB_FABS fabsf
 #define LOB_SQRT sqrtf
 #define LOB_ERF erff
+#define LOB_LOG logf
 #endif
 
 typedef struct LobAggregator LobAggregator;
@@ -104,6 +109,7 @@ typedef struct {
 struct LobAggregator {
     const char *kind;
     bool needs_bag, has_attention;
+    bool (*takes)(size_t hidden, size_t attention); /* whether widths go together; NULL: any do */
     size_t (*z)(const LobNet *net);
     size_t (*n_params)(const LobNet *net);
     void (*init)(const LobNet *net, LobRng *rng, lob_real *params);
@@ -137,6 +143,10 @@ void lob_softmax(lob_real *v, size_t n);
 
 /* Gated attention, for aggregators that add to it: their parameters follow its own. backward also runs the
  * work's dpicked back. */
+typedef struct {
+    size_t w, b, v, bv, u, bu, c, end; /* offsets; c [attention] scores a tile (a bias would cancel) */
+} LobAbmilBlocks;
+LobAbmilBlocks lob_abmil_blocks(const LobNet *net);
 size_t lob_abmil_n_params(const LobNet *net);
 void lob_abmil_init(const LobNet *net, LobRng *rng, lob_real *params);
 void lob_abmil_forward(const LobNet *net, const lob_real *params, const lob_real *x, size_t n,
@@ -170,6 +180,11 @@ lob_real lob_net_backward(const LobNet *net, const lob_real *params, const LobNe
  * this patient's outputs; returns the loss on tiles, 0 where there is none. */
 lob_real lob_net_backward_from(const LobNet *net, const lob_real *params, const LobNetInput *input,
                                const lob_real *dout, lob_real scale, LobNetWork *work, lob_real *grad);
+/* Their last and first steps: from the patient vector in work->zc to the outputs; from work->dout to the
+ * head's gradient (added) and work->dzc, the patient vector's. */
+void lob_net_forward_head(const LobNet *net, const lob_real *params, const LobNetInput *input, double dropout,
+                          LobRng *rng, LobNetWork *work);
+void lob_net_backward_head(const LobNet *net, const lob_real *params, LobNetWork *work, lob_real *grad);
 /* The patient's loss for outputs `out`; with dout, d_base and d_center also its gradients (added). */
 lob_real lob_loss_patient(const LobNet *net, const lob_real *params, const LobNetInput *input,
                           const lob_real *out, lob_real *dout, lob_real *grad, lob_real scale);

@@ -36,13 +36,15 @@ LobNetWork *lob_net_work_new(const LobNet *net, size_t max_tiles) {
     size_t n = MAX(max_tiles, 1), zc = net->z + net->covariates;
     work->capacity = n;
     if (net->aggregator->has_attention) {
+        work->weight = g_new(lob_real, n);
+        work->dweight = g_new(lob_real, n);
+    }
+    if (net->aggregator->has_attention && !net->aggregator->scratch) {
         work->h = g_new(lob_real, n * net->hidden);
         work->dh = g_new(lob_real, n * net->hidden);
         work->ta = g_new(lob_real, n * net->attention);
         work->sb = g_new(lob_real, n * net->attention);
         work->g = g_new(lob_real, n * net->attention);
-        work->weight = g_new(lob_real, n);
-        work->dweight = g_new(lob_real, n);
     }
     if (net->aggregator->scratch)
         work->own = g_new(lob_real, net->aggregator->scratch(net, n));
@@ -68,8 +70,13 @@ void lob_net_work_free(LobNetWork *work) {
 
 void lob_net_forward(const LobNet *net, const lob_real *params, const LobNetInput *input, double dropout,
                      LobRng *rng, LobNetWork *work) {
-    size_t width = net->z + net->covariates;
     net->aggregator->forward(net, params, input->x, input->n, work, work->zc);
+    lob_net_forward_head(net, params, input, dropout, rng, work);
+}
+
+void lob_net_forward_head(const LobNet *net, const lob_real *params, const LobNetInput *input, double dropout,
+                          LobRng *rng, LobNetWork *work) {
+    size_t width = net->z + net->covariates;
     for (size_t j = 0; j < net->z; j++) {
         bool drop = rng && lob_rng_uniform(rng) < dropout;
         work->mask[j] = drop ? 0 : rng ? (lob_real)(1 / (1 - dropout)) : 1;
@@ -86,10 +93,7 @@ void lob_net_forward(const LobNet *net, const lob_real *params, const LobNetInpu
     }
 }
 
-/* From work->dout, the gradient with respect to the outputs, back to all parameters; returns the loss on
- * tiles. */
-static lob_real backward_from_outputs(const LobNet *net, const lob_real *params, const LobNetInput *input,
-                                      lob_real scale, LobNetWork *work, lob_real *grad) {
+void lob_net_backward_head(const LobNet *net, const lob_real *params, LobNetWork *work, lob_real *grad) {
     size_t width = net->z + net->covariates;
     memset(work->dzc, 0, width * sizeof *work->dzc);
     for (size_t k = 0; k < net->outputs; k++) {
@@ -102,6 +106,13 @@ static lob_real backward_from_outputs(const LobNet *net, const lob_real *params,
     }
     for (size_t j = 0; j < net->z; j++)
         work->dzc[j] *= work->mask[j];
+}
+
+/* From work->dout, the gradient with respect to the outputs, back to all parameters; returns the loss on
+ * tiles. */
+static lob_real backward_from_outputs(const LobNet *net, const lob_real *params, const LobNetInput *input,
+                                      lob_real scale, LobNetWork *work, lob_real *grad) {
+    lob_net_backward_head(net, params, work, grad);
     work->n_picked = 0;
     lob_real loss = 0;
     if (net->aggregator->tile_loss)

@@ -66,6 +66,7 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
     if (!lob_model_defaults_of(kind, endpoint, options, err))
         return false;
     options->seed = seed;
+    options->order_seed = seed;
     /* The study's numbers are meant for its own kind, not for the comparator trained beside it. */
     if (g_strcmp0(kind, study->model.kind) != 0)
         return true;

@@ -1,5 +1,7 @@
 /* A run: random weights, mini-batches, AdamW. Every draw comes from a stream named by seed, epoch and
- * patient, so a run depends neither on ranks nor on the order in which runs are made. */
+ * patient, so a run depends neither on ranks nor on the order in which runs are made. The order of patients
+ * and the tiles of an epoch are drawn from a seed that the models of a sweep share: leaving patients out does
+ * not change the order of the others. */
 #include "model/fit.h"
 
 static int compare_u32(const void *a, const void *b) {
@@ -100,39 +102,106 @@ void lob_run_clear(LobRun *run) {
     *run = (LobRun){0};
 }
 
+size_t lob_fit_rows(const LobFit *fit, uint32_t patient, int epoch, uint32_t *rows) {
+    size_t count = fit->bags->count[patient];
+    size_t most = fit->options->max_tiles > 0 ? (size_t)fit->options->max_tiles : count;
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = i;
+    if (epoch < 0 || count <= most)
+        return count;
+    LobRng rng;
+    g_autofree char *name =
+        g_strdup_printf("tiles/%d/%s", epoch, fit->view->cohort->patients[patient].patient_id);
+    lob_rng_init(&rng, fit->options->order_seed, name);
+    for (uint32_t i = 0; i < most; i++) {
+        uint32_t j = i + lob_rng_below(&rng, (uint32_t)count - i), t = rows[i];
+        rows[i] = rows[j];
+        rows[j] = t;
+    }
+    qsort(rows, most, sizeof *rows, compare_u32);
+    return most;
+}
+
 /* The rows of a bag used in this epoch, scaled into fit->x. epoch < 0: all. */
 static size_t take_bag(LobFit *fit, uint32_t patient, int epoch) {
     const LobBags *bags = fit->bags;
     uint64_t first = bags->first[patient], count = bags->count[patient];
-    size_t most = fit->options->max_tiles > 0 ? (size_t)fit->options->max_tiles : 0;
-    if (epoch < 0 || most == 0 || count <= most) {
+    if (epoch < 0 || fit->options->max_tiles <= 0 || count <= (uint64_t)fit->options->max_tiles) {
         lob_scaler_apply(&fit->scaler, bags->features + first * bags->dim, count, fit->x);
         return count;
     }
-    LobRng rng;
-    g_autofree char *name =
-        g_strdup_printf("tiles/%d/%s", epoch, fit->view->cohort->patients[patient].patient_id);
-    lob_rng_init(&rng, fit->options->seed, name);
-    g_autofree uint32_t *order = g_new(uint32_t, count);
-    for (uint32_t i = 0; i < count; i++)
-        order[i] = i;
-    for (uint32_t i = 0; i < most; i++) {
-        uint32_t j = i + lob_rng_below(&rng, (uint32_t)count - i), t = order[i];
-        order[i] = order[j];
-        order[j] = t;
-    }
-    qsort(order, most, sizeof *order, compare_u32);
-    for (size_t i = 0; i < most; i++)
-        lob_scaler_apply(&fit->scaler, bags->features + (first + order[i]) * bags->dim, 1,
+    size_t n = lob_fit_rows(fit, patient, epoch, fit->rows);
+    for (size_t i = 0; i < n; i++)
+        lob_scaler_apply(&fit->scaler, bags->features + (first + fit->rows[i]) * bags->dim, 1,
                          fit->x + i * bags->dim);
-    return most;
+    return n;
+}
+
+/* ---- the order of patients ---- */
+
+typedef struct {
+    uint64_t key;
+    uint32_t patient;
+} Place;
+
+static int by_key(const void *a, const void *b) {
+    const Place *x = a, *y = b;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return (x->patient > y->patient) - (x->patient < y->patient);
+}
+
+void lob_fit_order(const LobFit *fit, int epoch, uint32_t *patients, size_t n) {
+    g_autofree Place *places = g_new(Place, MAX(n, 1));
+    g_autoptr(GString) name = g_string_new(NULL);
+    for (size_t i = 0; i < n; i++) {
+        LobRng rng;
+        g_string_printf(name, "order/%d/%s", epoch, fit->view->cohort->patients[patients[i]].patient_id);
+        lob_rng_init(&rng, fit->options->order_seed, name->str);
+        places[i] = (Place){lob_rng_u64(&rng), patients[i]};
+    }
+    qsort(places, n, sizeof *places, by_key);
+    for (size_t i = 0; i < n; i++)
+        patients[i] = places[i].patient;
+}
+
+bool lob_fit_is_mine(const LobFit *fit, uint32_t patient) {
+    const LobBags *bags = fit->bags;
+    return !bags || !bags->owner || bags->owner[patient] == (uint32_t)bags->group->rank;
+}
+
+bool lob_fit_wants_stop(const LobFit *fit) {
+    const LobGroup *group = fit->bags ? fit->bags->group : NULL;
+    double asked = fit->stop && fit->stop(fit->user);
+    if (group)
+        group->allreduce_double(group, &asked, 1);
+    return asked > 0;
+}
+
+double lob_fit_rate(const LobFit *fit, int epoch) {
+    const LobModelOptions *o = fit->options;
+    double progress = (double)epoch / o->epochs;
+    return o->cosine ? o->lr * (1 + cos(G_PI * progress)) / 2 : o->lr;
+}
+
+void lob_fit_dropout(const LobFit *fit, uint32_t patient, int epoch, LobRng *rng) {
+    g_autofree char *name =
+        g_strdup_printf("dropout/%d/%s", epoch, fit->view->cohort->patients[patient].patient_id);
+    lob_rng_init(rng, fit->options->seed, name);
+}
+
+/* ---- one patient ---- */
+
+void lob_run_input(const LobRun *run, const LobFit *fit, uint32_t patient, LobNetInput *input) {
+    const LobView *view = fit->view;
+    *input = (LobNetInput){.center = center_index(run, view->cohort->patients[patient].center)};
+    if (view->n_covariates)
+        input->covariates = view->covariates + patient * view->n_covariates;
 }
 
 static LobNetInput input_of(const LobRun *run, LobFit *fit, uint32_t patient, int epoch) {
-    const LobView *view = fit->view;
-    LobNetInput input = {.center = center_index(run, view->cohort->patients[patient].center)};
-    if (view->n_covariates)
-        input.covariates = view->covariates + patient * view->n_covariates;
+    LobNetInput input;
+    lob_run_input(run, fit, patient, &input);
     if (fit->aggregator->needs_bag) {
         input.n = take_bag(fit, patient, epoch);
         input.x = fit->x;
@@ -150,58 +219,78 @@ static double train_patient(LobRun *run, LobFit *fit, uint32_t patient, int epoc
     LobNetInput input = input_of(run, fit, patient, epoch);
     lob_fit_target(fit, patient, &input);
     LobRng rng;
-    g_autofree char *name =
-        g_strdup_printf("dropout/%d/%s", epoch, fit->view->cohort->patients[patient].patient_id);
-    lob_rng_init(&rng, fit->options->seed, name);
+    lob_fit_dropout(fit, patient, epoch, &rng);
     double dropout = fit->options->dropout;
     lob_net_forward(&run->net, run->params, &input, dropout, dropout > 0 ? &rng : NULL, run->work);
     return (double)lob_net_backward(&run->net, run->params, &input, scale, run->work, run->grad);
 }
 
+/* What an epoch's mean loss says of how training goes. */
+bool lob_fit_loss_is_sound(const LobFit *fit, int epoch, double loss, GError **err) {
+    return isfinite(loss) ||
+           lob_fail(err, LOB_ERROR_INPUT,
+                    "training diverged in epoch %d (loss is not finite): lower model.lr (%g)", epoch + 1,
+                    fit->options->lr);
+}
+
 bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, int epoch, double *loss,
                    GError **err) {
     const LobModelOptions *o = fit->options;
-    double progress = (double)epoch / o->epochs;
-    double lr = o->cosine ? o->lr * (1 + cos(G_PI * progress)) / 2 : o->lr;
-    g_autofree uint32_t *order = g_new(uint32_t, n);
-    memcpy(order, patients, n * sizeof *order);
-    g_autofree char *name = g_strdup_printf("order/%d", epoch);
-    LobRng rng;
-    lob_rng_init(&rng, o->seed, name);
-    lob_rng_shuffle(&rng, order, n);
+    const LobGroup *group = fit->bags ? fit->bags->group : NULL;
+    g_autofree uint32_t *order = g_memdup2(patients, n * sizeof *patients);
+    lob_fit_order(fit, epoch, order, n);
     *loss = 0;
     for (size_t i = 0; i < n; i += (size_t)o->batch) {
         size_t end = MIN(i + (size_t)o->batch, n);
         memset(run->grad, 0, run->net.n_params * sizeof *run->grad);
         for (size_t k = i; k < end; k++)
-            *loss += train_patient(run, fit, order[k], epoch, 1 / (float)(end - i)) / (double)n;
-        lob_adam_step(&run->adam, lr, o->weight_decay, run->grad, run->params);
-        if (fit->stop && fit->stop(fit->user))
+            if (lob_fit_is_mine(fit, order[k]))
+                *loss += train_patient(run, fit, order[k], epoch, 1 / (float)(end - i)) / (double)n;
+        if (group)
+            group->allreduce(group, run->grad, run->net.n_params);
+        lob_adam_step(&run->adam, lob_fit_rate(fit, epoch), o->weight_decay, run->grad, run->params);
+        if (lob_fit_wants_stop(fit))
             return lob_fail(err, LOB_ERROR_STOPPED, "training stopped in epoch %d", epoch + 1);
     }
-    if (!isfinite(*loss))
-        return lob_fail(err, LOB_ERROR_INPUT,
-                        "training diverged in epoch %d (loss is not finite): lower model.lr (%g)", epoch + 1,
-                        o->lr);
-    return true;
+    if (group)
+        group->allreduce_double(group, loss, 1);
+    return lob_fit_loss_is_sound(fit, epoch, *loss, err);
 }
 
-double lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n) {
+double lob_fit_judge(const LobRun *run, const LobFit *fit, const uint32_t *patients, size_t n,
+                     const double *out) {
     const LobView *view = fit->view;
-    bool survival = run->net.endpoint == LOB_ENDPOINT_SURVIVAL;
     g_autofree float *lp = g_new(float, MAX(n, 1));
     g_autofree uint32_t *stratum = g_new(uint32_t, MAX(n, 1));
+    float outputs[LOB_MAX_CLASSES];
     double loss = 0;
     for (size_t i = 0; i < n; i++) {
-        lob_run_forward(run, fit, patients[i]);
-        lp[i] = run->work->out[0];
+        lp[i] = (float)out[i * run->net.outputs];
         stratum[i] = view->cohort->patients[patients[i]].center;
-        if (survival)
+        if (run->net.endpoint == LOB_ENDPOINT_SURVIVAL)
             continue;
         LobNetInput input = {.center = center_index(run, stratum[i])};
         lob_fit_target(fit, patients[i], &input);
-        loss += (double)lob_loss_patient(&run->net, run->params, &input, run->work->out, NULL, NULL, 0) /
-                (double)n;
+        for (size_t k = 0; k < run->net.outputs; k++)
+            outputs[k] = (float)out[i * run->net.outputs + k];
+        loss += (double)lob_loss_patient(&run->net, run->params, &input, outputs, NULL, NULL, 0) / (double)n;
     }
-    return survival ? lob_partial_loss(lp, view->time, view->event, stratum, patients, n) : loss;
+    return run->net.endpoint == LOB_ENDPOINT_SURVIVAL
+               ? lob_partial_loss(lp, view->time, view->event, stratum, patients, n)
+               : loss;
+}
+
+double lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n) {
+    size_t width = run->net.outputs;
+    g_autofree double *out = g_new0(double, MAX(n * width, 1));
+    for (size_t i = 0; i < n; i++) {
+        if (!lob_fit_is_mine(fit, patients[i]))
+            continue;
+        lob_run_forward(run, fit, patients[i]);
+        for (size_t k = 0; k < width; k++)
+            out[i * width + k] = (double)run->work->out[k];
+    }
+    if (fit->bags)
+        lob_group_gather(fit->bags->group, fit->bags->owner, patients, n, width, out);
+    return lob_fit_judge(run, fit, patients, n, out);
 }
