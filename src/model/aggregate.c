@@ -48,24 +48,25 @@ static void mean_forward(const LobNet *net, const lob_real *params, const lob_re
 
 /* ---- the table ---- */
 
-static const LobAggregator mean = {.kind = "mean",
-                                   .needs_bag = true,
-                                   .z = mean_z,
-                                   .n_params = zero_of,
-                                   .init = init_nothing,
-                                   .forward = mean_forward,
-                                   .backward = backward_nothing,
-                                   .decay = decay_nothing};
+static const LobAggregator mean_of_tiles = {.kind = "mean",
+                                            .needs_bag = true,
+                                            .z = mean_z,
+                                            .n_params = zero_of,
+                                            .init = init_nothing,
+                                            .forward = mean_forward,
+                                            .backward = backward_nothing,
+                                            .decay = decay_nothing};
 
-static const LobAggregator clinical = {.kind = "clinical",
-                                       .z = zero_of,
-                                       .n_params = zero_of,
-                                       .init = init_nothing,
-                                       .forward = forward_nothing,
-                                       .backward = backward_nothing,
-                                       .decay = decay_nothing};
+static const LobAggregator clinical_only = {.kind = "clinical",
+                                            .z = zero_of,
+                                            .n_params = zero_of,
+                                            .init = init_nothing,
+                                            .forward = forward_nothing,
+                                            .backward = backward_nothing,
+                                            .decay = decay_nothing};
 
-static const LobAggregator *const aggregators[] = {&lob_abmil, &mean, &clinical};
+static const LobAggregator *const aggregators[] = {&lob_abmil, &lob_clam, &lob_transformer, &mean_of_tiles,
+                                                   &clinical_only};
 
 const LobAggregator *lob_aggregator_find(const char *kind) {
     for (size_t i = 0; i < G_N_ELEMENTS(aggregators); i++)

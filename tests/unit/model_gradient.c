@@ -5,9 +5,11 @@
 
 #include "model/abmil.c"
 #include "model/aggregate.c"
+#include "model/clam.c"
 #include "model/layers.c"
 #include "model/loss.c"
 #include "model/net.c"
+#include "model/transformer.c"
 
 #include <criterion/criterion.h>
 
@@ -20,31 +22,32 @@ typedef struct {
     uint64_t seed;
 } Case;
 
-static double loss_at(const Case *c, const double *params, LobNetWork *work) {
+/* Adds the gradient to grad. */
+static double loss_at(const Case *c, const double *params, LobNetWork *work, double *grad) {
     LobRng rng;
     lob_rng_init(&rng, c->seed, "dropout");
     lob_net_forward(&c->net, params, &c->input, c->dropout, c->dropout > 0 ? &rng : NULL, work);
-    return lob_loss_patient(&c->net, params, &c->input, work->out, NULL, NULL, 0);
+    return lob_net_backward(&c->net, params, &c->input, 1, work, grad);
 }
 
 /* Largest |analytic - numeric| over the largest gradient. */
 static double worst_error(const Case *c) {
     size_t n = c->net.n_params;
     g_autofree double *params = g_new(double, n), *grad = g_new0(double, n);
+    g_autofree double *unused = g_new0(double, n);
     LobRng rng;
     lob_rng_init(&rng, c->seed, "params");
     for (size_t i = 0; i < n; i++)
         params[i] = 0.5 * lob_rng_normal(&rng);
-    LobNetWork *work = lob_net_work_new(&c->net, TILES);
-    loss_at(c, params, work);
-    lob_net_backward(&c->net, params, &c->input, 1, work, grad);
+    LobNetWork *work = lob_net_work_new(&c->net, c->input.n);
+    loss_at(c, params, work, grad);
     double worst = 0, size = 0;
     for (size_t i = 0; i < n; i++) {
         double kept = params[i], h = 1e-5;
         params[i] = kept + h;
-        double up = loss_at(c, params, work);
+        double up = loss_at(c, params, work, unused);
         params[i] = kept - h;
-        double down = loss_at(c, params, work);
+        double down = loss_at(c, params, work, unused);
         params[i] = kept;
         worst = MAX(worst, fabs((up - down) / (2 * h) - grad[i]));
         size = MAX(size, fabs(grad[i]));
@@ -63,7 +66,8 @@ static void check(const char *kind, LobEndpointKind endpoint, int target, bool e
     for (size_t i = 0; i < G_N_ELEMENTS(x); i++)
         x[i] = lob_rng_normal(&rng);
     Case c = {.dropout = dropout, .seed = 11};
-    lob_net_init_shape(&c.net, lob_aggregator_find(kind), endpoint, DIM, 6, 5, COVARIATES, 4, 5, CENTERS);
+    lob_net_init_shape(&c.net, lob_aggregator_find(kind), endpoint, DIM, 6, kind[0] == 't' ? 2 : 5,
+                       COVARIATES, 4, 5, CENTERS);
     c.input = (LobNetInput){x, TILES, covariates, center, target, event};
     double error = worst_error(&c);
     cr_expect_lt(error, 1e-6, "%s, endpoint %d, target %d, event %d, center %d, dropout %g: error %g", kind,
@@ -85,6 +89,30 @@ static void check_all(const char *kind) {
 
 Test(model, gradient_of_abmil) {
     check_all("abmil");
+}
+
+Test(model, gradient_of_clam) {
+    check_all("clam");
+}
+
+Test(model, gradient_of_transformer) {
+    check_all("transformer");
+}
+
+/* More tokens than one block of query rows, and a bag of one tile. */
+Test(model, gradient_of_transformer_in_blocks) {
+    enum { MANY = 150 };
+    static double x[MANY * 3];
+    for (size_t i = 0; i < G_N_ELEMENTS(x); i++)
+        x[i] = sin(1.7 * (double)i * (double)i);
+    for (size_t n = 1; n <= MANY; n += MANY - 1) {
+        Case c = {.seed = 3};
+        lob_net_init_shape(&c.net, lob_aggregator_find("transformer"), LOB_ENDPOINT_BINARY, 3, 4, 2, 0, 2, 1,
+                           1);
+        c.input = (LobNetInput){x, n, NULL, 0, 1, true};
+        double error = worst_error(&c);
+        cr_expect_lt(error, 1e-6, "%zu tiles: error %g", n, error);
+    }
 }
 
 Test(model, gradient_of_mean) {
