@@ -13,6 +13,7 @@ int lob_cmd_predict(int argc, char **argv);
 int lob_cmd_report(int argc, char **argv);
 int lob_cmd_run(int argc, char **argv);
 int lob_cmd_simulate(int argc, char **argv);
+int lob_cmd_splits(int argc, char **argv);
 int lob_cmd_stats(int argc, char **argv);
 int lob_cmd_status(int argc, char **argv);
 int lob_cmd_store(int argc, char **argv);

@@ -29,6 +29,7 @@ static const Command commands[] = {
     {"report", lob_cmd_report, "write the page from the tables"},
     {"status", lob_cmd_status, "what a running or ended job has done"},
     {"store", lob_cmd_store, "ls, verify, export, import of feature stores"},
+    {"splits", lob_cmd_splits, "the study's folds as splits of STAMP or Patho-Bench"},
     {"stats", lob_cmd_stats, "survival statistics of any table of predictions"},
     {"bench", lob_cmd_bench, "speed against the machine's own ceiling"},
     {"simulate", lob_cmd_simulate, "the same scheduler with virtual ranks: makespan, efficiency, work lost"},

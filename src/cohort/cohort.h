@@ -85,11 +85,17 @@ typedef struct {
         uint64_t seed;
     } validation;
     struct {
+        int heatmaps;    /* patients a center whose attention is kept: so many of highest and of lowest risk */
+        char **patients; /* NULL-terminated ids, in any case; NULL = none */
+        char *regions;   /* folder of <slide_id>.geojson with drawn tumour regions, or NULL */
+    } report;
+    struct {
         char *mpiio;           /* MPI-IO module ("ompio", "romio321" ...), or NULL */
         int stripe_count;      /* 0 = leave to the file system */
         double reader_seconds; /* a reader process may take this long over one tile */
         double reader_gib;     /* and this much memory */
         double lease_seconds;  /* work in one lease */
+        bool shared_writes;    /* several hosts may write one file also on NFS and the like */
     } site;
     char *output;      /* resolved directory */
     char *text_sha256; /* of the study file's bytes */
@@ -170,13 +176,30 @@ char *lob_cohort_summary(const LobCohort *cohort);
 /* ---- folds ---- */
 typedef struct {
     int repeats, folds;
-    int16_t *fold; /* [repeat][patient], -1 = not in this repeat */
-    char **names;  /* [folds] the held-out center's name under loco */
+    /* [repeat][patient] 0 .. folds - 1, the fold that holds the patient out; -1 = not in this repeat; folds =
+     * trains in every fold of it and is never held out (published splits that are no partition) */
+    int16_t *fold;
+    char **names; /* [folds] the held-out center's name under loco */
     size_t n_patients;
 } LobFolds;
 
-LobFolds *lob_folds_make(const LobCohort *cohort, GError **err); /* by study.validation */
+/* By study.validation; under scheme folds the file's format is told by its content: patient_id,repeat,fold
+ * (fold may be "train": always in training), STAMP's splits.json, Patho-Bench's k=all.tsv, or a folder of
+ * CLAM's splits_0.csv ... Validation patients of others are training patients here: early stopping draws its
+ * own inner patients. Splits whose test patients partition the training ones become the folds of a repeat;
+ * otherwise each split is a repeat of one fold. INPUT errors. */
+LobFolds *lob_folds_make(const LobCohort *cohort, GError **err);
 bool lob_folds_save(const LobFolds *folds, const LobCohort *cohort, const char *path, GError **err);
+
+/* Splits as other tools read them, one a repeat and fold: who is held out is "test", who else is in the
+ * repeat "train". stamp: splits.json, {"splits": [{"train_patients": [], "test_patients": []}, ...]}.
+ * pathobench: k=all.tsv, a row a slide: case_id, slide_id, the task named after the endpoint, fold_0 ...; of
+ * patients with an outcome. Under survival the task is 0..7, quartile of the uncensored times + 4 where the
+ * event was seen, and two columns <endpoint>_event, <endpoint>_days follow it; else it is the class's number.
+ * endpoint: index; ignored by stamp. */
+bool lob_splits_save_stamp(const LobFolds *folds, const LobCohort *cohort, const char *path, GError **err);
+bool lob_splits_save_pathobench(const LobFolds *folds, const LobCohort *cohort, size_t endpoint,
+                                const char *path, GError **err);
 void lob_folds_free(LobFolds *folds);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobFolds, lob_folds_free)
 

@@ -22,6 +22,24 @@ void lob_problem_take(LobProblems *problems, GError *error);
 /* false and an INPUT error where there are any; empties the collection. */
 bool lob_problems_check(LobProblems *problems, const char *what, GError **err);
 
+/* ---- folds ---- */
+#define LOB_FOLDS_MAX 10000
+/* Nobody is in any of them yet (-1), and they have no names. */
+LobFolds *lob_folds_new(const LobCohort *cohort, int repeats, int n_folds);
+/* Who is not eligible is in no fold; how many, and who of the eligible is in none, goes to the log. */
+void lob_folds_drop_ineligible(LobFolds *folds, const LobCohort *cohort);
+
+/* What a file of splits is, by its content. */
+typedef enum {
+    LOB_SPLIT_TABLE,      /* our own folds.csv */
+    LOB_SPLIT_STAMP,      /* splits.json */
+    LOB_SPLIT_PATHOBENCH, /* k=all.tsv */
+    LOB_SPLIT_CLAM,       /* a folder with splits_0.csv ... */
+} LobSplitFormat;
+bool lob_split_format_of(const char *path, LobSplitFormat *format, GError **err);
+/* study.validation.file, which is not our own table. */
+LobFolds *lob_splits_read(const LobCohort *cohort, LobSplitFormat format, GError **err);
+
 /* Outcomes (time, event, arm_at, labels) from the patient table. */
 void lob_cohort_read_outcomes(LobCohort *cohort, LobProblems *problems);
 /* Covariates and their levels. */

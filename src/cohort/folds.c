@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FOLDS_MAX 10000
+#define FOLDS_MAX LOB_FOLDS_MAX
+#define ALWAYS_TRAINS "train"
 
-static LobFolds *folds_new(const LobCohort *cohort, int repeats, int n_folds) {
+LobFolds *lob_folds_new(const LobCohort *cohort, int repeats, int n_folds) {
     LobFolds *folds = g_new0(LobFolds, 1);
     folds->repeats = repeats;
     folds->folds = n_folds;
@@ -24,7 +25,7 @@ static LobFolds *loco_folds(const LobCohort *cohort, GError **err) {
                  cohort->n_centers);
         return NULL;
     }
-    LobFolds *folds = folds_new(cohort, 1, (int)cohort->n_centers);
+    LobFolds *folds = lob_folds_new(cohort, 1, (int)cohort->n_centers);
     for (size_t c = 0; c < cohort->n_centers; c++)
         folds->names[c] = g_strdup(cohort->centers[c]);
     for (size_t p = 0; p < cohort->n_patients; p++)
@@ -73,10 +74,15 @@ static void read_fold_rows(FoldTable *file, const LobCohort *cohort, LobProblems
                         lob_table_line(file->table, row), id, cohort->study->patients);
         file->patient[row] = found != NULL ? (uint32_t)(found - cohort->patients) : 0;
         file->repeat_of[row] = whole_number(file, row, file->columns[1], problems);
-        file->fold_of[row] = whole_number(file, row, file->columns[2], problems);
+        file->fold_of[row] = strcmp(lob_table_cell(file->table, row, file->columns[2]), ALWAYS_TRAINS) == 0
+                                 ? -1
+                                 : whole_number(file, row, file->columns[2], problems);
         file->repeats = MAX(file->repeats, file->repeat_of[row] + 1);
         file->folds = MAX(file->folds, file->fold_of[row] + 1);
     }
+    for (size_t row = 0; row < lob_table_rows(file->table); row++)
+        if (file->fold_of[row] < 0)
+            file->fold_of[row] = file->folds;
 }
 
 /* Every repeat must hold patients of at least two folds, or nothing is left to train on. */
@@ -96,8 +102,24 @@ static void check_repeats(const FoldTable *file, const LobFolds *folds, LobProbl
     }
 }
 
+void lob_folds_drop_ineligible(LobFolds *folds, const LobCohort *cohort) {
+    size_t absent = 0, ineligible = 0;
+    for (size_t i = 0; i < (size_t)folds->repeats * folds->n_patients; i++) {
+        bool eligible = cohort->patients[i % folds->n_patients].eligible;
+        absent += folds->fold[i] < 0 && eligible;
+        ineligible += folds->fold[i] >= 0 && !eligible;
+        if (!eligible)
+            folds->fold[i] = -1;
+    }
+    if (absent > 0 || ineligible > 0)
+        lob_warning(
+            "%s: %zu times an eligible patient has no fold in a repeat; %zu times one with a fold is not "
+            "eligible",
+            cohort->study->validation.file, absent, ineligible);
+}
+
 static LobFolds *fill_folds(const FoldTable *file, const LobCohort *cohort, LobProblems *problems) {
-    LobFolds *folds = folds_new(cohort, file->repeats, file->folds);
+    LobFolds *folds = lob_folds_new(cohort, file->repeats, file->folds);
     for (int f = 0; f < folds->folds; f++)
         folds->names[f] = g_strdup_printf("fold %d", f);
     for (size_t row = 0; row < lob_table_rows(file->table); row++) {
@@ -109,24 +131,12 @@ static LobFolds *fill_folds(const FoldTable *file, const LobCohort *cohort, LobP
                         cohort->patients[p].patient_id, file->repeat_of[row]);
         *fold = (int16_t)file->fold_of[row];
     }
-    size_t absent = 0, ineligible = 0;
-    for (size_t i = 0; i < (size_t)folds->repeats * folds->n_patients; i++) {
-        bool eligible = cohort->patients[i % folds->n_patients].eligible;
-        absent += folds->fold[i] < 0 && eligible;
-        ineligible += folds->fold[i] >= 0 && !eligible;
-        if (!eligible)
-            folds->fold[i] = -1;
-    }
+    lob_folds_drop_ineligible(folds, cohort);
     check_repeats(file, folds, problems);
-    if (absent > 0 || ineligible > 0)
-        lob_warning(
-            "%s: %zu times an eligible patient has no fold in a repeat; %zu times one with a fold is not "
-            "eligible",
-            lob_table_path(file->table), absent, ineligible);
     return folds;
 }
 
-static LobFolds *file_folds(const LobCohort *cohort, GError **err) {
+static LobFolds *table_folds(const LobCohort *cohort, GError **err) {
     static const char *const names[3] = {"patient_id", "repeat", "fold"};
     g_autoptr(LobTable) table = lob_table_read(cohort->study->validation.file, err);
     if (table == NULL)
@@ -151,6 +161,13 @@ static LobFolds *file_folds(const LobCohort *cohort, GError **err) {
     return lob_problems_check(&problems, "the folds do not fit", err) ? g_steal_pointer(&folds) : NULL;
 }
 
+static LobFolds *file_folds(const LobCohort *cohort, GError **err) {
+    LobSplitFormat format;
+    if (!lob_split_format_of(cohort->study->validation.file, &format, err))
+        return NULL;
+    return format == LOB_SPLIT_TABLE ? table_folds(cohort, err) : lob_splits_read(cohort, format, err);
+}
+
 LobFolds *lob_folds_make(const LobCohort *cohort, GError **err) {
     return cohort->study->validation.scheme == LOB_SCHEME_LOCO ? loco_folds(cohort, err)
                                                                : file_folds(cohort, err);
@@ -166,8 +183,11 @@ bool lob_folds_save(const LobFolds *folds, const LobCohort *cohort, const char *
                 continue;
             lob_csv_text(csv, cohort->patients[p].patient_id);
             lob_csv_integer(csv, repeat);
-            lob_csv_integer(csv, fold);
-            lob_csv_text(csv, folds->names[fold]);
+            if (fold == folds->folds)
+                lob_csv_text(csv, ALWAYS_TRAINS);
+            else
+                lob_csv_integer(csv, fold);
+            lob_csv_text(csv, fold == folds->folds ? "" : folds->names[fold]);
             lob_csv_end_row(csv);
         }
     return lob_csv_save(csv, path, err);
