@@ -16,6 +16,31 @@ static const LobModelOptions defaults[] = {
      .rounds = 5,
      .patience = 10,
      .use_covariates = true},
+    {.kind = "clam",
+     .hidden = 32,
+     .attention = 16,
+     .epochs = 40,
+     .batch = 16,
+     .max_tiles = 4096,
+     .lr = 2e-3,
+     .weight_decay = 1,
+     .dropout = 0.25,
+     .rounds = 5,
+     .patience = 10,
+     .use_covariates = true},
+    /* Fewer tiles: time grows with their square. */
+    {.kind = "transformer",
+     .hidden = 32,
+     .attention = 4,
+     .epochs = 40,
+     .batch = 16,
+     .max_tiles = 1024,
+     .lr = 1e-3,
+     .weight_decay = 1,
+     .dropout = 0.25,
+     .rounds = 5,
+     .patience = 10,
+     .use_covariates = true},
     {.kind = "mean",
      .epochs = 60,
      .batch = 16,
@@ -40,8 +65,9 @@ static void for_labels(LobModelOptions *options) {
     options->rounds = 0;
     if (options->hidden == 0)
         return;
-    options->hidden = 128;
-    options->attention = 64;
+    bool heads = strcmp(options->kind, "transformer") == 0;
+    options->hidden = heads ? 64 : 128;
+    options->attention = heads ? 4 : 64;
     options->epochs = 60;
     options->lr = 1e-3;
     options->weight_decay = 0.1;
@@ -59,6 +85,17 @@ bool lob_model_defaults_of(const char *kind, LobEndpointKind endpoint, LobModelO
     }
     g_autofree char *known = g_strjoinv(", ", (char **)lob_aggregator_names());
     return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s is not known (there are: %s)", kind, known);
+}
+
+/* What no training could honour, said before anything is read. */
+static bool options_fit(const LobModelOptions *o, GError **err) {
+    const LobAggregator *aggregator = lob_aggregator_find(o->kind);
+    if (aggregator->takes && !aggregator->takes((size_t)o->hidden, (size_t)o->attention))
+        return lob_fail(
+            err, LOB_ERROR_INPUT,
+            "model: hidden %d cannot be shared out over attention %d heads of a %s; give a multiple",
+            o->hidden, o->attention, o->kind);
+    return true;
 }
 
 bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *study, const char *kind,
@@ -86,7 +123,7 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
         options->weight_decay = study->model.weight_decay;
     if (study->model.dropout >= 0)
         options->dropout = study->model.dropout;
-    return true;
+    return options_fit(options, err);
 }
 
 char *lob_model_options_text(const LobModelOptions *o) {

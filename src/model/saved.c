@@ -124,6 +124,7 @@ static bool sizes_fit(const LobSavedNet *net, GError **err) {
         (size_t)net->attention > MOST_SIDE || net->dim > MOST_SIDE || net->n_columns > MOST_SIDE ||
         net->n_cuts > MOST_SIDE || net->n_centers > MOST_SIDE || aggregator->needs_bag != (net->dim > 0) ||
         (aggregator->has_attention && (net->hidden == 0 || net->attention == 0)) ||
+        (aggregator->takes && !aggregator->takes((size_t)net->hidden, (size_t)net->attention)) ||
         survival != (net->n_cuts > 0) ||
         (survival ? classes != 0
                   : classes < 2 || classes > LOB_MAX_CLASSES ||
