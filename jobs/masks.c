@@ -38,9 +38,9 @@ static bool draw(Viewer *viewer, const LobLook *look, const char *path, GError *
     const LobSlideInfo *info = &look->info;
     const double longest = (double)MAX(info->bounds_width, info->bounds_height);
     const double mpp = MAX(info->mpp_x, info->mpp_y) * MAX(longest / PICTURE_PIXELS, 1.0);
-    g_auto(LobImage) picture = {0};
+    g_auto(LobImage) picture = {0}, unknown = {0};
     double scale_x, scale_y;
-    return lob_reader_overview(viewer->reader, mpp, &picture, &scale_x, &scale_y, err) &&
+    return lob_reader_overview(viewer->reader, mpp, &picture, &unknown, &scale_x, &scale_y, err) &&
            lob_overlay_png(path, &picture, &look->mask, viewer->grid ? &look->grid : NULL, look->tile_width,
                            look->tile_height, err);
 }

@@ -38,36 +38,23 @@ static void pulse(const LobLookSpec *spec) {
         spec->pulse(spec->user);
 }
 
-/* As with opening, a reader that died gets a second try. */
-static bool overview_of(LobReader *reader, const LobLookSpec *spec, LobImage *overview, double *scale_x,
-                        double *scale_y, GError **err) {
-    g_autoptr(GError) first = NULL;
-    LobSlideInfo info;
-    if (lob_reader_overview(reader, spec->tissue.mpp, overview, scale_x, scale_y, &first))
-        return true;
-    lob_image_clear(overview);
-    if (first->domain == LOB_ERROR && first->code == LOB_ERROR_SLIDE)
-        return lob_reader_open(reader, &spec->slide, &info, err) &&
-               lob_reader_overview(reader, spec->tissue.mpp, overview, scale_x, scale_y, err);
-    g_propagate_error(err, g_steal_pointer(&first));
-    return false;
-}
-
 bool lob_look_at(LobReader *reader, const LobLookSpec *spec, LobLook *look, GError **err) {
     const LobSlideInfo *info = &look->info;
     LobTissueOptions options = spec->tissue;
+    g_auto(LobImage) unknown = {0};
     double scale_x, scale_y, step_x, step_y;
     *look = (LobLook){0};
-    if (!lob_stage_open_slide(reader, &spec->slide, &look->info, err))
+    if (!lob_reader_open(reader, &spec->slide, &look->info, err))
         return false;
     pulse(spec);
     if (!lob_tile_footprint(info, &spec->tile, &look->tile_width, &look->tile_height, &step_x, &step_y,
                             err) ||
-        !overview_of(reader, spec, &look->overview, &scale_x, &scale_y, err))
+        !lob_reader_overview(reader, spec->tissue.mpp, &look->overview, &unknown, &scale_x, &scale_y, err))
         return false;
     pulse(spec);
     options.origin_x = info->bounds_x;
     options.origin_y = info->bounds_y;
+    options.unknown = &unknown;
     return lob_tissue_mask(&look->overview, scale_x, scale_y, info->mpp_x, info->mpp_y, &options, &look->mask,
                            err) &&
            lob_grid_make(&look->mask, info->bounds_x, info->bounds_y, info->bounds_width, info->bounds_height,

@@ -10,7 +10,7 @@
 typedef struct {
     LobSlideSpec slide;
     LobTileSpec tile;
-    LobTissueOptions tissue; /* slide_id is the slide's; the origin is set from its bounds */
+    LobTissueOptions tissue; /* slide_id is the slide's; origin and unknown parts are set from the slide */
     double min_tissue;
     void (*pulse)(void *user); /* called between the steps, which may take seconds; NULL = not */
     void *user;

@@ -262,32 +262,42 @@ bool lob_reader_open(LobReader *reader, const LobSlideSpec *spec, LobSlideInfo *
     return true;
 }
 
-bool lob_reader_overview(LobReader *reader, double mpp, LobImage *image, double *scale_x, double *scale_y,
-                         GError **err) {
+/* Pixels [n][3] and flags [n] out of the shared memory. */
+static bool take_overview(int memory, size_t n, LobImage *image, LobImage *unknown, GError **err) {
+    uint8_t *pixels = mmap(NULL, 4 * n, PROT_READ, MAP_SHARED, memory, 0);
+    if (pixels == MAP_FAILED)
+        return lob_fail_errno(err, LOB_ERROR_INTERNAL, errno, "cannot map the overview");
+    memcpy(image->data, pixels, 3 * n);
+    if (unknown != NULL)
+        memcpy(unknown->data, pixels + 3 * n, n);
+    munmap(pixels, 4 * n);
+    return true;
+}
+
+bool lob_reader_overview(LobReader *reader, double mpp, LobImage *image, LobImage *unknown, double *scale_x,
+                         double *scale_y, GError **err) {
     if (!reader->open || reader->n_pending > 0)
         return lob_fail(err, LOB_ERROR_INTERNAL, "an overview needs an open slide and no request under way");
-    LobReaderOrder order = {.op = LOB_ORDER_OVERVIEW};
+    LobReaderOrder order = {.op = LOB_ORDER_OVERVIEW, .tolerant = unknown != NULL};
     if (!lob_overview_size(&reader->info, mpp, &order.width, &order.height, scale_x, scale_y, err))
         return false;
-    size_t size = 3 * (size_t)order.width * (size_t)order.height;
+    size_t n = (size_t)order.width * (size_t)order.height;
     int memory = memfd_create("lobule-overview", MFD_CLOEXEC);
-    if (memory < 0 || ftruncate(memory, (off_t)size) != 0) {
+    if (memory < 0 || ftruncate(memory, (off_t)(4 * n)) != 0) {
         lob_fail_errno(err, LOB_ERROR_INTERNAL, errno, "cannot make shared memory for an overview");
         if (memory >= 0)
             close(memory);
         return false;
     }
     bool ok = order_overview(reader, &order, memory, err);
-    void *pixels = ok ? mmap(NULL, size, PROT_READ, MAP_SHARED, memory, 0) : MAP_FAILED;
-    if (ok && pixels == MAP_FAILED)
-        ok = lob_fail_errno(err, LOB_ERROR_INTERNAL, errno, "cannot map the overview");
+    if (ok) {
+        lob_image_init(image, order.width, order.height, 3);
+        if (unknown != NULL)
+            lob_image_init(unknown, order.width, order.height, 1);
+        ok = take_overview(memory, n, image, unknown, err);
+    }
     close(memory);
-    if (!ok)
-        return false;
-    lob_image_init(image, order.width, order.height, 3);
-    memcpy(image->data, pixels, size);
-    munmap(pixels, size);
-    return true;
+    return ok;
 }
 
 bool lob_reader_request(LobReader *reader, const LobTileSpec *spec, const int32_t (*xy)[2], size_t n,

@@ -136,13 +136,16 @@ static bool read_tiles(Reader *reader, const LobReaderOrder *order, GError **err
 }
 
 static bool read_overview(Reader *reader, const LobReaderOrder *order, int memory, GError **err) {
-    size_t size = 3 * (size_t)order->width * (size_t)order->height;
-    void *pixels = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    size_t n = (size_t)order->width * (size_t)order->height, size = 4 * n;
+    uint8_t *pixels = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
     if (pixels == MAP_FAILED)
         return lob_fail_errno(err, LOB_ERROR_SLIDE, errno,
                               "an overview of %d x %d px does not fit into the reader's memory", order->width,
                               order->height);
-    bool ok = lob_overview_fill(reader->slide, order->width, order->height, pixels, beat, reader, err);
+    LobOverviewSink sink = {order->width, order->height, pixels, NULL, beat, reader};
+    if (order->tolerant)
+        sink.unknown = pixels + 3 * n;
+    bool ok = lob_overview_fill(reader->slide, &sink, err);
     munmap(pixels, size);
     return ok || (lob_slide_reopen(reader->slide, NULL) && false);
 }

@@ -28,7 +28,8 @@ typedef struct {
     uint32_t op, buffer;
     uint32_t first, n; /* tiles [first, n) of the buffer */
     LobTileSpec spec;
-    int32_t width, height; /* of an overview, whose memory comes with the record */
+    int32_t width, height; /* of an overview, whose memory (RGB, then a plane of unknown px) comes along */
+    uint32_t tolerant;     /* of an overview: blocks may be unknown */
 } LobReaderOrder;
 
 typedef struct {

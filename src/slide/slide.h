@@ -114,11 +114,15 @@ LobReader *lob_reader_new(const LobReaderLimits *limits, GError **err);
 void lob_reader_free(LobReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobReader, lob_reader_free)
 
-/* Opens a slide in the reader (a fresh process where the last one died). SLIDE errors name the cause: signal,
- * limit, or the library's words. IO/INTERNAL errors mean the reader itself cannot be had. */
+/* Opens a slide in the reader (a fresh process where the last one died, which may also happen once under way:
+ * whatever killed it need not be the slide). SLIDE errors name the cause: signal, limit, or the library's
+ * words. IO/INTERNAL errors mean the reader itself cannot be had. */
 bool lob_reader_open(LobReader *reader, const LobSlideSpec *spec, LobSlideInfo *info, GError **err);
-bool lob_reader_overview(LobReader *reader, double mpp, LobImage *image, double *scale_x, double *scale_y,
-                         GError **err);
+/* As lob_slide_overview. unknown: one channel, 255 where the slide cannot be read (blocks of at most 256 px
+ * of the level, after halving); a SLIDE error only where nothing at all can be read. NULL: any block that
+ * cannot be read is an error. A reader that died is replaced once. */
+bool lob_reader_overview(LobReader *reader, double mpp, LobImage *image, LobImage *unknown, double *scale_x,
+                         double *scale_y, GError **err);
 
 typedef enum { LOB_TILE_OK = 0, LOB_TILE_UNREADABLE = 1 } LobTileStatus;
 

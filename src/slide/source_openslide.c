@@ -1,8 +1,13 @@
-/* OpenSlide as a source of pixels. Floor: 3.4.1. */
+/* OpenSlide as a source of pixels. Floor: 3.4.1. Plain tiles are decoded without it (tiff_tiles.c). */
 #include "slide/slide_internal.h"
 
 #include <inttypes.h>
 #include <openslide.h>
+
+typedef struct {
+    openslide_t *os;
+    LobTiffTiles *tiles; /* NULL: none */
+} Handle;
 
 static int64_t property_integer(openslide_t *os, const char *name, int64_t fallback) {
     const char *text = openslide_get_property_value(os, name);
@@ -76,22 +81,30 @@ static void *source_open(const char *path, LobSlideInfo *info, GError **err) {
     }
     fill_bounds(os, info);
     fill_properties(os, info);
-    return os;
+    Handle *handle = g_new(Handle, 1);
+    *handle = (Handle){os, lob_tiff_tiles_open(path, info)};
+    return handle;
 }
 
 /* OpenSlide's errors stick to the handle: whatever is read after one is empty pixels. */
-static bool source_read(void *handle, int level, int64_t x, int64_t y, int width, int height, uint32_t *argb,
+static bool source_read(void *data, int level, int64_t x, int64_t y, int width, int height, uint32_t *argb,
                         GError **err) {
-    openslide_read_region(handle, argb, x, y, level, width, height);
-    const char *text = openslide_get_error(handle);
+    Handle *handle = data;
+    if (handle->tiles != NULL && lob_tiff_tiles_read(handle->tiles, level, x, y, width, height, argb))
+        return true;
+    openslide_read_region(handle->os, argb, x, y, level, width, height);
+    const char *text = openslide_get_error(handle->os);
     if (text != NULL)
         return lob_fail(err, LOB_ERROR_SLIDE, "cannot decode level %d at %" PRId64 ",%" PRId64 ": %s", level,
                         x, y, text);
     return true;
 }
 
-static void source_close(void *handle) {
-    openslide_close(handle);
+static void source_close(void *data) {
+    Handle *handle = data;
+    lob_tiff_tiles_close(handle->tiles);
+    openslide_close(handle->os);
+    g_free(handle);
 }
 
 const LobSlideSource lob_source_openslide = {"openslide", source_open, source_read, source_close};

@@ -4,8 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-#define BLOCK_PIXELS 4096     /* side of the blocks an overview is read in, px of the level */
-#define OVERVIEW_PIXELS 2.5e8 /* most px an overview may have */
+#define BLOCK_PIXELS 4096      /* side of the blocks an overview is read in, px of the level */
+#define LEAST_BLOCK_PIXELS 256 /* unreadable blocks are halved down to this */
+#define MOST_FAILURES 1000     /* after so many unreadable blocks no more are halved */
+#define OVERVIEW_PIXELS 2.5e8  /* most px an overview may have */
 
 /* The pixels of a level under a rectangle of level 0. */
 typedef struct {
@@ -34,7 +36,7 @@ static void window_of(const LobSlideInfo *info, int level, double x, double y, d
 }
 
 /* One read a tile: rows of tiles read as one region cost OpenSlide as much or, being wider than the
- * processor's cache, more (tests/integration/read_speed.c). */
+ * processor's cache, more; and where tiles are decoded without it, a cache keeps what neighbours share. */
 bool lob_slide_tile(LobSlide *slide, const LobTileSpec *spec, int64_t x, int64_t y, uint8_t *rgb,
                     GError **err) {
     const LobSlideInfo *info = lob_slide_info(slide);
@@ -99,23 +101,113 @@ static bool overview_block(LobSlide *slide, const int block[4], const double sca
     return true;
 }
 
-bool lob_overview_fill(LobSlide *slide, int width, int height, uint8_t *rgb, void (*beat)(void *), void *user,
-                       GError **err) {
-    const LobSlideInfo *info = lob_slide_info(slide);
-    double scale[2] = {(double)info->bounds_width / width, (double)info->bounds_height / height};
-    int level = lob_slide_level_for(info, MIN(scale[0], scale[1]));
-    double d = info->level[level].downsample;
-    int columns = (int)MAX(1.0, floor(BLOCK_PIXELS * d / scale[0]));
-    int rows = (int)MAX(1.0, floor(BLOCK_PIXELS * d / scale[1]));
-    for (int r = 0; r < height; r += rows)
-        for (int c = 0; c < width; c += columns) {
-            int block[4] = {c, r, MIN(c + columns, width), MIN(r + rows, height)};
-            if (beat != NULL)
-                beat(user);
-            if (!overview_block(slide, block, scale, level, width, rgb, err))
-                return false;
+typedef struct {
+    LobSlide *slide;
+    const LobOverviewSink *sink;
+    double scale[2];
+    int level, failures;
+    bool any; /* a block was read */
+    GError *reason;
+} Filling;
+
+/* Reads one block at a level; after an error the slide is open again. False without an error only where
+ * blocks may be missing. */
+static bool try_block(Filling *f, const int block[4], int level, GError **err) {
+    g_autoptr(GError) reason = NULL;
+    if (f->sink->beat != NULL)
+        f->sink->beat(f->sink->user);
+    if (overview_block(f->slide, block, f->scale, level, f->sink->width, f->sink->rgb, &reason)) {
+        f->any = true;
+        return true;
+    }
+    if (f->sink->unknown == NULL) {
+        g_propagate_error(err, g_steal_pointer(&reason));
+        return false;
+    }
+    f->failures++;
+    if (f->reason == NULL)
+        f->reason = g_steal_pointer(&reason);
+    lob_slide_reopen(f->slide, err);
+    return false;
+}
+
+/* Finer levels hold the same place, in other tiles. */
+static bool try_finer(Filling *f, const int block[4], GError **err) {
+    const LobSlideInfo *info = lob_slide_info(f->slide);
+    double side = MAX((block[2] - block[0]) * f->scale[0], (block[3] - block[1]) * f->scale[1]);
+    for (int l = f->level - 1; l >= 0 && side / info->level[l].downsample <= BLOCK_PIXELS; l--) {
+        GError *lost = NULL;
+        if (try_block(f, block, l, &lost))
+            return true;
+        if (lost != NULL) {
+            g_propagate_error(err, lost);
+            return false;
         }
-    return true;
+    }
+    return false;
+}
+
+static void mark_unknown(const Filling *f, const int block[4]) {
+    size_t width = (size_t)f->sink->width, columns = (size_t)(block[2] - block[0]);
+    for (int r = block[1]; r < block[3]; r++) {
+        size_t at = (size_t)r * width + (size_t)block[0];
+        memset(f->sink->unknown + at, 255, columns);
+        memset(f->sink->rgb + 3 * at, 255, 3 * columns);
+    }
+}
+
+/* What cannot be read is halved until it is small, then marked. False: the slide is lost, or where nothing
+ * may be missing. */
+static bool fill_block(Filling *f, const int block[4], GError **err) {
+    GError *lost = NULL;
+    if (try_block(f, block, f->level, &lost))
+        return true;
+    double d = lob_slide_info(f->slide)->level[f->level].downsample;
+    int columns = block[2] - block[0], rows = block[3] - block[1];
+    double across = columns * f->scale[0] / d, down = rows * f->scale[1] / d;
+    bool small = MAX(across, down) <= LEAST_BLOCK_PIXELS || (columns == 1 && rows == 1);
+    if (lost == NULL && (small || f->failures > MOST_FAILURES)) {
+        if (f->failures <= MOST_FAILURES && try_finer(f, block, &lost))
+            return true;
+        if (lost == NULL) {
+            mark_unknown(f, block);
+            return true;
+        }
+    }
+    if (lost != NULL) {
+        g_propagate_error(err, lost);
+        return false;
+    }
+    bool upright = rows > 1 && (down >= across || columns == 1);
+    int middle = upright ? block[1] + rows / 2 : block[0] + columns / 2;
+    int first[4] = {block[0], block[1], upright ? block[2] : middle, upright ? middle : block[3]};
+    int second[4] = {upright ? block[0] : middle, upright ? middle : block[1], block[2], block[3]};
+    return fill_block(f, first, err) && fill_block(f, second, err);
+}
+
+bool lob_overview_fill(LobSlide *slide, const LobOverviewSink *sink, GError **err) {
+    const LobSlideInfo *info = lob_slide_info(slide);
+    Filling f = {.slide = slide, .sink = sink};
+    if (sink->unknown != NULL)
+        memset(sink->unknown, 0, (size_t)sink->width * (size_t)sink->height);
+    f.scale[0] = (double)info->bounds_width / sink->width;
+    f.scale[1] = (double)info->bounds_height / sink->height;
+    f.level = lob_slide_level_for(info, MIN(f.scale[0], f.scale[1]));
+    double d = info->level[f.level].downsample;
+    int columns = (int)MAX(1.0, floor(BLOCK_PIXELS * d / f.scale[0]));
+    int rows = (int)MAX(1.0, floor(BLOCK_PIXELS * d / f.scale[1]));
+    bool ok = true;
+    for (int r = 0; ok && r < sink->height; r += rows)
+        for (int c = 0; ok && c < sink->width; c += columns) {
+            int block[4] = {c, r, MIN(c + columns, sink->width), MIN(r + rows, sink->height)};
+            ok = fill_block(&f, block, err);
+        }
+    if (ok && !f.any) {
+        g_propagate_error(err, g_steal_pointer(&f.reason));
+        ok = false;
+    }
+    g_clear_error(&f.reason);
+    return ok;
 }
 
 bool lob_slide_overview(LobSlide *slide, double mpp, LobImage *image, double *scale_x, double *scale_y,
@@ -124,7 +216,8 @@ bool lob_slide_overview(LobSlide *slide, double mpp, LobImage *image, double *sc
     if (!lob_overview_size(lob_slide_info(slide), mpp, &width, &height, scale_x, scale_y, err))
         return false;
     lob_image_init(image, width, height, 3);
-    if (lob_overview_fill(slide, width, height, image->data, NULL, NULL, err))
+    LobOverviewSink sink = {.width = width, .height = height, .rgb = image->data};
+    if (lob_overview_fill(slide, &sink, err))
         return true;
     lob_image_clear(image);
     return false;

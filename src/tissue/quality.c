@@ -53,13 +53,13 @@ static double fold_share(const LobImage *rgb, const uint8_t *mask, size_t n) {
     return tissue > 0 ? (double)folded / (double)tissue : 0;
 }
 
-static double laplacian_variance(const LobImage *rgb, const LobImage *mask) {
+static double laplacian_variance(const LobImage *rgb, const uint8_t *mask) {
     double sum = 0, squares = 0, count = 0;
     ptrdiff_t width = rgb->width;
     for (ptrdiff_t y = 1; y + 1 < rgb->height; y++)
         for (ptrdiff_t x = 1; x + 1 < width; x++) {
             ptrdiff_t i = y * width + x;
-            if (!mask->data[i])
+            if (!mask[i])
                 continue;
             const uint8_t *p = rgb->data + 3 * i;
             int value = luma(p - 3) + luma(p + 3) + luma(p - 3 * width) + luma(p + 3 * width) - 4 * luma(p);
@@ -73,12 +73,18 @@ static double laplacian_variance(const LobImage *rgb, const LobImage *mask) {
 void lob_slide_quality(const LobImage *overview, const LobMask *mask, double mpp_x, double mpp_y,
                        LobSlideQuality *quality) {
     *quality = (LobSlideQuality){0};
-    size_t n = (size_t)overview->width * (size_t)overview->height, tissue = 0, pen = 0;
+    size_t n = (size_t)overview->width * (size_t)overview->height, tissue = 0, pen = 0, known = 0;
     g_assert(mask->image.width == overview->width && mask->image.height == overview->height);
+    g_autofree uint8_t *seen = g_memdup2(mask->image.data, n); /* tissue that was really read */
     for (size_t i = 0; i < n; i++) {
         const uint8_t *p = overview->data + 3 * i;
+        if (mask->unknown.data != NULL && mask->unknown.data[i]) {
+            seen[i] = 0;
+            continue;
+        }
+        known++;
         pen += is_pen(p);
-        if (!mask->image.data[i])
+        if (!seen[i])
             continue;
         tissue++;
         for (int c = 0; c < 3; c++)
@@ -87,7 +93,8 @@ void lob_slide_quality(const LobImage *overview, const LobMask *mask, double mpp
     for (int c = 0; c < 3; c++)
         quality->od_mean[c] /= (double)MAX(tissue, 1);
     quality->tissue_mm2 = (double)tissue * mask->scale_x * mpp_x * mask->scale_y * mpp_y / 1e6;
-    quality->pen_fraction = (double)pen / (double)n;
-    quality->fold_fraction = fold_share(overview, mask->image.data, n);
-    quality->blur = laplacian_variance(overview, &mask->image);
+    quality->pen_fraction = (double)pen / (double)MAX(known, 1);
+    quality->fold_fraction = fold_share(overview, seen, n);
+    quality->blur = laplacian_variance(overview, seen);
+    quality->unknown = 1 - (double)known / (double)n;
 }

@@ -19,6 +19,8 @@ typedef struct {
     /* of the slide at hand; set before lob_tissue_mask */
     const char *slide_id;       /* method masks: names the file; borrowed */
     int64_t origin_x, origin_y; /* level-0 px of the overview's top-left (the slide's bounds) */
+    const LobImage *unknown;    /* one channel, 255 where the overview could not be read; borrowed, or NULL.
+                                 * Counts as tissue (but for method masks), so that its tiles are tried */
 } LobTissueOptions;
 
 extern const LobTissueOptions lob_tissue_defaults; /* otsu at 8 um/px, slide_id NULL, origin 0, 0 */
@@ -26,6 +28,7 @@ extern const LobTissueOptions lob_tissue_defaults; /* otsu at 8 um/px, slide_id 
 /* A mask over the slide (or its bounds): 255 tissue, 0 not. */
 typedef struct {
     LobImage image;             /* one channel */
+    LobImage unknown;           /* one channel, as the options'; no data where all is known */
     double scale_x, scale_y;    /* level-0 px per mask px */
     int64_t origin_x, origin_y; /* level-0 px of the mask's top-left */
 } LobMask;
@@ -95,6 +98,7 @@ typedef struct {
     double fold_fraction; /* of the tissue: dark and saturated at once */
     double blur;          /* variance of the Laplacian over tissue, at the overview's scale */
     double od_mean[3];    /* mean optical density of tissue in R, G, B */
+    double unknown;       /* share of the overview that could not be read; no other measure looks at it */
 } LobSlideQuality;
 void lob_slide_quality(const LobImage *overview, const LobMask *mask, double mpp_x, double mpp_y,
                        LobSlideQuality *quality);

@@ -44,11 +44,11 @@ static const char *read_copy(LobReader *reader, const char *path, const Original
     const uint8_t *rgb, *status;
     double scale_x, scale_y;
     bool overview = true;
-    g_auto(LobImage) image = {0};
+    g_auto(LobImage) image = {0}, unknown = {0};
     LobSlideSpec slide = {path, 0.5, LOB_MPP_MANIFEST};
     if (!lob_reader_open(reader, &slide, &info, err))
         return "refused";
-    if (!lob_reader_overview(reader, 8, &image, &scale_x, &scale_y, NULL)) {
+    if (!lob_reader_overview(reader, 8, &image, &unknown, &scale_x, &scale_y, NULL)) {
         overview = false;
         if (!lob_reader_open(reader, &slide, &info, err))
             return "lost";

@@ -127,7 +127,7 @@ Test(readers, give_the_overview_of_reading_in_process) {
     open_in(reader, path, &info);
     cr_expect(memcmp(info.quickhash, lob_slide_info(slide)->quickhash, sizeof info.quickhash) == 0);
     cr_assert(lob_slide_overview(slide, 8, &here, &a[0], &a[1], NULL));
-    cr_assert(lob_reader_overview(reader, 8, &there, &b[0], &b[1], NULL));
+    cr_assert(lob_reader_overview(reader, 8, &there, NULL, &b[0], &b[1], NULL));
     cr_assert(here.width == there.width && here.height == there.height && a[0] == b[0] && a[1] == b[1]);
     cr_expect(memcmp(here.data, there.data, 3 * (size_t)here.width * (size_t)here.height) == 0);
 }
@@ -268,7 +268,8 @@ Test(readers, being_killed_while_idle_costs_nothing) {
     g_auto(LobImage) image = {0};
     g_autoptr(GError) err = NULL;
     double x, y;
-    cr_assert(lob_reader_overview(reader, 8, &image, &x, &y, &err), "%s", err != NULL ? err->message : "");
+    cr_assert(lob_reader_overview(reader, 8, &image, NULL, &x, &y, &err), "%s",
+              err != NULL ? err->message : "");
     cr_expect(read_all(reader, path, 0, NULL, NULL));
 }
 
