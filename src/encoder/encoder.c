@@ -147,12 +147,20 @@ LobEncoder *lob_encoder_open(const LobEncoderOptions *options, GError **err) {
     return NULL;
 }
 
+size_t lob_encoder_batch(const LobEncoderOptions *options) {
+    return options->describe ? 0 : MAX(options->batch, 1);
+}
+
 const LobEncoderInfo *lob_encoder_info(const LobEncoder *encoder) {
     return &encoder->info;
 }
 
 bool lob_encoder_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
                         void *user, GError **err) {
+    if (encoder->batch == 0) {
+        return lob_fail(err, LOB_ERROR_INTERNAL, "encoder %s was opened to be described, not to encode",
+                        encoder->info.name);
+    }
     if (n < 1 || n > encoder->batch) {
         return lob_fail(err, LOB_ERROR_INTERNAL, "encoder %s: a batch of %zu tiles where 1 to %zu are taken",
                         encoder->info.name, n, encoder->batch);

@@ -26,6 +26,7 @@ typedef struct {
     double mpp;            /* um/px of those tiles */
     size_t batch;          /* most tiles a call */
     bool random_weights;   /* bench only: true shapes, seeded values, no file */
+    bool describe;         /* the weights are checked whole, but not loaded: for lob_encoder_info alone */
     const LobEncoderMemory *memory;
 } LobEncoderOptions;
 
@@ -46,8 +47,9 @@ typedef struct LobEncoder LobEncoder;
  * the CPU cannot do. */
 LobEncoder *lob_encoder_open(const LobEncoderOptions *options, GError **err);
 const LobEncoderInfo *lob_encoder_info(const LobEncoder *encoder);
-/* rgb [n][size][size][3], 1 <= n <= batch; out [n][dim]. A row depends on its own tile alone, to the bit,
- * wherever it stands in a batch. STOPPED where tick (may be NULL) asked for it; out is then undefined. */
+/* Not for an encoder opened to describe. rgb [n][size][size][3], 1 <= n <= batch; out [n][dim]. A row depends
+ * on its own tile alone, to the bit, wherever it stands in a batch. STOPPED where tick (may be NULL) asked
+ * for it; out is then undefined. */
 bool lob_encoder_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
                         void *user, GError **err);
 void lob_encoder_free(LobEncoder *encoder);

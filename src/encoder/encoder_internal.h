@@ -15,8 +15,11 @@ typedef struct {
 struct LobEncoder {
     const LobEncoderOps *ops;
     LobEncoderInfo info;
-    size_t batch;
+    size_t batch; /* 0: opened to describe */
 };
+
+/* Tiles a call, 0 where it is opened to describe. */
+size_t lob_encoder_batch(const LobEncoderOptions *options);
 
 LobEncoder *lob_texture_open(const LobEncoderOptions *options, GError **err);
 /* Networks take ownership of the preset, also where they fail. */

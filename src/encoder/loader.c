@@ -1,8 +1,10 @@
 #include "encoder/loader.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { LINE = 16, MAX_NAMED = 6 };
 
@@ -51,6 +53,11 @@ static void check_tensor(LobLoader *loader, const char *name, int ndim, const in
         g_autofree char *has = lob_shape_text(tensor->shape, tensor->ndim);
         g_autofree char *needs = lob_shape_text(shape, ndim);
         g_ptr_array_add(loader->misshapen, g_strdup_printf("%s is %s, not %s", name, has, needs));
+        return;
+    }
+    if (loader->check_values && !loader->error) {
+        (void)lob_tensor_check(loader->weights, tensor, &loader->error);
+        lob_tensor_drop(loader->weights, tensor);
     }
 }
 
@@ -85,7 +92,9 @@ void lob_loader_tensor(LobLoader *loader, float *to, const char *name, int ndim,
         return;
     }
     if (loader->weights) {
-        lob_tensor_floats(loader->weights, lob_weights_find(loader->weights, full), to, &loader->error);
+        const LobTensor *tensor = lob_weights_find(loader->weights, full);
+        (void)lob_tensor_floats(loader->weights, tensor, to, &loader->error);
+        lob_tensor_drop(loader->weights, tensor);
     } else {
         invent(loader, to, count, ndim == 1 && !g_str_has_suffix(name, "bias"));
     }
@@ -171,13 +180,31 @@ static bool get_block(LobPrepared *prepared, const LobEncoderMemory *memory, boo
     return true;
 }
 
+/* The file's SHA-256; a process that asks again for a file that has not changed need not read it again. */
+static char *file_sha256(const char *path, GError **err) {
+    static struct stat known;
+    static char *sha256;
+    struct stat now;
+    if (stat(path, &now) != 0) {
+        lob_fail_errno(err, LOB_ERROR_INPUT, errno, "weights %s cannot be read", path);
+        return NULL;
+    }
+    if (!sha256 || now.st_dev != known.st_dev || now.st_ino != known.st_ino || now.st_size != known.st_size ||
+        now.st_mtim.tv_sec != known.st_mtim.tv_sec || now.st_mtim.tv_nsec != known.st_mtim.tv_nsec) {
+        g_free(sha256);
+        known = now;
+        sha256 = lob_sha256_file(path, err);
+    }
+    return g_strdup(sha256);
+}
+
 /* The process that fills also writes how it went into the block, before anybody waits for it. */
 static void note_outcome(const LobLoader *loader, Header *header) {
     g_autoptr(GError) err = NULL;
     g_autofree char *sha = NULL;
     memset(header, 0, sizeof *header);
     if (!loader->error && loader->weights) {
-        sha = lob_sha256_file(loader->weights->path, &err);
+        sha = file_sha256(loader->weights->path, &err);
     }
     const GError *failure = loader->error ? loader->error : err;
     if (failure) {
@@ -219,6 +246,17 @@ static bool fill_block(LobPrepared *prepared, LobLoader *loader, const LobEncode
     return true;
 }
 
+/* What is said about the weights without having them in memory. */
+static bool describe(LobPrepared *prepared, LobLoader *loader, GError **err) {
+    if (loader->error) {
+        g_propagate_error(err, g_steal_pointer(&loader->error));
+        return false;
+    }
+    g_autofree char *sha = loader->weights ? file_sha256(loader->weights->path, err) : g_strdup("");
+    g_strlcpy(prepared->sha256, sha ? sha : "", sizeof prepared->sha256);
+    return sha != NULL;
+}
+
 static void loader_clear(LobLoader *loader) {
     lob_weights_free(loader->weights);
     g_hash_table_unref(loader->seen);
@@ -230,7 +268,7 @@ static void loader_clear(LobLoader *loader) {
 
 bool lob_prepare(LobPrepared *prepared, const LobEncoderOptions *options, const LobPreset *preset,
                  LobLoaderBuild build, void *network, GError **err) {
-    LobLoader loader = {.preset = preset};
+    LobLoader loader = {.preset = preset, .check_values = options->describe};
     memset(prepared, 0, sizeof *prepared);
     if (!options->random_weights) {
         if (!options->weights) {
@@ -251,8 +289,11 @@ bool lob_prepare(LobPrepared *prepared, const LobEncoderOptions *options, const 
     lob_rng_init(&loader.rng, 1, preset->name);
     build(&loader, network);
     prepared->size = HEADER_BYTES + loader.used * sizeof(float);
-    const bool ok = check_names(&loader, err) && get_block(prepared, options->memory, &loader.fill, err) &&
-                    fill_block(prepared, &loader, options->memory, build, network, err);
+    const bool ok =
+        check_names(&loader, err) &&
+        (options->describe ? describe(prepared, &loader, err)
+                           : get_block(prepared, options->memory, &loader.fill, err) &&
+                                 fill_block(prepared, &loader, options->memory, build, network, err));
     loader_clear(&loader);
     return ok;
 }

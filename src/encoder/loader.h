@@ -17,12 +17,13 @@ typedef struct {
     float *base;         /* NULL while counting */
     size_t used;         /* floats */
     bool fill;
-    GHashTable *seen; /* names asked for */
+    bool check_values; /* while counting: every value, as filling would */
+    GHashTable *seen;  /* names asked for */
     GPtrArray *missing, *misshapen;
     LobRng rng;
     float *scratch; /* private, for weights that are prepared further */
     size_t scratch_used, scratch_size;
-    GError *error; /* the first while filling */
+    GError *error; /* the first while filling or checking */
 } LobLoader;
 
 typedef void (*LobLoaderBuild)(LobLoader *loader, void *network);
@@ -47,7 +48,8 @@ float *lob_loader_vector(LobLoader *loader, const char *name, size_t n);
 float *lob_loader_matrix(LobLoader *loader, const char *name, size_t rows, size_t columns);
 
 /* Opens the file (or none, where random), checks it against the network and prepares it. INPUT errors name
- * all that is missing, misshapen or surplus. */
+ * all that is missing, misshapen or surplus. With options->describe values are checked, but no memory is
+ * taken and nothing is collective. */
 bool lob_prepare(LobPrepared *prepared, const LobEncoderOptions *options, const LobPreset *preset,
                  LobLoaderBuild build, void *network, GError **err);
 /* For a process that fails before it came to lob_prepare's shared memory: takes part in what the node waits

@@ -136,9 +136,10 @@ LobEncoder *lob_resnet_open(const LobEncoderOptions *options, LobPreset *preset,
     ResNet *r = g_new0(ResNet, 1);
     r->preset = preset;
     r->base.ops = &ops;
-    r->base.batch = MAX(options->batch, 1);
+    r->base.batch = lob_encoder_batch(options);
     if (!lob_transform_init(&r->transform, preset, options->tile_size, err) ||
-        !lob_prepare(&r->prepared, options, preset, resnet_build, r, err) || !allocate_all(r, err)) {
+        !lob_prepare(&r->prepared, options, preset, resnet_build, r, err) ||
+        (!options->describe && !allocate_all(r, err))) {
         resnet_free(&r->base);
         return NULL;
     }

@@ -310,9 +310,10 @@ LobEncoder *lob_swin_open(const LobEncoderOptions *options, LobPreset *preset, G
     s->preset = preset;
     s->eps = (float)preset->eps;
     s->base.ops = &ops;
-    s->base.batch = MAX(options->batch, 1);
+    s->base.batch = lob_encoder_batch(options);
     if (!check_preset(preset, err) || !lob_transform_init(&s->transform, preset, options->tile_size, err) ||
-        !lob_prepare(&s->prepared, options, preset, swin_build, s, err) || !allocate_all(s, err)) {
+        !lob_prepare(&s->prepared, options, preset, swin_build, s, err) ||
+        (!options->describe && !allocate_all(s, err))) {
         swin_free(&s->base);
         return NULL;
     }

@@ -254,7 +254,7 @@ LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GE
     LobVit *v = g_new0(LobVit, 1);
     v->preset = preset;
     v->base.ops = &ops;
-    v->base.batch = MAX(options->batch, 1);
+    v->base.batch = lob_encoder_batch(options);
     if (!check_preset(preset, err) || !lob_transform_init(&v->transform, preset, options->tile_size, err)) {
         vit_free(&v->base);
         return NULL;
@@ -263,7 +263,7 @@ LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GE
     const char *precision = options->precision ? options->precision : "fp32";
     if (!open_products(v, precision, err) ||
         !lob_prepare(&v->prepared, options, preset, lob_vit_build, v, err) ||
-        !allocate_all(v, v->base.batch, err)) {
+        (!options->describe && !allocate_all(v, v->base.batch, err))) {
         vit_free(&v->base);
         return NULL;
     }

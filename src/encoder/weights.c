@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -147,24 +146,53 @@ static void floats_from_float16(float *out, const uint8_t *in, size_t n) {
     }
 }
 
-bool lob_tensor_floats(const LobWeights *weights, const LobTensor *tensor, float *out, GError **err) {
+/* Whether a value's exponent has all its bits set: NaN or infinite. */
+static bool any_bad32(const uint8_t *in, size_t n) {
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, in + 4 * i, sizeof bits);
+        bad |= (bits & 0x7f800000) == 0x7f800000;
+    }
+    return bad;
+}
+
+static bool any_bad16(const uint8_t *in, size_t n, uint16_t exponent) {
+    uint16_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, in + 2 * i, sizeof bits);
+        bad = (uint16_t)(bad | ((bits & exponent) == exponent));
+    }
+    return bad;
+}
+
+static bool any_bad(const LobTensor *tensor, size_t from, size_t n) {
     switch (tensor->dtype) {
     case LOB_DTYPE_F32:
-        memcpy(out, tensor->data, tensor->count * sizeof *out);
-        break;
+        return any_bad32(tensor->data + 4 * from, n);
     case LOB_DTYPE_F16:
-        floats_from_float16(out, tensor->data, tensor->count);
-        break;
+        return any_bad16(tensor->data + 2 * from, n, 0x7c00);
     case LOB_DTYPE_BF16:
-        floats_from_bfloat16(out, tensor->data, tensor->count);
-        break;
+        return any_bad16(tensor->data + 2 * from, n, 0x7f80);
     case LOB_DTYPE_OTHER:
+        break;
+    }
+    return true;
+}
+
+bool lob_tensor_check(const LobWeights *weights, const LobTensor *tensor, GError **err) {
+    enum { CHUNK = 4096 };
+    if (tensor->dtype == LOB_DTYPE_OTHER) {
         return lob_fail(err, LOB_ERROR_INPUT,
                         "weights %s: tensor %s is of type %s; F32, F16 or BF16 is needed", weights->path,
                         tensor->name, tensor->dtype_name);
     }
-    for (size_t i = 0; i < tensor->count; i++) {
-        if (!isfinite(out[i])) {
+    for (size_t i = 0; i < tensor->count; i += CHUNK) {
+        if (any_bad(tensor, i, MIN((size_t)CHUNK, tensor->count - i))) {
+            while (!any_bad(tensor, i, 1)) {
+                i++;
+            }
             return lob_fail(err, LOB_ERROR_INPUT,
                             "weights %s: tensor %s has a value that is not finite (element %zu); the file is "
                             "damaged or its training diverged",
@@ -172,4 +200,26 @@ bool lob_tensor_floats(const LobWeights *weights, const LobTensor *tensor, float
         }
     }
     return true;
+}
+
+bool lob_tensor_floats(const LobWeights *weights, const LobTensor *tensor, float *out, GError **err) {
+    if (!lob_tensor_check(weights, tensor, err)) {
+        return false;
+    }
+    if (tensor->dtype == LOB_DTYPE_F32) {
+        memcpy(out, tensor->data, tensor->count * sizeof *out);
+    } else if (tensor->dtype == LOB_DTYPE_F16) {
+        floats_from_float16(out, tensor->data, tensor->count);
+    } else {
+        floats_from_bfloat16(out, tensor->data, tensor->count);
+    }
+    return true;
+}
+
+void lob_tensor_drop(const LobWeights *weights, const LobTensor *tensor) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), width = tensor->dtype == LOB_DTYPE_F32 ? 4 : 2;
+    const size_t from = (size_t)(tensor->data - weights->map) / page * page;
+    const size_t end = (size_t)(tensor->data - weights->map) + tensor->count * width;
+    /* advice: where it is refused, the pages stay */
+    (void)madvise((void *)(uintptr_t)(weights->map + from), end - from, MADV_DONTNEED);
 }

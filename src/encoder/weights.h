@@ -39,6 +39,12 @@ const LobTensor *lob_weights_find(const LobWeights *weights, const char *name);
  */
 bool lob_tensor_floats(const LobWeights *weights, const LobTensor *tensor, float *out, GError **err);
 
+/* The same check alone. */
+bool lob_tensor_check(const LobWeights *weights, const LobTensor *tensor, GError **err);
+/* Of a mapped file: the tensor's pages leave this process's memory; where they are read again, they come
+ * back. */
+void lob_tensor_drop(const LobWeights *weights, const LobTensor *tensor);
+
 /* "[3, 4]"; caller frees. */
 char *lob_shape_text(const int64_t *shape, int ndim);
 

@@ -409,6 +409,74 @@ Test(vit, ranks_of_a_node_share_weights) {
     case_clear(&c);
 }
 
+/* As the ranks' coordinator looks at weights before they are shared: the same facts and refusals, no network.
+ */
+Test(vit, is_described_without_being_loaded) {
+    Case c = case_read(TINY);
+    Node node = {0};
+    const LobEncoderMemory memory = {node_alloc, node_ready, &node};
+    g_autoptr(GError) err = NULL;
+    g_autofree char *path = g_build_filename(TINY, "weights.safetensors", NULL);
+    LobEncoderOptions options = {.name = "case",
+                                 .config = c.preset,
+                                 .weights = path,
+                                 .precision = "fp32",
+                                 .tile_size = c.size,
+                                 .mpp = 0.5,
+                                 .batch = c.tiles};
+    g_autoptr(LobEncoder) whole = lob_encoder_open(&options, &err);
+    options.describe = true;
+    options.memory = &memory;
+    g_autoptr(LobEncoder) described = lob_encoder_open(&options, &err);
+    g_autofree float *out = g_new(float, c.tiles *(size_t)c.dim);
+    cr_assert(whole && described, "%s", err ? err->message : "");
+    const LobEncoderInfo *a = lob_encoder_info(whole), *b = lob_encoder_info(described);
+    cr_assert_str_eq(a->name, b->name);
+    cr_assert_str_eq(a->weights_sha256, b->weights_sha256);
+    cr_assert_str_eq(a->transform, b->transform);
+    cr_assert_eq(a->dim, b->dim);
+    cr_assert_eq(strlen(b->weights_sha256), 64);
+    cr_assert_eq(node.allocated, 0);
+    cr_assert_not(lob_encoder_encode(described, (uint8_t *)c.tiles_data, 1, out, NULL, NULL, &err));
+    case_clear(&c);
+}
+
+/* A NaN in the last tensor, and a file cut short, are seen without loading; the SHA-256 follows the file. */
+Test(vit, describing_sees_damage) {
+    size_t size;
+    g_autofree char *data = read_file(TINY, "weights.safetensors", &size);
+    g_autofree char *preset = g_build_filename(TINY, "preset.yaml", NULL);
+    g_autofree char *folder = g_dir_make_tmp("lobule-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(folder, "weights.safetensors", NULL);
+    const LobEncoderOptions options = {.name = "x",
+                                       .config = preset,
+                                       .weights = path,
+                                       .precision = "fp32",
+                                       .tile_size = 24,
+                                       .mpp = 0.5,
+                                       .batch = 2,
+                                       .describe = true};
+    g_autoptr(GError) err = NULL;
+    cr_assert(g_file_set_contents(path, data, (gssize)size, NULL));
+    g_autoptr(LobEncoder) good = lob_encoder_open(&options, &err);
+    cr_assert_not_null(good, "%s", err ? err->message : "");
+    data[size - 4] = 0; /* half floats: the least of bits, and the file is another one */
+    cr_assert(g_file_set_contents(path, data, (gssize)size, NULL));
+    g_autoptr(LobEncoder) other = lob_encoder_open(&options, &err);
+    cr_assert_not_null(other, "%s", err ? err->message : "");
+    cr_assert_str_neq(lob_encoder_info(good)->weights_sha256, lob_encoder_info(other)->weights_sha256);
+    memcpy(data + size - 2, "\x00\x7e", 2);
+    cr_assert(g_file_set_contents(path, data, (gssize)size, NULL));
+    cr_assert_null(lob_encoder_open(&options, &err));
+    cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT));
+    cr_assert_not_null(strstr(err->message, "not finite"), "%s", err->message);
+    g_clear_error(&err);
+    cr_assert(g_file_set_contents(path, data, (gssize)size / 2, NULL));
+    cr_assert_null(lob_encoder_open(&options, &err));
+    cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT));
+    remove_tree(folder);
+}
+
 static bool count_down(void *user) {
     int *left = user;
     return (*left)-- > 0;
