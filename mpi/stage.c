@@ -97,7 +97,8 @@ LobEncoderOptions lob_stage_encoder_options(const LobStudy *study) {
 }
 
 static GVariant *describe(const LobStudy *study, GError **err) {
-    const LobEncoderOptions options = lob_stage_encoder_options(study);
+    LobEncoderOptions options = lob_stage_encoder_options(study);
+    options.describe = true;
     g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
     if (!encoder)
         return NULL;
