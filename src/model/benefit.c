@@ -72,6 +72,8 @@ static bool propensity_from(LobBenefit *benefit, int part, uint32_t without, con
     if (fit.reason || !fit.converged)
         return false;
     lob_multinomial_predict(&fit, to, n_apply, probability);
+    if (without == UINT32_MAX)
+        memcpy(benefit->part[part].propensity_beta, fit.coefficient, (p + 1) * sizeof(double));
     for (size_t i = 0; i < n_apply; i++) {
         int8_t a = code_of(benefit, apply[i], part);
         double e = probability[2 * i + 1];
@@ -151,6 +153,7 @@ static char *guard(LobBenefit *benefit, int part) {
 
 /* ---- main effects ---- */
 
+/* Columns of main: covariates, z, part 1, part 2, both. */
 static void main_row(const LobBenefit *benefit, uint32_t p, const int *code, double *x) {
     size_t c = benefit->view->n_covariates, k = benefit->k;
     for (size_t j = 0; j < c; j++)
@@ -184,7 +187,20 @@ static void common_rows(const LobBenefit *benefit, LobRidgeRows *rows, size_t co
     lob_ridge_rows_sort(rows);
 }
 
-void lob_benefit_fit_main(LobBenefit *benefit, const double *counts, bool choose, double *main) {
+/* Adds the part of the predictor that is fixed; the fit then is of the rest. prior [p] */
+static void fix(LobRidgeRows *rows, const double *prior) {
+    for (size_t i = 0; i < rows->n; i++)
+        for (size_t j = 0; j < rows->p; j++)
+            rows->offset[i] += rows->x[i * rows->p + j] * prior[j];
+}
+
+static void add(double *to, const double *v, double times, size_t n) {
+    for (size_t j = 0; j < n; j++)
+        to[j] += times * v[j];
+}
+
+void lob_benefit_fit_main(LobBenefit *benefit, const double *counts, const double *prior, bool choose,
+                          double *main) {
     size_t c = benefit->view->n_covariates, k = benefit->k;
     g_autofree bool *penalised = g_new0(bool, benefit->n_main);
     LobRidgeRows rows;
@@ -198,7 +214,13 @@ void lob_benefit_fit_main(LobBenefit *benefit, const double *counts, bool choose
         penalised[j] = true;
     if (choose)
         benefit->main_ridge = lob_ridge_choose(&rows, penalised);
+    g_autofree double *fixed = g_new0(double, benefit->n_main);
+    if (prior)
+        memcpy(fixed + c, prior, k * sizeof *fixed);
+    fix(&rows, fixed);
+    add(main, fixed, -1, benefit->n_main);
     lob_ridge_fit(&rows, penalised, benefit->main_ridge, main);
+    add(main, fixed, 1, benefit->n_main);
     lob_ridge_rows_clear(&rows);
 }
 
@@ -223,7 +245,13 @@ void lob_benefit_fit_effect(const LobBenefit *benefit, int part, const LobBenefi
         penalised[j] = true;
     if (!(*ridge > 0))
         *ridge = lob_ridge_choose(&rows, penalised);
+    if (refit->prior) {
+        fix(&rows, refit->prior);
+        add(gamma, refit->prior, -1, k);
+    }
     lob_ridge_fit(&rows, penalised, *ridge, gamma);
+    if (refit->prior)
+        add(gamma, refit->prior, 1, k);
     lob_ridge_rows_clear(&rows);
 }
 
@@ -261,7 +289,8 @@ void lob_benefit_score(const LobBenefit *benefit, int part, bool scaled, double 
 void lob_benefit_score_permuted(const LobBenefit *benefit, int part, const uint32_t *source, double *score) {
     g_autofree double *gamma = g_new0(double, benefit->k + 1);
     double ridge = 0;
-    lob_benefit_fit_effect(benefit, part, &(LobBenefitRefit){benefit->main, source, NULL}, &ridge, gamma);
+    lob_benefit_fit_effect(benefit, part, &(LobBenefitRefit){.main = benefit->main, .source = source}, &ridge,
+                           gamma);
     score_with(benefit, gamma, training_sd(benefit, gamma, source), source, score);
 }
 
@@ -271,7 +300,7 @@ static void fit_part(LobBenefit *benefit, int part) {
     LobBenefitPart *f = &benefit->part[part];
     if (!f->estimable)
         return;
-    lob_benefit_fit_effect(benefit, part, &(LobBenefitRefit){benefit->main, NULL, NULL}, &f->ridge, f->gamma);
+    lob_benefit_fit_effect(benefit, part, &(LobBenefitRefit){.main = benefit->main}, &f->ridge, f->gamma);
     f->sd = training_sd(benefit, f->gamma, NULL);
 }
 
@@ -281,6 +310,7 @@ static void check_part(LobBenefit *benefit, int part) {
     f->propensity = g_new(double, benefit->n_patients + 1);
     f->weight = g_new(double, benefit->n_patients + 1);
     f->gamma = g_new0(double, benefit->k + 1);
+    f->propensity_beta = g_new0(double, benefit->view->n_covariates + 2);
     for (size_t p = 0; p < benefit->n_patients; p++)
         f->propensity[p] = f->weight[p] = NAN;
     f->asked = lob_benefit_part_name(study, part) != NULL;
@@ -325,7 +355,7 @@ bool lob_benefit_fit(LobBenefit *benefit, const LobView *view, const LobBags *ba
     benefit->use_product = (double)events_of_both(benefit) >= options->min_events;
     benefit->n_main = view->n_covariates + benefit->k + 3;
     benefit->main = g_new0(double, benefit->n_main);
-    lob_benefit_fit_main(benefit, NULL, true, benefit->main);
+    lob_benefit_fit_main(benefit, NULL, NULL, true, benefit->main);
     for (int f = 0; f < LOB_PARTS; f++) {
         check_part(benefit, f);
         fit_part(benefit, f);
@@ -342,9 +372,12 @@ void lob_benefit_clear(LobBenefit *benefit) {
         g_free(benefit->part[f].propensity);
         g_free(benefit->part[f].weight);
         g_free(benefit->part[f].gamma);
+        g_free(benefit->part[f].propensity_beta);
     }
     g_free(benefit->z);
-    g_free(benefit->bases);
+    lob_basis_clear(&benefit->basis);
+    lob_benefit_model_clear(&benefit->model);
+    g_free(benefit->tiles);
     g_free(benefit->code);
     g_free(benefit->train);
     g_free(benefit->held_out);

@@ -31,6 +31,19 @@ typedef struct {
 
 LobBenefitOptions lob_benefit_defaults(uint64_t seed);
 
+/* From a patient's tiles (or covariates, where there are no bags) to z, and how well z is known. */
+typedef struct {
+    size_t k, dim;
+    bool of_tiles;          /* else of covariates, which count as known without error */
+    float *mean, *inverse;  /* [dim] standardisation of tiles; NULL for covariates */
+    double *bases;          /* [k][dim] components over scaled columns */
+    double *center, factor; /* z = (bases x - center) * factor; center [k] */
+    size_t factors;         /* components that several columns share: probabilistic PCA by BIC */
+    double *variance;       /* [k] of z between patients of one center */
+    double *blur;           /* [k] variance of one tile's z about its patient's; 0 for covariates */
+    double specific;        /* variance of z that is of single columns (probabilistic PCA's noise) */
+} LobBasis;
+
 /* One part of the treatment. */
 typedef struct {
     bool asked; /* some arm has it and some has it not */
@@ -39,19 +52,44 @@ typedef struct {
     double *propensity; /* [n_patients] of the part given covariates and the other part; training patients'
                            from the other training centers. NAN where the arm is unknown */
     double *weight;     /* [n_patients] overlap weight */
-    double *gamma;      /* [k] log hazard ratio of the part per unit of z */
-    double ridge, sd;   /* sd: of z'gamma over training patients */
-    size_t events[2];   /* in training, without and with the part */
-    double size[2];     /* effective sizes */
+    double *propensity_beta; /* [1 + covariates + 1] intercept, covariates, other part: log odds of the part,
+                                from all training patients; that of held-out ones */
+    double *gamma;           /* [k] log hazard ratio of the part per unit of z */
+    double ridge, sd;        /* sd: of z'gamma over training patients */
+    size_t events[2];        /* in training, without and with the part */
+    double size[2];          /* effective sizes */
 } LobBenefitPart;
+
+/* What of a fit is needed to predict for anybody: no patient's data. Draw 0 is the fit, the others are its
+ * spread. */
+typedef struct {
+    char *endpoint;
+    size_t n_covariates, n_arms, n_horizons, n_draws;
+    LobArmLevel *arms; /* [n_arms] names and codes */
+    double *horizons;
+    LobBasis basis;
+    bool use_product, estimable[LOB_PARTS];
+    char *reason[LOB_PARTS];            /* why not */
+    double sd[LOB_PARTS];               /* of the effect score over training patients */
+    double *propensity_beta[LOB_PARTS]; /* [n_covariates + 2], NULL where not estimable */
+    double tau;                         /* days */
+    uint64_t seed;                      /* of the spread of what the image does not show */
+    double *main;                       /* [n_draws][n_covariates + k + 3] */
+    double *gamma[LOB_PARTS];           /* [n_draws][k] */
+    double *shift;                      /* [n_draws][k] where the draw's center lies */
+    double *hazard; /* [n_draws][2][LOB_BENEFIT_GRID + 1] cumulative baseline to tau: with effects, from main
+                       alone */
+} LobBenefitModel;
+#define LOB_BENEFIT_GRID 64 /* steps to tau */
 
 typedef struct {
     const LobView *view; /* borrowed, must outlive this */
     LobBenefitOptions options;
     size_t n_patients, k;
-    double *z;     /* [n_patients][k]; 0 for patients without tile */
-    double *bases; /* [k][dim] components over scaled features, or NULL */
-    size_t dim;
+    double *z; /* [n_patients][k]; 0 for patients without tile */
+    LobBasis basis;
+    LobBenefitModel model;
+    uint64_t *tiles;            /* [n_patients] */
     int8_t *code;               /* [n_patients][LOB_PARTS]; -1 arm unknown */
     uint32_t *train, *held_out; /* with tiles; training ones with a known arm */
     size_t n_train, n_held_out;
@@ -62,6 +100,15 @@ typedef struct {
     bool use_product; /* enough events of patients with both parts */
     double tau;       /* days, of the restricted mean */
 } LobBenefit;
+
+/* Whom to predict for. */
+typedef struct {
+    size_t n;
+    const char **id;    /* [n] borrowed: the spread of what an image does not show follows from it */
+    double *covariates; /* [n][n_covariates] the view's columns */
+    double *z;          /* [n][k] */
+    double *tiles;      /* [n] */
+} LobBenefitCases;
 
 /* INPUT error where benefit cannot be asked of this study and endpoint: not survival, arms without contrast.
  */
@@ -88,6 +135,24 @@ typedef struct {
 } LobBenefitPrediction;
 void lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *prediction);
 void lob_benefit_prediction_clear(LobBenefitPrediction *prediction);
+
+/* Draws the spread; fit->model then holds it. lob_benefit_predict does so where it is not there yet. */
+void lob_benefit_draw(LobBenefit *benefit);
+/* Those of `patients` that have a tile; kept [n] their positions. covariates [cohort's
+ * patients][n_covariates]. */
+void lob_benefit_cases(LobBenefitCases *cases, const LobBenefitModel *model, const LobCohort *cohort,
+                       const LobBags *bags, const float *covariates, const uint32_t *patients, size_t n,
+                       size_t *kept);
+void lob_benefit_cases_clear(LobBenefitCases *cases);
+void lob_benefit_model_predict(const LobBenefitModel *model, const LobBenefitCases *cases,
+                               LobBenefitPrediction *prediction);
+/* Effect scores, not scaled: [n]. */
+void lob_benefit_model_score(const LobBenefitModel *model, const LobBenefitCases *cases, int part,
+                             double *score);
+/* INPUT error where sizes do not fit each other or a number is not finite: whatever a file may hold. */
+bool lob_benefit_model_check(const LobBenefitModel *model, GError **err);
+void lob_benefit_model_append(const LobBenefitModel *model, GByteArray *bytes); /* for hashing */
+void lob_benefit_model_clear(LobBenefitModel *model);
 
 /* Name of a part: of the arm that is this part alone; NULL where there is none. */
 size_t lob_benefit_reference_arm(const LobStudy *study); /* the arm with code [0, 0] */

@@ -29,18 +29,26 @@ double lob_ridge_choose(const LobRidgeRows *rows, const bool *penalised);
  * Deterministic. Returns how many there are. */
 size_t lob_principal(const double *x, size_t n, size_t d, size_t k, double *bases);
 
-/* Fills k, z, dim, bases and who has tiles (train, held_out). */
+/* Fills k, z, tiles, basis and who has tiles (train, held_out). */
 void lob_benefit_vectors(LobBenefit *benefit, const LobBags *bags);
 
-#define LOB_BENEFIT_GRID 64 /* steps to tau */
+size_t lob_shared_factors(const double *variance, size_t k, size_t d, double total, size_t n, double *noise);
+void lob_basis_apply(const LobBasis *basis, const LobBags *bags, const float *covariates,
+                     const uint32_t *patients, size_t n, double *z);
+void lob_basis_clear(LobBasis *basis);
+/* Cumulative hazard at a share of tau, 0 to 1. */
+double lob_benefit_hazard_at(const double *hazard, double share);
 
 double lob_benefit_main_eta(const LobBenefit *benefit, const double *main, uint32_t p, const int *code);
-/* counts [n_train] (a bootstrap draw) or NULL; choose: also the ridge. main [n_main] start and result. */
-void lob_benefit_fit_main(LobBenefit *benefit, const double *counts, bool choose, double *main);
+/* counts [n_train] (a bootstrap draw) or NULL; prior [k]: towards it, instead of 0, the image's coefficients
+ * are shrunk, or NULL; choose: also the ridge. main [n_main] start and result. */
+void lob_benefit_fit_main(LobBenefit *benefit, const double *counts, const double *prior, bool choose,
+                          double *main);
 typedef struct {
     const double *main;
     const uint32_t *source; /* [n_patients] whose modifier a patient takes, or NULL: its own */
     const double *counts;   /* [n_train] or NULL */
+    const double *prior;    /* [k] shrunk towards it, or NULL: 0 */
 } LobBenefitRefit;
 /* *ridge 0: it is chosen. gamma [k] start and result. */
 void lob_benefit_fit_effect(const LobBenefit *benefit, int part, const LobBenefitRefit *refit, double *ridge,

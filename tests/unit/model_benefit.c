@@ -176,6 +176,39 @@ Test(benefit, principal_directions_of_a_known_spread) {
     cr_assert_gt(fabs(bases[D + 4]), 0.99);
 }
 
+/* ---- how well z is known ---- */
+
+Test(benefit, shared_factors_are_told_from_noise) {
+    enum { N = 600, D = 20, K = 8, SHARED = 3 };
+    static double x[N * D];
+    double bases[K * D], variance[K] = {0}, total = 0, noise, loading[D * SHARED];
+    LobRng rng;
+    lob_rng_init(&rng, 4, "factors");
+    for (int i = 0; i < D * SHARED; i++)
+        loading[i] = 0.7 * lob_rng_normal(&rng);
+    for (int i = 0; i < N; i++) {
+        double factor[SHARED];
+        for (int f = 0; f < SHARED; f++)
+            factor[f] = lob_rng_normal(&rng);
+        for (int j = 0; j < D; j++) {
+            x[i * D + j] = 0.5 * lob_rng_normal(&rng);
+            for (int f = 0; f < SHARED; f++)
+                x[i * D + j] += loading[j * SHARED + f] * factor[f];
+            total += x[i * D + j] * x[i * D + j] / N;
+        }
+    }
+    cr_assert_eq(lob_principal(x, N, D, K, bases), K);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < K; k++) {
+            double z = 0;
+            for (int j = 0; j < D; j++)
+                z += bases[k * D + j] * x[i * D + j];
+            variance[k] += z * z / N;
+        }
+    cr_expect_eq(lob_shared_factors(variance, K, D, total, N, &noise), SHARED);
+    cr_expect_float_eq(noise, 0.25, 0.02, "noise %g", noise);
+}
+
 /* ---- what is found ---- */
 
 static double correlation(const double *x, const double *y, size_t n) {
@@ -318,6 +351,80 @@ Test(benefit, predictions_are_ordered_and_repeat) {
     world_free(w);
 }
 
+/* Mean spread of the gain of tace in a fold. */
+static double mean_spread(const World *w) {
+    Fold fold;
+    LobBenefitPrediction out;
+    double sum = 0;
+    fold_fit(&fold, w, 1);
+    fold.fit.options.members = 12;
+    lob_benefit_predict(&fold.fit, &out);
+    for (size_t i = 0; i < fold.fit.n_held_out; i++)
+        sum += out.sd[2 * i + 1] / (double)fold.fit.n_held_out;
+    lob_benefit_prediction_clear(&out);
+    fold_clear(&fold);
+    return sum;
+}
+
+Test(benefit, few_tiles_widen_the_spread) {
+    World *w = world_new(&planted);
+    double all = mean_spread(w);
+    for (int p = 0; p < PATIENTS; p++)
+        w->count[p] = p % CENTERS == 1 ? 1 : w->count[p];
+    double one = mean_spread(w);
+    cr_expect_gt(one, 1.1 * all, "one tile %g, all tiles %g", one, all);
+    world_free(w);
+}
+
+Test(benefit, a_model_predicts_as_its_fold_did) {
+    World *w = world_new(&planted);
+    Fold fold;
+    LobBenefitPrediction fitted, applied;
+    LobBenefitCases cases;
+    fold_fit(&fold, w, 2);
+    size_t n = fold.fit.n_held_out, kept[PATIENTS];
+    double score[PATIENTS], again[PATIENTS];
+    lob_benefit_predict(&fold.fit, &fitted);
+    lob_benefit_score(&fold.fit, 0, false, score);
+    cr_assert(lob_benefit_model_check(&fold.fit.model, NULL));
+    lob_benefit_cases(&cases, &fold.fit.model, w->cohort, &w->bags, fold.view->covariates, fold.fit.held_out,
+                      n, kept);
+    cr_assert_eq(cases.n, n);
+    lob_benefit_model_predict(&fold.fit.model, &cases, &applied);
+    lob_benefit_model_score(&fold.fit.model, &cases, 0, again);
+    for (size_t i = 0; i < 2 * n; i++) {
+        cr_assert_float_eq(fitted.rmst[i], applied.rmst[i], 1e-9 * fitted.rmst[i]);
+        cr_assert_float_eq(fitted.sd[i], applied.sd[i], 1e-9 * (1 + fitted.sd[i]));
+        cr_assert_float_eq(fitted.survival[i], applied.survival[i], 1e-12);
+    }
+    for (size_t i = 0; i < n; i++)
+        cr_assert_float_eq(score[i], again[i], 1e-12);
+    fold.fit.model.hazard[3] = NAN;
+    cr_assert_not(lob_benefit_model_check(&fold.fit.model, NULL));
+    lob_benefit_cases_clear(&cases);
+    lob_benefit_prediction_clear(&applied);
+    lob_benefit_prediction_clear(&fitted);
+    fold_clear(&fold);
+    world_free(w);
+}
+
+/* What shrinkage hides counts as unknown: without any information the spread of an effect is its prior's. */
+Test(benefit, shrinkage_is_part_of_the_spread) {
+    World *w = world_new(&planted);
+    Fold fold;
+    double gamma[2][4] = {{0}}, prior[4] = {0.3, -0.2, 0.1, 0.4}, ridge = 1e7, none = 1e7;
+    fold_fit(&fold, w, 1);
+    lob_benefit_fit_effect(&fold.fit, 0, &(LobBenefitRefit){.main = fold.fit.main}, &none, gamma[0]);
+    lob_benefit_fit_effect(&fold.fit, 0, &(LobBenefitRefit){.main = fold.fit.main, .prior = prior}, &ridge,
+                           gamma[1]);
+    for (int j = 0; j < 4; j++) {
+        cr_expect_float_eq(gamma[0][j], 0, 1e-3);
+        cr_expect_float_eq(gamma[1][j], prior[j], 1e-3);
+    }
+    fold_clear(&fold);
+    world_free(w);
+}
+
 /* ---- leakage ---- */
 
 Test(benefit, nothing_of_the_held_out_center_gets_in) {
@@ -331,7 +438,7 @@ Test(benefit, nothing_of_the_held_out_center_gets_in) {
     cr_assert_eq(a.fit.k, b.fit.k);
     cr_assert_eq(a.fit.n_train, b.fit.n_train);
     cr_assert_arr_eq(a.fit.main, b.fit.main, a.fit.n_main * sizeof(double));
-    cr_assert_arr_eq(a.fit.bases, b.fit.bases, a.fit.k * DIM * sizeof(double));
+    cr_assert_arr_eq(a.fit.basis.bases, b.fit.basis.bases, a.fit.k * DIM * sizeof(double));
     const LobBenefitPart *x = &a.fit.part[0], *y = &b.fit.part[0];
     cr_assert(x->estimable && y->estimable);
     cr_assert_arr_eq(x->gamma, y->gamma, a.fit.k * sizeof(double));
