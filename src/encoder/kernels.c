@@ -5,8 +5,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
-
 typedef struct {
     void (*layer_norm)(float *x, const float *bias, const float *gain, const float *shift, float eps,
                        size_t rows, size_t n, float *out);

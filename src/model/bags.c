@@ -62,28 +62,37 @@ uint64_t lob_bags_compact(uint16_t *features, size_t dim, size_t n_patients, con
 
 /* ---- scale ---- */
 
+/* Adds the patient's means of values and of squares, over n patients. */
+static void add_moments(const LobBags *bags, uint32_t patient, size_t n, float *row, double *own,
+                        double *mean, double *square) {
+    size_t d = bags->dim;
+    uint64_t first = bags->first[patient], count = bags->count[patient];
+    memset(own, 0, 2 * d * sizeof *own);
+    for (uint64_t r = first; r < first + count; r++) {
+        lob_floats_from_halves(row, bags->features + r * d, d);
+        for (size_t j = 0; j < d; j++) {
+            own[j] += row[j];
+            own[d + j] += (double)row[j] * row[j];
+        }
+    }
+    for (size_t j = 0; count && j < d; j++) {
+        mean[j] += own[j] / (double)count / (double)n;
+        square[j] += own[d + j] / (double)count / (double)n;
+    }
+}
+
 void lob_scaler_fit(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n) {
     size_t d = bags->dim;
     *scaler = (LobScaler){d, g_new0(float, d), g_new0(float, d)};
-    g_autofree double *mean = g_new0(double, d), *square = g_new0(double, d);
-    g_autofree double *pm = g_new(double, d), *ps = g_new(double, d);
+    g_autofree double *mean = g_new0(double, 2 * d);
+    double *square = mean + d;
+    g_autofree double *own = g_new(double, 2 * d);
     g_autofree float *row = g_new(float, d);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t first = bags->first[patients[i]], count = bags->count[patients[i]];
-        memset(pm, 0, d * sizeof *pm);
-        memset(ps, 0, d * sizeof *ps);
-        for (uint64_t r = first; r < first + count; r++) {
-            lob_floats_from_halves(row, bags->features + r * d, d);
-            for (size_t j = 0; j < d; j++) {
-                pm[j] += row[j];
-                ps[j] += (double)row[j] * row[j];
-            }
-        }
-        for (size_t j = 0; count && j < d; j++) {
-            mean[j] += pm[j] / (double)count / (double)n;
-            square[j] += ps[j] / (double)count / (double)n;
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        if (!bags->owner || bags->owner[patients[i]] == (uint32_t)bags->group->rank)
+            add_moments(bags, patients[i], n, row, own, mean, square);
+    if (bags->group)
+        bags->group->allreduce_double(bags->group, mean, 2 * d);
     for (size_t j = 0; j < d; j++) {
         double variance = square[j] - mean[j] * mean[j];
         /* Values are halves (11 bits): below this the column is constant but for rounding. */

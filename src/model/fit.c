@@ -56,6 +56,7 @@ static void fit_alone(LobFit *fit) {
         return;
     fit->x = g_new(float, MAX(fit->max_rows, 1) * fit->bags->dim);
     fit->rows = g_new(uint32_t, MAX(fit->max_rows, 1));
+    fit->work_rows = fit->max_rows;
     lob_scaler_fit(&fit->scaler, fit->bags, fit->train, fit->n_train);
 }
 
@@ -74,19 +75,14 @@ void lob_fit_clear(LobFit *fit) {
  * training center has its say; the length found is then trained again on all of them. A round that stopped
  * early keeps its last loss. */
 
-typedef struct {
-    uint32_t *learn, *judge;
-    size_t n_learn, n_judge;
-} Round;
-
-static void round_clear(Round *round) {
+void lob_round_clear(LobRound *round) {
     g_free(round->learn);
     g_free(round->judge);
 }
 
 /* Splits the training patients by a mark: the marked judge. */
-static Round split(const LobFit *fit, const bool *marked) {
-    Round round = {g_new(uint32_t, fit->n_train), g_new(uint32_t, fit->n_train), 0, 0};
+static LobRound split(const LobFit *fit, const bool *marked) {
+    LobRound round = {g_new(uint32_t, fit->n_train), g_new(uint32_t, fit->n_train), 0, 0};
     for (size_t i = 0; i < fit->n_train; i++) {
         if (marked[i])
             round.judge[round.n_judge++] = fit->train[i];
@@ -97,7 +93,7 @@ static Round split(const LobFit *fit, const bool *marked) {
 }
 
 /* Round r leaves out the training centers whose rank among them is r modulo the number of rounds. */
-static size_t make_rounds(const LobFit *fit, Round *rounds) {
+size_t lob_fit_rounds(const LobFit *fit, LobRound *rounds) {
     const LobCohort *cohort = fit->view->cohort;
     g_autofree size_t *rank = g_new(size_t, cohort->n_centers);
     g_autofree bool *there = g_new0(bool, cohort->n_centers), *marked = g_new0(bool, fit->n_train);
@@ -123,15 +119,20 @@ static size_t make_rounds(const LobFit *fit, Round *rounds) {
     return n;
 }
 
+double lob_round_events(const LobFit *fit, const LobRound *round) {
+    double events = 0;
+    for (size_t i = 0; i < round->n_judge; i++)
+        events += fit->view->event[round->judge[i]] == 1;
+    return events;
+}
+
 /* Adds the round's loss after each epoch to curve [epochs + 1], weighted by the events judged. */
-static bool run_round(LobFit *fit, const Round *round, double *curve, int *epochs_run, GError **err) {
+static bool run_round(LobFit *fit, const LobRound *round, double *curve, int *epochs_run, GError **err) {
     const LobModelOptions *o = fit->options;
     LobRun run;
-    double weight = 0, best = INFINITY, loss = 0, unused;
+    double weight = lob_round_events(fit, round), best = INFINITY, loss = 0, unused;
     int best_epoch = 0;
     bool ok = true;
-    for (size_t i = 0; i < round->n_judge; i++)
-        weight += fit->view->event[round->judge[i]] == 1;
     lob_run_init(&run, fit, round->learn, round->n_learn);
     for (int e = 0; ok && e <= o->epochs; e++) {
         if (e - best_epoch <= o->patience) {
@@ -150,7 +151,7 @@ static bool run_round(LobFit *fit, const Round *round, double *curve, int *epoch
     return ok;
 }
 
-static bool can_judge(const LobFit *fit, const Round *round) {
+bool lob_round_can_judge(const LobFit *fit, const LobRound *round) {
     size_t judged = 0, learned = 0;
     for (size_t i = 0; i < round->n_judge; i++)
         judged += fit->view->event[round->judge[i]] == 1;
@@ -159,33 +160,37 @@ static bool can_judge(const LobFit *fit, const Round *round) {
     return judged > 0 && learned > 0 && round->n_judge > 1;
 }
 
+void lob_fit_best_epoch(const double *curve, int epochs, double events, LobModelResult *result) {
+    for (int e = 0; e <= epochs; e++) {
+        if (e > 0 && curve[e] >= curve[result->best_epoch])
+            continue;
+        result->best_epoch = e;
+        result->inner_loss = curve[e] / events;
+    }
+}
+
 /* The number of epochs that was best for the rounds together; all of them where no round can judge. */
 static bool find_epochs(LobFit *fit, LobModelResult *result, GError **err) {
     const LobModelOptions *o = fit->options;
     result->best_epoch = o->epochs;
     if (o->rounds <= 0)
         return true;
-    g_autofree Round *rounds = g_new0(Round, (size_t)o->rounds);
+    g_autofree LobRound *rounds = g_new0(LobRound, (size_t)o->rounds);
     g_autofree double *curve = g_new0(double, (size_t)o->epochs + 1);
-    size_t n = make_rounds(fit, rounds), judged = 0;
+    size_t n = lob_fit_rounds(fit, rounds), judged = 0;
     double events = 0;
     bool ok = true;
     for (size_t r = 0; ok && r < n; r++) {
-        if (!can_judge(fit, &rounds[r]))
+        if (!lob_round_can_judge(fit, &rounds[r]))
             continue;
         judged++;
-        for (size_t i = 0; i < rounds[r].n_judge; i++)
-            events += fit->view->event[rounds[r].judge[i]] == 1;
+        events += lob_round_events(fit, &rounds[r]);
         ok = run_round(fit, &rounds[r], curve, &result->epochs_run, err);
     }
-    for (int e = 0; ok && judged > 0 && e <= o->epochs; e++) {
-        if (e > 0 && curve[e] >= curve[result->best_epoch])
-            continue;
-        result->best_epoch = e;
-        result->inner_loss = curve[e] / events;
-    }
+    if (ok && judged > 0)
+        lob_fit_best_epoch(curve, o->epochs, events, result);
     for (size_t r = 0; r < n; r++)
-        round_clear(&rounds[r]);
+        lob_round_clear(&rounds[r]);
     return ok;
 }
 

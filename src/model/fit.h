@@ -17,8 +17,9 @@ typedef struct {
     uint32_t *train, *inner, *held_out; /* the view's, less patients without a tile */
     size_t n_train, n_inner, n_held_out;
     size_t classes, max_rows;
-    float *x;       /* [max_rows][dim] the bag in hand, scaled */
-    uint32_t *rows; /* [max_rows] which of its rows an epoch uses, where it is not all */
+    size_t work_rows; /* tiles that a run's own scratch holds */
+    float *x;         /* [max_rows][dim] the bag in hand, scaled */
+    uint32_t *rows;   /* [max_rows] which of its rows an epoch uses, where it is not all */
     bool (*stop)(void *user);
     void *user;
 } LobFit;
@@ -39,6 +40,19 @@ void lob_fit_clear(LobFit *fit);
 
 void lob_run_init(LobRun *run, const LobFit *fit, const uint32_t *patients, size_t n);
 void lob_run_clear(LobRun *run);
+/* ---- how long to train: rounds that each keep some training patients to judge by ---- */
+typedef struct {
+    uint32_t *learn, *judge; /* ascending */
+    size_t n_learn, n_judge;
+} LobRound;
+/* Into rounds [options->rounds]; returns how many. */
+size_t lob_fit_rounds(const LobFit *fit, LobRound *rounds);
+void lob_round_clear(LobRound *round);
+bool lob_round_can_judge(const LobFit *fit, const LobRound *round);
+double lob_round_events(const LobFit *fit, const LobRound *round); /* among those who judge */
+/* From the rounds' losses after each epoch, [epochs + 1], weighted by events: best_epoch and inner_loss. */
+void lob_fit_best_epoch(const double *curve, int epochs, double events, LobModelResult *result);
+
 /* One pass over the patients in mini-batches; *loss is their mean loss on the way. STOPPED where asked. */
 bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, int epoch, double *loss,
                    GError **err);

@@ -75,6 +75,7 @@ typedef struct {
     float *attention; /* [rows] attention of held-out patients' tiles, or NULL where the model has none */
     int best_epoch, epochs_run;
     double inner_loss, train_loss;
+    double pass_seconds; /* in training passes; of models trained together each its share */
     double cut;     /* median linear predictor of the training patients */
     float *weights; /* [n_weights] everything fitted but the view's own: scaler, network, intercepts */
     size_t n_weights;

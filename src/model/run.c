@@ -82,7 +82,7 @@ void lob_run_init(LobRun *run, const LobFit *fit, const uint32_t *patients, size
                        fit->aggregator->needs_bag ? fit->bags->dim : 0, (size_t)o->hidden,
                        (size_t)o->attention, fuse ? view->n_covariates : 0, fit->classes, view->n_cuts,
                        n_centers);
-    run->work = lob_net_work_new(&run->net, fit->max_rows);
+    run->work = lob_net_work_new(&run->net, fit->work_rows);
     lob_adam_init(&run->adam, run->net.n_params);
     lob_net_decay_mask(&run->net, run->adam.decay);
     run->params = g_new(float, run->net.n_params);
