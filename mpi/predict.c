@@ -102,6 +102,7 @@ static bool score_one(Job *job, size_t task, const uint32_t *patients, size_t n,
                             .best_epoch = fit.best_epoch,
                             .cut = fit.cut};
     lob_task_keep_scores(&fit, patients, n, bags, &result);
+    lob_task_keep_maps(plan, task, &fit, bags, &result);
     lob_model_result_clear(&fit);
     result.seconds = lob_clock() - start;
     g_autoptr(GByteArray) bytes = lob_task_pack(plan, task, &result);
@@ -187,6 +188,7 @@ static bool write_tables(Job *job, GError **err) {
         lob_scores_collect(&scores[i], plan, job->results, i / plan->n_models, i % plan->n_models);
     bool ok = lob_predictions_write(plan, scores, err) &&
               lob_top_tiles_write(plan, job->results, &job->resident, err) &&
+              lob_maps_write(plan, job->results, &job->resident, err) &&
               write_metrics(job, scores, n, err);
     if (ok)
         lob_info("predicted %zu patients with model %s", scores[0].n, job->file.sha256);

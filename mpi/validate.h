@@ -54,7 +54,17 @@ typedef struct {
     uint64_t row;
 } LobTopTile;
 
+/* The attention over all tiles of a patient chosen to be drawn. */
+enum { LOB_MAP_HIGH = 1, LOB_MAP_LOW = 2, LOB_MAP_ASKED = 4 };
 typedef struct {
+    uint32_t patient, why; /* LOB_MAP_... of highest or lowest risk in its center, or named in the study */
+    uint64_t n;            /* tiles of its bag */
+} LobAttentionMap;
+
+typedef struct {
+    uint64_t n_maps, n_map_values;
+    LobAttentionMap *maps; /* [n_maps] */
+    float *map_values;     /* [n_map_values] their attention, one map behind the other */
     uint64_t n, n_horizons, n_ends, n_classes, n_tiles; /* n: scored patients */
     int64_t best_epoch, epochs_run;
     double inner_loss, train_loss, cut, seconds;
@@ -72,6 +82,10 @@ bool lob_task_run(const LobPlan *plan, size_t task, const LobBags *bags, LobTask
 /* The scores and most attended tiles of those of the patients that the fit scored, into an empty result. */
 void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
                           const LobBags *bags, LobTaskResult *result);
+/* The maps of the first seed and repeat of the study's own model: of the scored patients, by the study's
+ * choice. */
+void lob_task_keep_maps(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobBags *bags,
+                        LobTaskResult *result);
 void lob_task_result_clear(LobTaskResult *result);
 /* Bytes with the lock and a CRC, as kept in output/train/. */
 GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult *result);
@@ -114,6 +128,10 @@ bool lob_metrics_write(const LobPlan *plan, const LobScores *models, GError **er
 /* output/attention/top_tiles.csv; nothing where no bags are loaded. */
 bool lob_top_tiles_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                          GError **err);
+/* output/attention/maps.csv and a table of tiles for each slide in it; what an earlier run left there goes.
+ */
+bool lob_maps_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
+                    GError **err);
 /* Records in output/openings.jsonl that held-out outcomes were looked at under this lock. */
 bool lob_opening_record(const LobPlan *plan, GError **err);
 /* Appends the metrics of all models to metrics and meta. */

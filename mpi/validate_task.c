@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MAGIC "LOBTASK3"
+#define MAGIC "LOBTASK4"
 
 char *lob_task_path(const LobPlan *plan, size_t task) {
     const LobTask *t = &plan->tasks[task];
@@ -101,6 +101,7 @@ bool lob_task_run(const LobPlan *plan, size_t task, const LobBags *bags, LobTask
     g_autofree char *digest = lob_sha256_bytes(fit.weights, fit.n_weights * sizeof(float));
     g_strlcpy(result->digest, digest, sizeof result->digest);
     lob_task_keep_scores(&fit, view->held_out, view->n_held_out, bags, result);
+    lob_task_keep_maps(plan, task, &fit, bags, result);
     lob_model_result_clear(&fit);
     result->seconds = lob_clock() - start;
     return true;
@@ -114,6 +115,8 @@ void lob_task_result_clear(LobTaskResult *result) {
     g_free(result->curve);
     g_free(result->probability);
     g_free(result->tiles);
+    g_free(result->maps);
+    g_free(result->map_values);
     *result = (LobTaskResult){0};
 }
 
@@ -121,7 +124,7 @@ void lob_task_result_clear(LobTaskResult *result) {
 
 typedef struct {
     char magic[8], lock[72];
-    uint64_t task, n, n_horizons, n_ends, n_classes, n_tiles;
+    uint64_t task, n, n_horizons, n_ends, n_classes, n_tiles, n_maps, n_map_values;
     int64_t best_epoch, epochs_run;
     double inner_loss, train_loss, cut, seconds;
     char digest[72];
@@ -134,6 +137,8 @@ GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult 
                  .n_ends = r->n_ends,
                  .n_classes = r->n_classes,
                  .n_tiles = r->n_tiles,
+                 .n_maps = r->n_maps,
+                 .n_map_values = r->n_map_values,
                  .best_epoch = r->best_epoch,
                  .epochs_run = r->epochs_run,
                  .inner_loss = r->inner_loss,
@@ -154,7 +159,9 @@ GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult 
                   {r->ends, r->n_ends * sizeof *r->ends},
                   {r->curve, r->n * r->n_ends * sizeof *r->curve},
                   {r->probability, r->n * r->n_classes * sizeof *r->probability},
-                  {r->tiles, r->n_tiles * sizeof *r->tiles}};
+                  {r->tiles, r->n_tiles * sizeof *r->tiles},
+                  {r->maps, r->n_maps * sizeof *r->maps},
+                  {r->map_values, r->n_map_values * sizeof *r->map_values}};
     for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++)
         g_byte_array_append(bytes, arrays[i].data, (guint)arrays[i].size);
     uint32_t crc = lob_crc32c(0, bytes->data, bytes->len);
@@ -174,10 +181,12 @@ static bool head_is_ours(const LobPlan *plan, size_t task, const Head *head, siz
     return memcmp(head->magic, MAGIC, sizeof head->magic) == 0 &&
            memcmp(head->lock, plan->lock, sizeof plan->lock) == 0 && head->task == task && head->n <= n &&
            head->n_horizons < 1000 && head->n_ends < 1000 && head->n_classes < 1000 &&
-           head->n_tiles <= n * LOB_TOP_TILES &&
+           head->n_tiles <= n * LOB_TOP_TILES && head->n_maps <= n &&
+           head->n_map_values < size / sizeof(float) &&
            size == sizeof *head + sizeof(uint32_t) +
                        head->n * (8 + 4 * (head->n_horizons + head->n_ends + head->n_classes)) +
-                       head->n_ends * sizeof(double) + head->n_tiles * sizeof(LobTopTile);
+                       head->n_ends * sizeof(double) + head->n_tiles * sizeof(LobTopTile) +
+                       head->n_maps * sizeof(LobAttentionMap) + head->n_map_values * sizeof(float);
 }
 
 bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t size, LobTaskResult *r) {
@@ -194,6 +203,8 @@ bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t 
                          .n_ends = head.n_ends,
                          .n_classes = head.n_classes,
                          .n_tiles = head.n_tiles,
+                         .n_maps = head.n_maps,
+                         .n_map_values = head.n_map_values,
                          .best_epoch = head.best_epoch,
                          .epochs_run = head.epochs_run,
                          .inner_loss = head.inner_loss,
@@ -209,5 +220,7 @@ bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t 
     r->curve = take(&at, r->n * r->n_ends * sizeof *r->curve);
     r->probability = take(&at, r->n * r->n_classes * sizeof *r->probability);
     r->tiles = take(&at, r->n_tiles * sizeof *r->tiles);
+    r->maps = take(&at, r->n_maps * sizeof *r->maps);
+    r->map_values = take(&at, r->n_map_values * sizeof *r->map_values);
     return true;
 }

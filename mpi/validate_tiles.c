@@ -1,65 +1,21 @@
 /* Where the models looked: each held-out patient's most attended tiles, with their place on the slide where
  * the features come from a lobule store. */
+#include "mpi/atlas.h"
 #include "mpi/validate.h"
 
 #include <math.h>
 #include <string.h>
 
-/* The store and entry of every slide, opened once; slides of other tools' files have none. */
-typedef struct {
-    GPtrArray *stores;
-    GHashTable *slides; /* slide_id -> Place */
-} Atlas;
-
-typedef struct {
-    LobStore *store;
-    const LobStoreSlide *slide;
-} Place;
-
-static void close_store(gpointer store) {
-    lob_store_close(store);
-}
-
-static bool atlas_init(Atlas *atlas, const LobPlan *plan, GError **err) {
-    *atlas = (Atlas){g_ptr_array_new_with_free_func(close_store),
-                     g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free)};
-    for (char **source = plan->sources; *source; source++) {
-        if (g_file_test(*source, G_FILE_TEST_IS_DIR))
-            continue;
-        LobStore *store = lob_store_open(*source, err);
-        if (!store)
-            return false;
-        g_ptr_array_add(atlas->stores, store);
-        size_t n;
-        const LobStoreSlide *slides = lob_store_slides(store, &n);
-        for (size_t i = 0; i < n; i++) {
-            if (slides[i].state != LOB_STATE_DONE)
-                continue;
-            Place *place = g_new(Place, 1);
-            *place = (Place){store, &slides[i]};
-            g_hash_table_insert(atlas->slides, slides[i].slide_id, place);
-        }
-    }
-    return true;
-}
-
-static void atlas_clear(Atlas *atlas) {
-    g_hash_table_unref(atlas->slides);
-    g_ptr_array_unref(atlas->stores);
-}
-
-/* Level-0 pixels of a bag's tile. Absent where the slide has unreadable tiles: they are not in the bag, so
- * the tile's place in it is not its row in the store. */
-static bool tile_corner(const Atlas *atlas, const char *slide_id, uint64_t tile, double xy[2], GError **err) {
-    const Place *place = g_hash_table_lookup(atlas->slides, slide_id);
-    int32_t corner[1][2];
+/* Level-0 pixels of a bag's tile; absent where no store holds the slide. */
+static bool tile_corner(LobAtlas *atlas, const char *slide_id, uint64_t tile, double xy[2], GError **err) {
+    const LobAtlasSlide *at;
     xy[0] = xy[1] = NAN;
-    if (!place || place->slide->unreadable > 0 || tile >= place->slide->count)
-        return true;
-    if (!lob_store_read_coords(place->store, place->slide->first + tile, 1, corner, err))
+    if (!lob_atlas_slide(atlas, slide_id, &at, err))
         return false;
-    xy[0] = corner[0][0];
-    xy[1] = corner[0][1];
+    if (at && tile < at->n) {
+        xy[0] = at->xy[tile][0];
+        xy[1] = at->xy[tile][1];
+    }
     return true;
 }
 
@@ -79,7 +35,7 @@ static bool find_tile(const LobResident *resident, uint64_t row, uint32_t *slide
 }
 
 static bool tile_rows(LobCsv *csv, const LobPlan *plan, size_t t, const LobTaskResult *r,
-                      const LobResident *resident, const Atlas *atlas, GError **err) {
+                      const LobResident *resident, LobAtlas *atlas, GError **err) {
     const LobCohort *cohort = plan->cohort;
     for (size_t i = 0; i < r->n_tiles; i++) {
         const LobTopTile *top = &r->tiles[i];
@@ -111,15 +67,14 @@ bool lob_top_tiles_write(const LobPlan *plan, const LobTaskResult *results, cons
                          GError **err) {
     if (!resident->origin)
         return true;
-    Atlas atlas;
+    g_autoptr(LobAtlas) atlas = lob_atlas_new(plan->sources, err);
     g_autoptr(LobCsv) csv =
         lob_csv_new((const char *[]){"endpoint", "repeat", "patient_id", "slide_id", "tile", "x", "y",
                                      "attention", "times_uniform", NULL});
-    bool ok = atlas_init(&atlas, plan, err);
+    bool ok = atlas != NULL;
     for (size_t t = 0; ok && t < plan->n_tasks; t++)
         if (plan->tasks[t].seed == 0)
-            ok = tile_rows(csv, plan, t, &results[t], resident, &atlas, err);
-    atlas_clear(&atlas);
+            ok = tile_rows(csv, plan, t, &results[t], resident, atlas, err);
     g_autofree char *dir = lob_study_out(plan->cohort->study, "attention");
     g_autofree char *path = g_build_filename(dir, "top_tiles.csv", NULL);
     return ok && lob_make_dirs(dir, err) && lob_csv_save(csv, path, err);

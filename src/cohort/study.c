@@ -140,6 +140,7 @@ static const LobYamlField site_fields[] = {
      .offset = offsetof(LobStudy, site.lease_seconds),
      .low = 0.1,
      .high = 3600},
+    {.key = "shared_writes", .type = LOB_YAML_SWITCH, .offset = offsetof(LobStudy, site.shared_writes)},
 };
 
 static void site_defaults(LobStudy *study) {
@@ -148,6 +149,7 @@ static void site_defaults(LobStudy *study) {
     study->site.reader_seconds = 60;
     study->site.reader_gib = 4;
     study->site.lease_seconds = 30;
+    study->site.shared_writes = false;
 }
 
 bool lob_study_read_site(LobStudy *study, const char *path, GError **err) {
@@ -184,6 +186,7 @@ static const LobYamlField root_fields[] = {
     {.key = "centers", .type = LOB_YAML_CUSTOM, .handler = read_centers},
     {.key = "model", .type = LOB_YAML_CUSTOM, .handler = read_model},
     {.key = "validation", .type = LOB_YAML_CUSTOM, .handler = read_validation},
+    {.key = "report", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_report},
     {.key = "site", .type = LOB_YAML_CUSTOM, .handler = read_site},
     {.key = "output", .type = LOB_YAML_PATH, .offset = offsetof(LobStudy, output)},
 };
@@ -209,6 +212,7 @@ static LobStudy *study_with_defaults(const char *path) {
     study->validation.seeds = 5;
     study->validation.bootstrap = 1000;
     study->validation.seed = 1;
+    study->report.heatmaps = 1;
     study->output = lob_path_beside(path, "out");
     site_defaults(study);
     return study;
@@ -270,6 +274,7 @@ static void free_parts(LobStudy *study) {
     g_free(study->covariates);
     g_free(study->centers);
     g_strfreev(study->features);
+    g_strfreev(study->report.patients);
 }
 
 void lob_study_free(LobStudy *study) {
@@ -289,6 +294,7 @@ void lob_study_free(LobStudy *study) {
     g_free(study->arm_column);
     g_free(study->model.kind);
     g_free(study->validation.file);
+    g_free(study->report.regions);
     g_free(study->site.mpiio);
     g_free(study->output);
     g_free(study->text_sha256);

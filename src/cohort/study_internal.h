@@ -13,6 +13,7 @@ bool lob_study_section_features(LobYaml *yaml, Node *value, const char *key, voi
 bool lob_study_section_endpoints(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_eligible(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_covariates(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
+bool lob_study_section_report(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_arms(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 void lob_study_clear_endpoint(gpointer endpoint);
 void lob_study_clear_filter(gpointer filter);

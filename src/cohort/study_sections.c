@@ -291,6 +291,34 @@ bool lob_study_section_covariates(LobYaml *yaml, Node *value, const char *key, v
     return true;
 }
 
+/* ---- report ---- */
+
+static bool read_patients(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
+    char ***patients = user;
+    g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(g_free);
+    if (!lob_yaml_items(yaml, value, key, append_text, list, err))
+        return false;
+    g_ptr_array_add(list, NULL);
+    *patients = (char **)g_ptr_array_steal(list, NULL);
+    return true;
+}
+
+static const LobYamlField report_fields[] = {
+    {.key = "heatmaps",
+     .type = LOB_YAML_INTEGER,
+     .offset = offsetof(LobStudy, report.heatmaps),
+     .high = 1000},
+    {.key = "patients",
+     .type = LOB_YAML_CUSTOM,
+     .offset = offsetof(LobStudy, report.patients),
+     .handler = read_patients},
+    {.key = "regions", .type = LOB_YAML_FILE, .offset = offsetof(LobStudy, report.regions), .nullable = true},
+};
+
+bool lob_study_section_report(LobYaml *yaml, Node *value, const char *key, void *study, GError **err) {
+    return lob_yaml_map(yaml, value, key, report_fields, G_N_ELEMENTS(report_fields), study, err);
+}
+
 /* ---- arms ---- */
 
 static bool append_code(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {

@@ -94,7 +94,7 @@ static bool write_page(LobPage *page, GError **err) {
     g_string_append(whole, lob_html_script);
     g_string_append(whole, "</script></body></html>\n");
     g_autofree char *path = g_build_filename(page->out, "report.html", NULL);
-    return lob_file_replace(path, whole->str, whole->len, err);
+    return lob_file_replace(path, whole->str, whole->len, err) && lob_page_remove_stale(page, err);
 }
 
 /* ---- its tables ---- */
@@ -150,6 +150,7 @@ static void page_clear(LobPage *page) {
     g_hash_table_unref(page->patients);
     g_array_unref(page->evidence);
     g_string_chunk_free(page->strings);
+    g_hash_table_unref(page->saved);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobPage, page_clear)
 
@@ -160,7 +161,8 @@ bool lob_report_write_formats(const LobCohort *cohort, unsigned formats, GError 
                             .patients = g_hash_table_new(g_str_hash, g_str_equal),
                             .evidence = g_array_new(FALSE, FALSE, sizeof(LobEvidence)),
                             .caveats = g_ptr_array_new_with_free_func(g_free),
-                            .strings = g_string_chunk_new(4096)};
+                            .strings = g_string_chunk_new(4096),
+                            .saved = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL)};
     if (!page_read(&page, err) || !lob_evidence_compute(&page, err))
         return false;
     if ((formats & LOB_REPORT_CSV) && (!lob_evidence_save(&page, err) || !lob_recompute_save(&page, err)))

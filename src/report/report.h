@@ -19,4 +19,34 @@ bool lob_report_write_formats(const LobCohort *cohort, unsigned formats, GError 
 /* CSV and HTML. */
 bool lob_report_write(const LobCohort *cohort, GError **err);
 
+/* ---- immune map: lymphocyte-like nuclei, which is all that H&E shows; no cell type is claimed ---- */
+/* Drawn regions: GeoJSON as QuPath writes it, polygons of class Tumor or Tumour, and where drawn Margin or
+ * Invasive margin; other classes are passed over. INPUT errors: no JSON, no tumour polygon. */
+typedef struct LobRegions LobRegions;
+LobRegions *lob_regions_read(const char *path, double mpp_x, double mpp_y, GError **err);
+void lob_regions_free(LobRegions *regions);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobRegions, lob_regions_free)
+/* um from the nearest border of a tumour region, below 0 inside one; x, y in um. */
+double lob_regions_distance(const LobRegions *regions, double x, double y);
+
+#define LOB_MARGIN_UM 500.0 /* on either side of the border is margin; deeper inside is core */
+#define LOB_DENSE_PER_MM2                                                                                    \
+    300.0                 /* lymphocyte-like nuclei: a convention of this program, validated by nobody */
+#define LOB_LEAST_ZONE 10 /* tiles of core and of margin for a phenotype */
+enum { LOB_ZONE_ALL, LOB_ZONE_CORE, LOB_ZONE_MARGIN, LOB_ZONE_OUTSIDE, LOB_ZONES };
+typedef struct {
+    size_t tiles[LOB_ZONES];
+    double density[LOB_ZONES]; /* mean over tiles, per mm2; NAN without a tile */
+    /* "inflamed": dense core; "excluded": dense margin about a core that is not; "desert": neither. NULL: not
+     * given, see reason. */
+    const char *phenotype, *reason;
+} LobImmune;
+/* um [n]: centers of the tiles; density [n] per mm2. regions may be NULL. */
+LobImmune lob_immune_map(const LobRegions *regions, const double (*um)[2], const double *density, size_t n);
+
+/* ---- files of an earlier run ---- */
+bool lob_remove_stale(const char *path, GError **err); /* absent is well */
+/* The maps (0001-<slide>.csv, .png, .geojson) of a folder. */
+bool lob_maps_remove(const char *dir, GError **err);
+
 #endif

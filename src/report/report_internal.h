@@ -20,8 +20,13 @@ typedef struct {
     GArray *evidence;                    /* LobEvidence */
     GPtrArray *caveats;                  /* sentences, made while the page is */
     GStringChunk *strings;               /* what evidence points to */
+    GHashTable *saved;                   /* names of files in figures/ */
     GString *html;
 } LobPage;
+
+/* ---- stale.c ---- */
+/* Removes what an earlier report left in figures/. */
+bool lob_page_remove_stale(const LobPage *page, GError **err);
 
 /* ---- html.c: text from tables is never trusted ---- */
 void lob_html_text(GString *out, const char *text); /* escapes <>&"' and drops control characters */
@@ -94,7 +99,7 @@ typedef struct {
     const LobEndpoint *spec;
     size_t index, n, repeats; /* of the endpoint; rows; repeats in the table, of which the first is here */
     double *time, *lp;
-    double *risk;        /* [n_horizons][n] event probability, NAN where there is none */
+    double *risk; /* [n_horizons][n] event probability, NAN where there is none */
     /* [n] S_i at T_i, or at the last day that training covers where that is earlier, and the event by then:
      * columns s_own and event_own; NULL without both. */
     double *own;

@@ -110,6 +110,7 @@ bool lob_sheet_end(LobSheet *sheet, GError **err) {
 bool lob_page_save_data(const LobPage *page, LobCsv *csv, const char *name, GError **err) {
     g_autofree char *dir = g_build_filename(page->out, "figures", NULL);
     g_autofree char *path = g_strdup_printf("%s/%s.csv", dir, name);
+    g_hash_table_add(page->saved, g_strdup_printf("%s.csv", name));
     return lob_make_dirs(dir, err) && lob_csv_save(csv, path, err);
 }
 
