@@ -73,7 +73,9 @@ typedef struct {
     size_t n_centers;
     struct {
         char *kind;
-        bool benefit; /* false where there are no arms */
+        bool benefit;    /* false where there are no arms */
+        char *biomarker; /* column of the features or of patients.csv, tested beside the effect score; NULL:
+                            the encoder's own lymphocyte density where it has one */
         /* 0 (dropout, weight_decay: negative) = the model's own default */
         int epochs, hidden, attention, intervals, batch, max_tiles;
         double lr, weight_decay, dropout;
@@ -85,7 +87,7 @@ typedef struct {
         uint64_t seed;
     } validation;
     struct {
-        int heatmaps;    /* patients a center whose attention is kept: so many of highest and of lowest risk */
+        int heatmaps; /* patients a center whose attention is kept: so many of highest and of lowest risk */
         char **patients; /* NULL-terminated ids, in any case; NULL = none */
         char *regions;   /* folder of <slide_id>.geojson with drawn tumour regions, or NULL */
     } report;

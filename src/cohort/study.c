@@ -12,6 +12,10 @@
 static const LobYamlField model_fields[] = {
     {.key = "kind", .type = LOB_YAML_TEXT, .offset = offsetof(LobStudy, model.kind)},
     {.key = "benefit", .type = LOB_YAML_SWITCH, .offset = offsetof(LobStudy, model.benefit)},
+    {.key = "biomarker",
+     .type = LOB_YAML_TEXT,
+     .offset = offsetof(LobStudy, model.biomarker),
+     .nullable = true},
     {.key = "epochs", .type = LOB_YAML_INTEGER, .offset = offsetof(LobStudy, model.epochs), .high = 100000},
     {.key = "hidden", .type = LOB_YAML_INTEGER, .offset = offsetof(LobStudy, model.hidden), .high = 65536},
     {.key = "attention",
@@ -293,6 +297,7 @@ void lob_study_free(LobStudy *study) {
     g_free(study->encoder.precision);
     g_free(study->arm_column);
     g_free(study->model.kind);
+    g_free(study->model.biomarker);
     g_free(study->validation.file);
     g_free(study->report.regions);
     g_free(study->site.mpiio);
