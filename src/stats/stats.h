@@ -159,7 +159,8 @@ LobPairedDifference lob_concordance_difference(const LobFollowUp *data, const Lo
 /* Sorted once, so that many weightings of the same rows (a bootstrap) cost one pass each. */
 typedef struct LobConcordancePlan LobConcordancePlan;
 LobConcordancePlan *lob_concordance_plan_new(const LobFollowUp *data, const double *score);
-double lob_concordance_plan_c(LobConcordancePlan *plan, const double *weight); /* weight [n]; NAN: nothing to rank */
+double lob_concordance_plan_c(LobConcordancePlan *plan,
+                              const double *weight); /* weight [n]; NAN: nothing to rank */
 void lob_concordance_plan_free(LobConcordancePlan *plan);
 /* Chance of a concordance as large where scores are dealt out anew within strata: (1 + draws that reach it) /
  * (1 + draws); statistic: C. Exact for one center that the scores know nothing of; over the folds of a
