@@ -170,6 +170,10 @@ typedef struct LobLock LobLock;
  * another process; same Slurm job id with a higher restart count; heartbeat older than 10 min) is taken over
  * with a warning. */
 LobLock *lob_lock_take(const char *path, GError **err);
+/* The same, asking again for `seconds`: a job that was just killed may still be dying. */
+LobLock *lob_lock_wait(const char *path, double seconds, GError **err);
+/* From now on a thread of its own beats, for jobs that have no pulse; released like any other. */
+void lob_lock_keep(LobLock *lock);
 bool lob_lock_beat(LobLock *lock, GError **err); /* call every minute or so */
 void lob_lock_release(LobLock *lock);
 

@@ -13,6 +13,7 @@
 
 #define STALE_SECONDS 600
 #define GUARD_SECONDS 30
+#define BEAT_SECONDS 60
 
 typedef struct {
     char *host, *boot, *pid_namespace, *job;
@@ -22,6 +23,10 @@ typedef struct {
 struct LobLock {
     char *path;
     int fd; /* of our own lock file; held open so that its inode number cannot come back under the name */
+    GThread *keeper; /* or NULL; ends once `released` is set */
+    GMutex mutex;
+    GCond cond;
+    bool released;
 };
 
 static void holder_clear(Holder *holder) {
@@ -220,7 +225,24 @@ LobLock *lob_lock_take(const char *path, GError **err) {
     LobLock *lock = g_new0(LobLock, 1);
     lock->path = g_strdup(path);
     lock->fd = fd;
+    g_mutex_init(&lock->mutex);
+    g_cond_init(&lock->cond);
     return lock;
+}
+
+LobLock *lob_lock_wait(const char *path, double seconds, GError **err) {
+    const double start = lob_clock();
+    for (;;) {
+        g_autoptr(GError) refused = NULL;
+        LobLock *lock = lob_lock_take(path, &refused);
+        if (lock)
+            return lock;
+        if (refused->code != LOB_ERROR_INPUT || lob_clock() - start > seconds) {
+            g_propagate_error(err, g_steal_pointer(&refused));
+            return NULL;
+        }
+        g_usleep(G_USEC_PER_SEC / 4);
+    }
 }
 
 static bool is_ours(const LobLock *lock) {
@@ -236,9 +258,43 @@ bool lob_lock_beat(LobLock *lock, GError **err) {
            lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot renew the lock", lock->path);
 }
 
+static gpointer beat_on(gpointer user) {
+    LobLock *lock = user;
+    g_mutex_lock(&lock->mutex);
+    while (!lock->released) {
+        g_autoptr(GError) err = NULL;
+        if (g_cond_wait_until(&lock->cond, &lock->mutex,
+                              g_get_monotonic_time() + BEAT_SECONDS * G_TIME_SPAN_SECOND))
+            continue;
+        if (!lob_lock_beat(lock, &err)) {
+            lob_warning("%s", err->message);
+            break;
+        }
+    }
+    g_mutex_unlock(&lock->mutex);
+    return NULL;
+}
+
+void lob_lock_keep(LobLock *lock) {
+    if (!lock->keeper)
+        lock->keeper = g_thread_new("lock", beat_on, lock);
+}
+
+static void end_keeper(LobLock *lock) {
+    g_mutex_lock(&lock->mutex);
+    lock->released = true;
+    g_cond_signal(&lock->cond);
+    g_mutex_unlock(&lock->mutex);
+    if (lock->keeper)
+        (void)g_thread_join(lock->keeper);
+    g_mutex_clear(&lock->mutex);
+    g_cond_clear(&lock->cond);
+}
+
 void lob_lock_release(LobLock *lock) {
     if (!lock)
         return;
+    end_keeper(lock);
     if (is_ours(lock) && unlink(lock->path) != 0)
         lob_warning("%s: cannot remove the lock: %s", lock->path, g_strerror(errno));
     close(lock->fd);

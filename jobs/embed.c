@@ -6,13 +6,15 @@ int lob_cmd_embed(int argc, char **argv) {
     const LobJobSpec spec = {.name = "embed",
                              .summary =
                                  "Computes the embeddings of all planned tiles into the store. What is "
-                                 "already done is kept; needs lobule plan before.",
+                                 "already done is kept; slides that are new or have come back since they "
+                                 "failed are planned first.",
                              .readers = true};
     LobJob job;
-    int code = LOB_EXIT_OTHER;
+    int code = LOB_EXIT_OTHER, planned = LOB_EXIT_OTHER;
     if (!lob_job_begin(&job, &spec, argc, argv, &code))
         return code;
     GError *err = NULL;
-    (void)lob_job_embed(&job.world, job.cohort, &code, &err);
+    if (lob_job_plan(&job.world, job.cohort, &planned, &err))
+        (void)lob_job_embed(&job.world, job.cohort, &code, &err);
     return lob_job_end(&job, code, err);
 }

@@ -2,10 +2,9 @@
 #include "jobs/common.h"
 #include "jobs/jobs.h"
 #include "jobs/provenance.h"
+#include "mpi/alone.h"
 #include "mpi/world.h"
 #include "report/report.h"
-
-typedef bool (*Stage)(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
 
 /* The page is made by one rank from the tables of the others; the others wait asleep. */
 static bool report_stage(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err) {
@@ -19,13 +18,17 @@ static bool report_stage(const LobWorld *world, const LobCohort *cohort, int *ex
     return true;
 }
 
+static bool validate_stage(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err) {
+    return lob_run_alone(lob_job_validate, world, cohort, exit_code, err);
+}
+
 static const struct {
-    Stage run;
+    LobStageRun run;
     bool needs_slides;
 } stages[] = {
     {lob_job_plan, true},
     {lob_job_embed, true},
-    {lob_job_validate, false},
+    {validate_stage, false},
     {report_stage, false},
 };
 

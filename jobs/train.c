@@ -1,6 +1,7 @@
 /* lobule train: the final model, trained on all centers and locked. */
 #include "jobs/common.h"
 #include "jobs/jobs.h"
+#include "mpi/alone.h"
 
 int lob_cmd_train(int argc, char **argv) {
     const LobJobSpec spec = {.name = "train",
@@ -15,6 +16,6 @@ int lob_cmd_train(int argc, char **argv) {
     if (!lob_job_begin(&job, &spec, argc, argv, &code))
         return code;
     GError *err = NULL;
-    (void)lob_job_train(&job.world, job.cohort, &code, &err);
+    (void)lob_run_alone(lob_job_train, &job.world, job.cohort, &code, &err);
     return lob_job_end(&job, code, err);
 }

@@ -1,6 +1,7 @@
 /* lobule validate: trains on all centers but one, in turn, and scores the one left out. */
 #include "jobs/common.h"
 #include "jobs/jobs.h"
+#include "mpi/alone.h"
 
 int lob_cmd_validate(int argc, char **argv) {
     const LobJobSpec spec = {.name = "validate",
@@ -13,6 +14,6 @@ int lob_cmd_validate(int argc, char **argv) {
     if (!lob_job_begin(&job, &spec, argc, argv, &code))
         return code;
     GError *err = NULL;
-    (void)lob_job_validate(&job.world, job.cohort, &code, &err);
+    (void)lob_run_alone(lob_job_validate, &job.world, job.cohort, &code, &err);
     return lob_job_end(&job, code, err);
 }

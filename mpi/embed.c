@@ -1,5 +1,6 @@
 /* Embedding: every unfinished part, one after the other. */
 #include "mpi/embed_internal.h"
+#include "mpi/selfcheck.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -155,6 +156,26 @@ static bool open_embedder(LobEmbed *embed, GError **err) {
     return lob_world_agree(embed->stage.world, mine, err);
 }
 
+/* One line of what makes rows: a test row kept for another encoder says nothing of this one. */
+static char *identity_of(const LobStoreHeader *h) {
+    g_autofree char *text = g_strdup_printf("%s %s %s %s %d px", h->encoder, h->weights_sha256, h->transform,
+                                            h->precision, h->tile_size);
+    return g_strdup(g_strdelimit(text, "\n", ' '));
+}
+
+/* Before a core-hour is spent: do all ranks compute, and compute the same. */
+static bool check_encoder(LobEmbed *embed, GError **err) {
+    const LobStage *stage = &embed->stage;
+    const size_t dim = (size_t)stage->header.dim;
+    g_autofree float *row = g_new0(float, dim);
+    g_autofree char *identity = identity_of(&stage->header);
+    g_autofree char *kept = lob_study_out(stage->cohort->study, "store/encoder-test");
+    GError *mine = NULL;
+    (void)(lob_selfcheck_sgemm(&mine) && lob_embedder_probe(embed->embedder, row, &mine));
+    return lob_world_agree(stage->world, mine, err) &&
+           lob_selfcheck_rows(stage->world, row, dim, identity, kept, err);
+}
+
 static bool embed_parts(LobEmbed *embed, GError **err) {
     const LobWorld *world = embed->stage.world;
     g_autoptr(GArray) numbers = g_array_new(FALSE, FALSE, sizeof(int));
@@ -167,7 +188,8 @@ static bool embed_parts(LobEmbed *embed, GError **err) {
     lob_world_bcast(world, &n, sizeof n);
     g_array_set_size(numbers, n);
     lob_world_bcast(world, numbers->data, n * sizeof(int));
-    if (n > 0 && !open_embedder(embed, err))
+    if (n > 0 && !(lob_selfcheck_files(world, embed->stage.cohort->study, err) && open_embedder(embed, err) &&
+                   check_encoder(embed, err)))
         return false;
     for (uint32_t k = 0; k < n; k++)
         if (!embed_part(embed, g_array_index(numbers, int, k), err))

@@ -96,6 +96,8 @@ typedef struct {
  * case, so that ranks first agree whether all succeeded, then free it together. */
 bool lob_embedder_new(LobEmbed *embed, LobEmbedder **embedder, GError **err);
 void lob_embedder_free(LobEmbedder *embedder);
+/* The row [dim] of a tile that is the same on every rank and in every run. Local. */
+bool lob_embedder_probe(LobEmbedder *embedder, float *row, GError **err);
 bool lob_embed_work(void *user, LobFarm *farm, const void *task, size_t size, GByteArray *result,
                     GError **err);
 

@@ -98,6 +98,21 @@ void lob_embedder_free(LobEmbedder *e) {
     g_free(e);
 }
 
+/* Pink with violet spots, so that no column of the texture encoder lacks something to measure. */
+bool lob_embedder_probe(LobEmbedder *e, float *row, GError **err) {
+    static const uint8_t colours[][3] = {{225, 170, 200}, {110, 70, 150}};
+    const size_t side = (size_t)e->study->tiles.size;
+    g_autofree uint8_t *rgb = g_malloc(side * side * 3);
+    LobRng rng;
+    lob_rng_init(&rng, 1, "embed/probe");
+    for (size_t i = 0; i < side * side; i++) {
+        const uint8_t *colour = colours[(i / side / 8 + i % side / 8) % 5 == 0];
+        for (size_t c = 0; c < 3; c++)
+            rgb[3 * i + c] = (uint8_t)(colour[c] + lob_rng_below(&rng, 25));
+    }
+    return lob_encoder_encode(e->encoder, rgb, 1, row, NULL, NULL, err);
+}
+
 /* ---- a slide ---- */
 
 /* LOB_TEST_KILL=embed:TEXT: this rank kills itself when it begins a slide whose id holds TEXT. */

@@ -1,5 +1,7 @@
 /* Planning: every slide's tissue, grid and count; then the part that will hold the new slides. */
 #include "mpi/plan_internal.h"
+#include "mpi/selfcheck.h"
+#include "mpi/space.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -120,6 +122,9 @@ static bool open_plan(LobPlan *plan, GError **err) {
     if (plan->todo->len == 0)
         return true;
     lob_info("plan: %u of %zu slides to look at", plan->todo->len, plan->stage.cohort->n_slides);
+    /* A grid a slide, and a few of the job's own. */
+    if (!lob_space_fits(plan->stage.cohort->study->output, 0, (uint64_t)plan->todo->len + 16, err))
+        return false;
     plan->journal = lob_journal_open(path, ignore_record, NULL, err);
     const LobJournalRecord start = {.kind = LOB_J_START, .slide_id = (char *)"", .text = spec};
     return plan->journal && lob_journal_append(plan->journal, &start, err) &&
@@ -139,6 +144,8 @@ static bool deal_slides(LobPlan *plan, GError **err) {
     lob_world_bcast(world, &todo, sizeof todo);
     if (todo == 0)
         return true;
+    if (!lob_selfcheck_files(world, plan->stage.cohort->study, err))
+        return false;
     g_autofree LobFarmStats *all = g_new0(LobFarmStats, (size_t)world->size);
     LobFarmStats stats = {0};
     const LobFarmJob job = {.user = plan,

@@ -1,14 +1,12 @@
 /* Creating the part of the newly planned slides, at its final size, collectively. */
 #include "mpi/plan_internal.h"
+#include "mpi/space.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #define SLIDES_TYPE "a(sssttddxxssxx)"
-#define NFS_MAGIC 0x6969
 
 typedef struct {
     int number; /* 0: nothing to create */
@@ -43,22 +41,12 @@ static bool choose_number(NewPart *part, const LobCatalog *catalog, GError **err
 static bool preflight(const LobStage *stage, uint64_t rows, GError **err) {
     const char *output = stage->cohort->study->output;
     const uint64_t row = (uint64_t)stage->header.dim * (stage->header.float32 ? 4 : 2) + 9;
-    const double needed = (double)(rows * row) / 1073741824.0;
-    struct statvfs space;
-    struct statfs type;
-    if (statvfs(output, &space) != 0)
-        return lob_fail(err, LOB_ERROR_IO, "%s: free space cannot be asked for", output);
-    const double there = (double)space.f_bavail * (double)space.f_frsize / 1073741824.0;
-    if (statfs(output, &type) == 0 && type.f_type == NFS_MAGIC)
-        lob_warning("%s lies on NFS: several nodes writing one file there is slow and, without its locks, "
-                    "unsafe; prefer a parallel file system",
-                    output);
-    if (needed > there)
-        return lob_fail(
-            err, LOB_ERROR_IO,
-            "the store needs %.3f GiB, but %s has %.3f GiB free: make room, or set output elsewhere", needed,
-            output, there);
-    lob_info("plan: %" G_GUINT64_FORMAT " tiles, %.3f GiB of features; %.1f GiB free", rows, needed, there);
+    if (!lob_space_fits(output, rows * row, 2, err)) {
+        g_prefix_error(err, "the store does not fit: ");
+        return false;
+    }
+    lob_info("plan: %" G_GUINT64_FORMAT " tiles, %.3f GiB of features; room for them on %s (%s)", rows,
+             (double)(rows * row) / 1073741824.0, output, lob_space_kind(output));
     return true;
 }
 

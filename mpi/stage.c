@@ -128,28 +128,13 @@ static void unpack_header(GVariant *value, LobStoreHeader *header) {
 
 /* ---- begin and end ---- */
 
-static LobLock *take_lock(const LobStudy *study, GError **err) {
-    g_autofree char *path = lob_study_out(study, "store/lock");
-    const double start = lob_clock();
-    for (;;) {
-        g_autoptr(GError) refused = NULL;
-        LobLock *lock = lob_lock_take(path, &refused);
-        if (lock)
-            return lock;
-        if (refused->code != LOB_ERROR_INPUT || lob_clock() - start > LOCK_PATIENCE_SECONDS) {
-            g_propagate_error(err, g_steal_pointer(&refused));
-            return NULL;
-        }
-        g_usleep(G_USEC_PER_SEC / 4);
-    }
-}
-
 static GVariant *begin_rank0(LobStage *stage, GError **err) {
     const LobStudy *study = stage->cohort->study;
     g_autofree char *store = lob_study_out(study, "store"), *plan = lob_study_out(study, "plan");
     if (!lob_make_dirs(store, err) || !lob_make_dirs(plan, err))
         return NULL;
-    stage->lock = take_lock(study, err);
+    g_autofree char *lock = lob_study_out(study, "store/lock");
+    stage->lock = lob_lock_wait(lock, LOCK_PATIENCE_SECONDS, err);
     if (!stage->lock)
         return NULL;
     g_autofree char *spec = lob_stage_plan_spec(study);

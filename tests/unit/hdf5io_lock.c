@@ -1,0 +1,52 @@
+/* Waiting for a lock, and keeping one. */
+#include "hdf5io/hdf5io.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A child that holds the lock for a while, and says through a pipe that it has it. */
+static pid_t hold(const char *path, unsigned milliseconds) {
+    int ends[2];
+    char byte = 0;
+    cr_assert_eq(pipe(ends), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        LobLock *lock = lob_lock_take(path, NULL);
+        if (!lock || write(ends[1], "x", 1) != 1)
+            _exit(1);
+        lob_lock_keep(lock);
+        g_usleep(milliseconds * 1000UL);
+        lob_lock_release(lock);
+        _exit(0);
+    }
+    cr_assert_eq(read(ends[0], &byte, 1), 1);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    return child;
+}
+
+static void await_child(pid_t child) {
+    int status = 0;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+Test(hdf5io_lock, patience_outlasts_a_short_holder) {
+    g_autofree char *dir = g_dir_make_tmp("lob-lock-XXXXXX", NULL),
+                    *path = g_build_filename(dir, "lock", NULL);
+    g_autoptr(GError) err = NULL;
+    pid_t child = hold(path, 700);
+    LobLock *lock = lob_lock_wait(path, 20, &err);
+    cr_assert_not_null(lock, "%s", err ? err->message : "");
+    await_child(child);
+    lob_lock_release(lock);
+
+    child = hold(path, 1500);
+    cr_assert_null(lob_lock_wait(path, 0.3, &err));
+    cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT));
+    await_child(child);
+    cr_assert(!g_file_test(path, G_FILE_TEST_EXISTS), "a kept lock is released as any other");
+    cr_assert_eq(rmdir(dir), 0);
+}
