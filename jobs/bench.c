@@ -27,7 +27,7 @@ static double quantile(const double *sorted, int n, double p) {
 }
 
 /* Order statistics whose ranks bound the median with 95 % by the normal approximation of the binomial. */
-static LobBenchRate summarise(double *rates, int n) {
+LobBenchRate lob_bench_summary(double *rates, int n) {
     qsort(rates, (size_t)n, sizeof *rates, by_value);
     const double half = 1.96 * sqrt(n) / 2;
     const int low = MAX((int)floor(n / 2.0 - half), 1), high = MIN((int)ceil(n / 2.0 + half) + 1, n);
@@ -51,7 +51,7 @@ bool lob_bench_measure(const LobBench *bench, LobBenchRun run, void *user, LobBe
             return false;
         rates[n++] = units / (lob_clock() - start);
     }
-    *rate = summarise(rates, n);
+    *rate = lob_bench_summary(rates, n);
     return true;
 }
 
@@ -183,12 +183,29 @@ int lob_cmd_bench(int argc, char **argv) {
     g_autofree char *precision = NULL, *slide = NULL, *dir = NULL, *page = NULL;
     int batch = 8;
     double seconds = 3;
+    LobBench bench = {.train = {.bags = 24,
+                                .tiles = 4000,
+                                .dim = 1024,
+                                .centers = 6,
+                                .seeds = 5,
+                                .hidden = 256,
+                                .attention = 128,
+                                .epochs = 1}};
     const GOptionEntry entries[] = {
         {"seconds", 0, 0, G_OPTION_ARG_DOUBLE, &seconds, "For each measurement (default 3)", "S"},
-        {"precision", 0, 0, G_OPTION_ARG_STRING, &precision, "encoder: fp32 or bf16 (default fp32)", "P"},
+        {"precision", 0, 0, G_OPTION_ARG_STRING, &precision, "encoder, train: fp32 or bf16 (default fp32)",
+         "P"},
         {"batch", 0, 0, G_OPTION_ARG_INT, &batch, "encoder: tiles a call (default 8)", "N"},
         {"slide", 0, 0, G_OPTION_ARG_FILENAME, &slide, "read: a slide", "FILE"},
         {"dir", 0, 0, G_OPTION_ARG_FILENAME, &dir, "store: where to write (default .)", "DIR"},
+        {"bags", 0, 0, G_OPTION_ARG_INT, &bench.train.bags, "train: patients (default 24)", "N"},
+        {"tiles", 0, 0, G_OPTION_ARG_INT, &bench.train.tiles, "train: of a bag (default 4000)", "N"},
+        {"dim", 0, 0, G_OPTION_ARG_INT, &bench.train.dim, "train: columns of a tile (default 1024)", "N"},
+        {"centers", 0, 0, G_OPTION_ARG_INT, &bench.train.centers, "train: folds (default 6)", "N"},
+        {"seeds", 0, 0, G_OPTION_ARG_INT, &bench.train.seeds, "train: models of a fold (default 5)", "N"},
+        {"hidden", 0, 0, G_OPTION_ARG_INT, &bench.train.hidden, "train: first layer (default 256)", "N"},
+        {"attention", 0, 0, G_OPTION_ARG_INT, &bench.train.attention, "train: gates (default 128)", "N"},
+        {"epochs", 0, 0, G_OPTION_ARG_INT, &bench.train.epochs, "train: of each fold (default 1)", "N"},
         {"page", 0, 0, G_OPTION_ARG_FILENAME, &page, "all: the page (default bench.html)", "FILE"},
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
@@ -209,13 +226,13 @@ int lob_cmd_bench(int argc, char **argv) {
         fprintf(stderr, "lobule bench: %s\n", err->message);
         return LOB_EXIT_INPUT;
     }
-    LobBench bench = {.world = &world,
-                      .seconds = seconds,
-                      .dir = dir ? dir : ".",
-                      .slide = slide,
-                      .encoder = argc == 3 ? argv[2] : "texture",
-                      .precision = precision ? precision : "fp32",
-                      .batch = batch};
+    bench.world = &world;
+    bench.seconds = seconds;
+    bench.dir = dir ? dir : ".";
+    bench.slide = slide;
+    bench.encoder = argc == 3 ? argv[2] : "texture";
+    bench.precision = precision ? precision : "fp32";
+    bench.batch = batch;
     ok = lob_world_start(&world, &argc, &argv, &err);
     lob_log_setup(LOB_LOG_INFO, world.rank);
     ok = ok && (strcmp(argv[1], "all") == 0 ? run_all(&bench, page ? page : "bench.html", &err)

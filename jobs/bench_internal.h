@@ -21,11 +21,17 @@ typedef struct {
     const char *slide; /* or NULL */
     const char *encoder, *precision;
     int batch;
+    struct {
+        int bags, tiles, dim, centers, seeds, hidden, attention, epochs;
+    } train;
 } LobBench;
 
 /* Once to warm up, then at least 6 (the fewest that bound a median with 95 %) and at most 50 times until
  * `seconds` have passed. */
 bool lob_bench_measure(const LobBench *bench, LobBenchRun run, void *user, LobBenchRate *rate, GError **err);
+
+/* From n rates, which are sorted. */
+LobBenchRate lob_bench_summary(double *rates, int n);
 
 typedef struct {
     const char *bench, *what, *unit;
