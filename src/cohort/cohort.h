@@ -33,7 +33,11 @@ typedef struct {
     char *path_root; /* NULL = folder of slides.csv */
 } LobCenterOverride;
 
-typedef enum { LOB_SCHEME_LOCO, LOB_SCHEME_FOLDS } LobScheme;
+#define LOB_TUNE_MAX 8
+typedef enum { LOB_LOSS_HAZARDS, LOB_LOSS_COX } LobSurvivalLoss;
+
+/* PRESERVED: a few folds of whole centers, balanced in patients, outcomes and arms. */
+typedef enum { LOB_SCHEME_LOCO, LOB_SCHEME_FOLDS, LOB_SCHEME_PRESERVED } LobScheme;
 
 typedef struct {
     char *column; /* a patient column */
@@ -73,16 +77,22 @@ typedef struct {
     size_t n_centers;
     struct {
         char *kind;
-        bool benefit;    /* false where there are no arms */
+        LobSurvivalLoss loss; /* of survival endpoints */
+        bool benefit;         /* false where there are no arms */
         char *biomarker; /* column of the features or of patients.csv, tested beside the effect score; NULL:
                             the encoder's own lymphocyte density where it has one */
         /* 0 (dropout, weight_decay: negative) = the model's own default */
         int epochs, hidden, attention, intervals, batch, max_tiles;
         double lr, weight_decay, dropout;
+        /* Tried in each fold by leaving out some of its training centers; 0 = none, the numbers above hold.
+         */
+        double tune_lr[LOB_TUNE_MAX], tune_weight_decay[LOB_TUNE_MAX];
+        size_t n_tune_lr, n_tune_weight_decay;
     } model;
     struct {
         LobScheme scheme;
         char *file;
+        int folds; /* PRESERVED: how many */
         int seeds, bootstrap;
         uint64_t seed;
     } validation;

@@ -26,6 +26,8 @@ bool lob_problems_check(LobProblems *problems, const char *what, GError **err);
 #define LOB_FOLDS_MAX 10000
 /* Nobody is in any of them yet (-1), and they have no names. */
 LobFolds *lob_folds_new(const LobCohort *cohort, int repeats, int n_folds);
+/* validation.folds folds of whole centers. INPUT error where there are fewer centers. */
+LobFolds *lob_folds_preserved(const LobCohort *cohort, GError **err);
 /* Who is not eligible is in no fold; how many, and who of the eligible is in none, goes to the log. */
 void lob_folds_drop_ineligible(LobFolds *folds, const LobCohort *cohort);
 

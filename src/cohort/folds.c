@@ -169,8 +169,15 @@ static LobFolds *file_folds(const LobCohort *cohort, GError **err) {
 }
 
 LobFolds *lob_folds_make(const LobCohort *cohort, GError **err) {
-    return cohort->study->validation.scheme == LOB_SCHEME_LOCO ? loco_folds(cohort, err)
-                                                               : file_folds(cohort, err);
+    switch (cohort->study->validation.scheme) {
+    case LOB_SCHEME_LOCO:
+        return loco_folds(cohort, err);
+    case LOB_SCHEME_PRESERVED:
+        return lob_folds_preserved(cohort, err);
+    case LOB_SCHEME_FOLDS:
+        break;
+    }
+    return file_folds(cohort, err);
 }
 
 bool lob_folds_save(const LobFolds *folds, const LobCohort *cohort, const char *path, GError **err) {

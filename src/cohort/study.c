@@ -8,9 +8,70 @@
 
 /* ---- model, validation ---- */
 
+static bool read_loss(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
+    LobSurvivalLoss *loss = user;
+    g_autofree char *text = NULL;
+    if (!lob_yaml_text(yaml, value, key, &text, err))
+        return false;
+    if (strcmp(text, "hazards") != 0 && strcmp(text, "cox") != 0)
+        return lob_yaml_fail(yaml, value, err, "%s: expected one of hazards|cox, found '%s'", key, text);
+    *loss = strcmp(text, "cox") == 0 ? LOB_LOSS_COX : LOB_LOSS_HAZARDS;
+    return true;
+}
+
+static bool append_candidate(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
+    GArray *list = user;
+    double number = 0;
+    if (!lob_yaml_real(yaml, value, key, 0, 100, &number, err))
+        return false;
+    if (list->len == LOB_TUNE_MAX)
+        return lob_yaml_fail(yaml, value, err, "%s: at most %d values are tried", key, LOB_TUNE_MAX);
+    g_array_append_val(list, number);
+    return true;
+}
+
+static bool read_candidates(LobYaml *yaml, Node *value, const char *key, double *values, size_t *n,
+                            GError **err) {
+    g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(double));
+    if (!lob_yaml_items(yaml, value, key, append_candidate, list, err))
+        return false;
+    *n = list->len;
+    if (list->len > 0)
+        memcpy(values, list->data, list->len * sizeof *values);
+    return true;
+}
+
+static bool read_tune_lr(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
+    LobStudy *study = user;
+    if (!read_candidates(yaml, value, key, study->model.tune_lr, &study->model.n_tune_lr, err))
+        return false;
+    for (size_t i = 0; i < study->model.n_tune_lr; i++)
+        if (!(study->model.tune_lr[i] > 0))
+            return lob_yaml_fail(yaml, value, err, "%s: a learning rate is above 0", key);
+    return true;
+}
+
+static bool read_tune_weight_decay(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
+    LobStudy *study = user;
+    return read_candidates(yaml, value, key, study->model.tune_weight_decay,
+                           &study->model.n_tune_weight_decay, err);
+}
+
+static const LobYamlField tune_fields[] = {
+    {.key = "lr", .type = LOB_YAML_CUSTOM, .handler = read_tune_lr},
+    {.key = "weight_decay", .type = LOB_YAML_CUSTOM, .handler = read_tune_weight_decay},
+};
+
+static bool read_tune(LobYaml *yaml, Node *value, const char *key, void *study, GError **err) {
+    return lob_yaml_is_null(value) ||
+           lob_yaml_map(yaml, value, key, tune_fields, G_N_ELEMENTS(tune_fields), study, err);
+}
+
 /* 0 = the model's own default, so ranges start there; dropout and weight decay may truly be 0. */
 static const LobYamlField model_fields[] = {
     {.key = "kind", .type = LOB_YAML_TEXT, .offset = offsetof(LobStudy, model.kind)},
+    {.key = "loss", .type = LOB_YAML_CUSTOM, .offset = offsetof(LobStudy, model.loss), .handler = read_loss},
+    {.key = "tune", .type = LOB_YAML_CUSTOM, .handler = read_tune},
     {.key = "benefit", .type = LOB_YAML_SWITCH, .offset = offsetof(LobStudy, model.benefit)},
     {.key = "biomarker",
      .type = LOB_YAML_TEXT,
@@ -48,10 +109,13 @@ static bool read_scheme(LobYaml *yaml, Node *value, const char *key, void *user,
     g_autofree char *text = NULL;
     if (!lob_yaml_text(yaml, value, key, &text, err))
         return false;
-    if (strcmp(text, "loco") != 0 && strcmp(text, "folds") != 0)
-        return lob_yaml_fail(yaml, value, err, "%s: expected one of loco|folds, found '%s'", key, text);
-    *scheme = strcmp(text, "loco") == 0 ? LOB_SCHEME_LOCO : LOB_SCHEME_FOLDS;
-    return true;
+    static const char *const names[] = {"loco", "folds", "preserved"};
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        if (strcmp(text, names[i]) == 0) {
+            *scheme = (LobScheme)i;
+            return true;
+        }
+    return lob_yaml_fail(yaml, value, err, "%s: expected one of loco|folds|preserved, found '%s'", key, text);
 }
 
 static const LobYamlField validation_fields[] = {
@@ -60,6 +124,7 @@ static const LobYamlField validation_fields[] = {
      .offset = offsetof(LobStudy, validation.scheme),
      .handler = read_scheme},
     {.key = "file", .type = LOB_YAML_FILE, .offset = offsetof(LobStudy, validation.file), .nullable = true},
+    {.key = "folds", .type = LOB_YAML_INTEGER, .offset = offsetof(LobStudy, validation.folds), .high = 1000},
     {.key = "seeds",
      .type = LOB_YAML_INTEGER,
      .offset = offsetof(LobStudy, validation.seeds),
@@ -78,7 +143,11 @@ static bool read_validation(LobYaml *yaml, Node *value, const char *key, void *u
         return false;
     if (study->validation.scheme == LOB_SCHEME_FOLDS && study->validation.file == NULL)
         return lob_yaml_fail(yaml, value, err, "%s.file: scheme: folds needs the file with the folds", key);
-    if (study->validation.scheme == LOB_SCHEME_LOCO && study->validation.file != NULL)
+    if ((study->validation.scheme == LOB_SCHEME_PRESERVED) != (study->validation.folds > 0))
+        return lob_yaml_fail(yaml, value, err, "%s.folds: belongs to scheme: preserved, which needs it", key);
+    if (study->validation.folds == 1)
+        return lob_yaml_fail(yaml, value, err, "%s.folds: at least 2", key);
+    if (study->validation.scheme != LOB_SCHEME_FOLDS && study->validation.file != NULL)
         return lob_yaml_fail(yaml, value, err, "%s.file: is read under scheme: folds only", key);
     return true;
 }
@@ -223,6 +292,13 @@ static LobStudy *study_with_defaults(const char *path) {
 }
 
 /* What no single key can say. */
+static bool has_survival(const LobStudy *study) {
+    for (size_t e = 0; e < study->n_endpoints; e++)
+        if (study->endpoints[e].kind == LOB_ENDPOINT_SURVIVAL)
+            return true;
+    return study->n_endpoints == 0;
+}
+
 static bool check_whole(LobYaml *yaml, const LobStudy *study, GError **err) {
     Node *root = lob_yaml_root(yaml);
     bool masks = strcmp(study->tissue.method, "masks") == 0;
@@ -233,6 +309,9 @@ static bool check_whole(LobYaml *yaml, const LobStudy *study, GError **err) {
         return lob_yaml_fail(yaml, root, err, "tissue.masks: method: masks needs the folder with the masks");
     if (!masks && study->tissue.masks != NULL)
         return lob_yaml_fail(yaml, root, err, "tissue.masks: is read under tissue.method: masks only");
+    if (study->model.loss == LOB_LOSS_COX && !has_survival(study))
+        return lob_yaml_fail(yaml, lob_yaml_root(yaml), err,
+                             "model.loss: cox is for endpoints of kind: survival, and there is none");
     return true;
 }
 

@@ -103,39 +103,3 @@ double lob_cox_loss(const double *score, const double *time, const int8_t *event
         *events = deaths;
     return deaths ? loss / (double)deaths : 0;
 }
-
-/* ---- over ranks ---- */
-
-/* Scores of the batch from everyone: each rank's own in the order of the batch, then put in their places. */
-static void gather(const LobGroup *group, const uint32_t *owner, const uint32_t *patients, size_t n,
-                   double *score) {
-    size_t ranks = (size_t)group->size, mine = 0;
-    g_autofree size_t *counts = g_new0(size_t, ranks), *next = g_new0(size_t, ranks);
-    g_autofree double *own = g_new(double, MAX(n, 1)), *all = g_new(double, MAX(n, 1));
-    for (size_t i = 0; i < n; i++) {
-        counts[owner[patients[i]]]++;
-        if (owner[patients[i]] == (uint32_t)group->rank)
-            own[mine++] = score[i];
-    }
-    for (size_t r = 1; r < ranks; r++)
-        next[r] = next[r - 1] + counts[r - 1];
-    group->allgather(group, own, counts, all);
-    for (size_t i = 0; i < n; i++)
-        score[i] = all[next[owner[patients[i]]]++];
-}
-
-double lob_cox_loss_of_batch(const LobGroup *group, const uint32_t *owner, const uint32_t *patients, size_t n,
-                             const double *time, const int8_t *event, const uint32_t *center, double *score,
-                             double *gradient, size_t *events) {
-    g_autofree double *t = g_new(double, MAX(n, 1));
-    g_autofree int8_t *e = g_new(int8_t, MAX(n, 1));
-    g_autofree uint32_t *c = g_new(uint32_t, MAX(n, 1));
-    for (size_t i = 0; i < n; i++) {
-        t[i] = time[patients[i]];
-        e[i] = event[patients[i]];
-        c[i] = center[patients[i]];
-    }
-    if (group && owner)
-        gather(group, owner, patients, n, score);
-    return lob_cox_loss(score, t, e, c, n, gradient, events);
-}

@@ -194,13 +194,45 @@ static bool find_epochs(LobFit *fit, LobModelResult *result, GError **err) {
     return ok;
 }
 
+/* Of the grid's rates and decays those whose rounds inside the training centers had the least loss, with
+ * their number of epochs; the first where no round can judge. */
+static bool tune(LobFit *fit, LobModelResult *result, GError **err) {
+    const LobModelOptions *given = fit->options;
+    const size_t n_lr = MAX(given->n_tune_lr, 1), n_decay = MAX(given->n_tune_weight_decay, 1);
+    LobModelOptions trial = *given;
+    LobModelResult best = {.inner_loss = NAN};
+    for (size_t k = 0; k < n_lr * n_decay; k++) {
+        LobModelResult found = {.inner_loss = NAN};
+        trial.lr = given->n_tune_lr ? given->tune_lr[k / n_decay] : given->lr;
+        trial.weight_decay =
+            given->n_tune_weight_decay ? given->tune_weight_decay[k % n_decay] : given->weight_decay;
+        fit->options = &trial;
+        if (!find_epochs(fit, &found, err))
+            return false;
+        result->epochs_run = MAX(result->epochs_run, found.epochs_run);
+        if (k > 0 && !(found.inner_loss < best.inner_loss))
+            continue;
+        best = found;
+        fit->tuned = trial;
+    }
+    fit->options = &fit->tuned;
+    result->best_epoch = best.best_epoch;
+    result->inner_loss = best.inner_loss;
+    if (n_lr * n_decay > 1)
+        lob_info("grid: lr %g, weight_decay %g, %d epochs chosen inside the training centers", fit->tuned.lr,
+                 fit->tuned.weight_decay, best.best_epoch);
+    return true;
+}
+
 static bool train(LobRun *run, LobFit *fit, LobModelResult *result, GError **err) {
-    if (!find_epochs(fit, result, err))
+    if (!tune(fit, result, err))
         return false;
     lob_run_init(run, fit, fit->train, fit->n_train);
     for (int e = 0; e < result->best_epoch; e++)
         if (!lob_run_epoch(run, fit, fit->train, fit->n_train, e, &result->train_loss, err))
             return false;
+    if (fit->options->cox)
+        lob_run_cox_baseline(run, fit);
     result->epochs_run = MAX(result->epochs_run, result->best_epoch);
     return true;
 }

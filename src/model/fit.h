@@ -12,6 +12,7 @@ typedef struct {
     const LobView *view;
     const LobBags *bags; /* NULL: no image */
     const LobModelOptions *options;
+    LobModelOptions tuned; /* what `options` points at once a grid has chosen */
     const LobAggregator *aggregator;
     LobScaler scaler;
     uint32_t *train, *inner, *held_out; /* the view's, less patients without a tile */
@@ -58,6 +59,13 @@ bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n,
                    GError **err);
 /* Forward pass of one patient without dropout on all tiles; outputs in run->work. */
 void lob_run_forward(LobRun *run, LobFit *fit, uint32_t patient);
+/* The same as an epoch's training sees the patient, with its tiles and dropout; *input is what went in. */
+void lob_run_forward_in(LobRun *run, LobFit *fit, uint32_t patient, int epoch, LobNetInput *input);
+/* Loss of a batch by Cox, its gradient into run->grad; false where the batch has no event, which is no step.
+ */
+bool lob_run_cox_batch(LobRun *run, LobFit *fit, const uint32_t *batch, size_t n, int epoch, double *loss);
+/* Intercepts of the hazard for the network as it stands, from all training patients. */
+void lob_run_cox_baseline(LobRun *run, LobFit *fit);
 /* How well patients the run did not see are predicted; lower is better. */
 double lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n);
 /* The same from the head's outputs [n][outputs] of those patients. */

@@ -31,8 +31,11 @@ uint64_t lob_bags_compact(uint16_t *features, size_t dim, size_t n_patients, con
                           uint64_t *count, uint64_t *origin);
 
 typedef struct {
-    const char *kind; /* "mean" | "abmil" | "clinical" */
-    int hidden, attention;
+    const char *kind;      /* "abmil" | "clam" | "transformer" | "mean" | "clinical" */
+    int hidden, attention; /* widths; of the transformer, attention is the number of heads */
+    /* Survival: train by Cox's partial likelihood, stratified by center, exact over a mini-batch; the
+     * hazards' intercepts are fitted afterwards. Else by the hazards' likelihood. */
+    bool cox;
     int epochs, batch; /* patients a mini-batch */
     int max_tiles;     /* a bag is subsampled per epoch above this; 0 = never */
     double lr, weight_decay, dropout;
@@ -41,6 +44,10 @@ typedef struct {
      * trained on, found in up to this many rounds that each leave out some training centers (with fewer than
      * two of them: the view's inner patients), and then trained again on all training patients. */
     int rounds;
+    /* Values tried in such rounds (each lr with each weight_decay), borrowed; none: lr and weight_decay hold.
+     */
+    const double *tune_lr, *tune_weight_decay;
+    size_t n_tune_lr, n_tune_weight_decay;
     int patience;        /* a round ends after this many epochs without a better loss */
     bool use_covariates; /* fuse the view's covariates before the head */
     uint64_t seed;
@@ -76,8 +83,8 @@ typedef struct {
     int best_epoch, epochs_run;
     double inner_loss, train_loss;
     double pass_seconds; /* in training passes; of models trained together each its share */
-    double cut;     /* median linear predictor of the training patients */
-    float *weights; /* [n_weights] everything fitted but the view's own: scaler, network, intercepts */
+    double cut;          /* median linear predictor of the training patients */
+    float *weights;      /* [n_weights] everything fitted but the view's own: scaler, network, intercepts */
     size_t n_weights;
 } LobModelResult;
 

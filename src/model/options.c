@@ -1,6 +1,8 @@
 /* What is trained by default, by kind and endpoint, and what a study file changes of it. */
 #include "model/model_internal.h"
 
+#define TUNE_ROUNDS 5
+
 /* Survival: small and strongly decayed, tuned on synthetic cohorts of 160 patients, where low variance wins;
  * a higher rate with fewer epochs is as good there at half the cost. */
 static const LobModelOptions defaults[] = {
@@ -73,6 +75,15 @@ static void for_labels(LobModelOptions *options) {
     options->weight_decay = 0.1;
 }
 
+/* A risk set must hold patients of the same center, so a batch is everyone, and steps are few. */
+static void for_cox(LobModelOptions *options) {
+    options->cox = true;
+    options->batch = 1000000;
+    options->epochs = 200;
+    options->lr = 5e-3;
+    options->patience = 30;
+}
+
 bool lob_model_defaults_of(const char *kind, LobEndpointKind endpoint, LobModelOptions *options,
                            GError **err) {
     for (size_t i = 0; i < G_N_ELEMENTS(defaults); i++) {
@@ -85,6 +96,18 @@ bool lob_model_defaults_of(const char *kind, LobEndpointKind endpoint, LobModelO
     }
     g_autofree char *known = g_strjoinv(", ", (char **)lob_aggregator_names());
     return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s is not known (there are: %s)", kind, known);
+}
+
+/* A grid is judged by rounds, where a fixed number of epochs needs none. */
+static void take_grid(LobModelOptions *options, const LobStudy *study) {
+    options->tune_lr = study->model.tune_lr;
+    options->n_tune_lr = study->model.n_tune_lr;
+    options->tune_weight_decay = study->model.tune_weight_decay;
+    options->n_tune_weight_decay = study->model.n_tune_weight_decay;
+    if (options->n_tune_lr + options->n_tune_weight_decay > 0 && options->rounds == 0) {
+        options->rounds = TUNE_ROUNDS;
+        options->patience = options->epochs;
+    }
 }
 
 /* What no training could honour, said before anything is read. */
@@ -103,9 +126,12 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
     if (!lob_model_defaults_of(kind, endpoint, options, err))
         return false;
     options->seed = seed;
+    bool own = g_strcmp0(kind, study->model.kind) == 0;
+    if (own && study->model.loss == LOB_LOSS_COX && endpoint == LOB_ENDPOINT_SURVIVAL)
+        for_cox(options);
     options->order_seed = seed;
     /* The study's numbers are meant for its own kind, not for the comparator trained beside it. */
-    if (g_strcmp0(kind, study->model.kind) != 0)
+    if (!own)
         return true;
     if (study->model.hidden > 0)
         options->hidden = study->model.hidden;
@@ -123,16 +149,26 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
         options->weight_decay = study->model.weight_decay;
     if (study->model.dropout >= 0)
         options->dropout = study->model.dropout;
+    take_grid(options, study);
     return options_fit(options, err);
 }
 
+static void append_values(GString *text, const char *name, const double *values, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        g_string_append_printf(text, "%s%.17g", i == 0 ? name : " ", values[i]);
+}
+
 char *lob_model_options_text(const LobModelOptions *o) {
-    return g_strdup_printf("kind %s, hidden %d, attention %d, epochs %d, batch %d, max_tiles %d, lr %.17g, "
-                           "weight_decay %.17g, dropout %.17g, schedule %s, rounds %d, patience %d, "
-                           "covariates %s",
-                           o->kind, o->hidden, o->attention, o->epochs, o->batch, o->max_tiles, o->lr,
-                           o->weight_decay, o->dropout, o->cosine ? "cosine" : "constant", o->rounds,
-                           o->patience, o->use_covariates ? "yes" : "no");
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_string_printf(text,
+                    "kind %s, hidden %d, attention %d, epochs %d, batch %d, max_tiles %d, lr %.17g, "
+                    "weight_decay %.17g, dropout %.17g, schedule %s, rounds %d, patience %d, covariates %s%s",
+                    o->kind, o->hidden, o->attention, o->epochs, o->batch, o->max_tiles, o->lr,
+                    o->weight_decay, o->dropout, o->cosine ? "cosine" : "constant", o->rounds, o->patience,
+                    o->use_covariates ? "yes" : "no", o->cox ? ", loss cox" : "");
+    append_values(text, ", tuned lr ", o->tune_lr, o->n_tune_lr);
+    append_values(text, ", tuned weight_decay ", o->tune_weight_decay, o->n_tune_weight_decay);
+    return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
 const char *const *lob_model_kinds(void) {

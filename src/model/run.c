@@ -214,14 +214,19 @@ void lob_run_forward(LobRun *run, LobFit *fit, uint32_t patient) {
     lob_net_forward(&run->net, run->params, &input, 0, NULL, run->work);
 }
 
-/* Adds the patient's share of the batch gradient. */
-static double train_patient(LobRun *run, LobFit *fit, uint32_t patient, int epoch, float scale) {
-    LobNetInput input = input_of(run, fit, patient, epoch);
-    lob_fit_target(fit, patient, &input);
+void lob_run_forward_in(LobRun *run, LobFit *fit, uint32_t patient, int epoch, LobNetInput *input) {
+    *input = input_of(run, fit, patient, epoch);
+    lob_fit_target(fit, patient, input);
     LobRng rng;
     lob_fit_dropout(fit, patient, epoch, &rng);
     double dropout = fit->options->dropout;
-    lob_net_forward(&run->net, run->params, &input, dropout, dropout > 0 ? &rng : NULL, run->work);
+    lob_net_forward(&run->net, run->params, input, dropout, dropout > 0 ? &rng : NULL, run->work);
+}
+
+/* Adds the patient's share of the batch gradient. */
+static double train_patient(LobRun *run, LobFit *fit, uint32_t patient, int epoch, float scale) {
+    LobNetInput input;
+    lob_run_forward_in(run, fit, patient, epoch, &input);
     return (double)lob_net_backward(&run->net, run->params, &input, scale, run->work, run->grad);
 }
 
@@ -233,6 +238,28 @@ bool lob_fit_loss_is_sound(const LobFit *fit, int epoch, double loss, GError **e
                     fit->options->lr);
 }
 
+/* The gradient of a batch over the group; false where the batch teaches nothing. Adds to *loss its part of
+ * the mean over n patients: this rank's, or where the loss couples patients the batch's divided by ranks. */
+static bool batch_gradient(LobRun *run, LobFit *fit, const uint32_t *batch, size_t width, size_t n, int epoch,
+                           double *loss) {
+    const LobGroup *group = fit->bags ? fit->bags->group : NULL;
+    memset(run->grad, 0, run->net.n_params * sizeof *run->grad);
+    if (fit->options->cox) {
+        double coupled;
+        bool taught = lob_run_cox_batch(run, fit, batch, width, epoch, &coupled);
+        *loss += coupled * (double)width / (double)n / (group ? group->size : 1);
+        if (!taught)
+            return false;
+    } else {
+        for (size_t k = 0; k < width; k++)
+            if (lob_fit_is_mine(fit, batch[k]))
+                *loss += train_patient(run, fit, batch[k], epoch, 1 / (float)width) / (double)n;
+    }
+    if (group)
+        group->allreduce(group, run->grad, run->net.n_params);
+    return true;
+}
+
 bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, int epoch, double *loss,
                    GError **err) {
     const LobModelOptions *o = fit->options;
@@ -242,13 +269,8 @@ bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n,
     *loss = 0;
     for (size_t i = 0; i < n; i += (size_t)o->batch) {
         size_t end = MIN(i + (size_t)o->batch, n);
-        memset(run->grad, 0, run->net.n_params * sizeof *run->grad);
-        for (size_t k = i; k < end; k++)
-            if (lob_fit_is_mine(fit, order[k]))
-                *loss += train_patient(run, fit, order[k], epoch, 1 / (float)(end - i)) / (double)n;
-        if (group)
-            group->allreduce(group, run->grad, run->net.n_params);
-        lob_adam_step(&run->adam, lob_fit_rate(fit, epoch), o->weight_decay, run->grad, run->params);
+        if (batch_gradient(run, fit, order + i, end - i, n, epoch, loss))
+            lob_adam_step(&run->adam, lob_fit_rate(fit, epoch), o->weight_decay, run->grad, run->params);
         if (lob_fit_wants_stop(fit))
             return lob_fail(err, LOB_ERROR_STOPPED, "training stopped in epoch %d", epoch + 1);
     }

@@ -21,7 +21,8 @@ typedef struct {
 } Sweep;
 
 bool lob_sweep_serves(const LobModelOptions *options) {
-    return strcmp(options->kind, "abmil") == 0;
+    return strcmp(options->kind, "abmil") == 0 && !options->cox && options->n_tune_lr == 0 &&
+           options->n_tune_weight_decay == 0;
 }
 
 static const LobGroup *group_of(const Sweep *sweep) {

@@ -2,6 +2,7 @@
  * rank 0, which prints losses and gradients; and all ranks must hold the same bits. Started by
  * model_cox_ranks.sh. */
 #include "model/cox_loss.h"
+#include "model/group.h"
 
 #include <math.h>
 #include <mpi.h>
@@ -38,11 +39,11 @@ int main(int argc, char **argv) {
     int8_t event[PATIENTS];
     uint32_t center[PATIENTS], owner[PATIENTS], order[PATIENTS];
     for (uint32_t p = 0; p < PATIENTS; p++) {
+        order[p] = (p * 23) % PATIENTS;
         time[p] = 1 + (11 * p) % 9;
         event[p] = p % 5 != 2;
         center[p] = p % 4;
         owner[p] = (p * p + p / 7) % (uint32_t)group.size;
-        order[p] = (p * 23) % PATIENTS;
     }
     bool same = true;
     for (int begin = 0; begin < PATIENTS; begin += BATCH) {
@@ -52,8 +53,9 @@ int main(int argc, char **argv) {
             uint32_t p = order[begin + i];
             score[i] = owner[p] == (uint32_t)group.rank ? 2 * sin(0.7 * p) : NAN;
         }
-        double loss = lob_cox_loss_of_batch(&group, owner, order + begin, BATCH, time, event, center, score,
-                                            gradient, &events);
+        lob_group_gather(&group, owner, order + begin, BATCH, 1, score);
+        double loss =
+            lob_cox_loss(score, time + begin, event + begin, center + begin, BATCH, gradient, &events);
         same = all_equal(gradient, BATCH) && all_equal(&loss, 1) && same;
         if (group.rank != 0)
             continue;

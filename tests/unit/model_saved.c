@@ -169,6 +169,9 @@ Test(saved, scores_as_the_fold_that_held_the_center_out) {
     agrees_with_its_fold("mean", survival);
     agrees_with_its_fold("clinical", survival);
     agrees_with_its_fold("abmil", binary);
+    agrees_with_its_fold("clam", survival);
+    agrees_with_its_fold("clam", binary);
+    agrees_with_its_fold("transformer", survival);
 }
 
 Test(saved, final_training_uses_everybody) {
