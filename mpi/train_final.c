@@ -1,6 +1,7 @@
 /* The final model: every endpoint, kind and seed trained on all usable patients, with the options and seeds
  * of the validation, and locked in one file. Each network is trained by one rank, as in the validation. */
 #include "hdf5io/model_file.h"
+#include "model/sweep.h"
 #include "mpi/stop.h"
 #include "mpi/validate.h"
 
@@ -91,40 +92,64 @@ static bool prepare(Job *job, GError **err) {
 
 /* ---- training ---- */
 
-static bool train_one(Job *job, size_t task, GByteArray *outbox, GError **err) {
-    size_t net = task / seeds_of(job);
-    LobModelOptions options = job->plan.options[net];
-    options.seed += task % seeds_of(job);
-    g_autoptr(LobView) view = view_of(job, net, options.seed, err);
-    LobModelResult fit;
-    g_autoptr(GError) problem = NULL;
-    double start = lob_clock();
-    if (!view)
-        return false;
-    if (!lob_model_fit(view, job->resident_loaded ? &job->resident.bags : NULL, &options, &fit, wants_stop,
-                       NULL, &problem)) {
-        if (wants_stop(NULL))
-            return lob_run_stop_error(err);
-        g_propagate_prefixed_error(err, g_steal_pointer(&problem), "final model %s: ", options.kind);
-        return false;
-    }
-    Parcel parcel = {task, fit.n_weights, fit.cut, fit.best_epoch};
+/* A trained network into the outbox and onto disk. */
+static bool hand_in(Job *job, size_t task, const LobModelResult *fit, GByteArray *outbox, GError **err) {
+    Parcel parcel = {task, fit->n_weights, fit->cut, fit->best_epoch};
     size_t before = outbox->len;
     g_byte_array_append(outbox, (const guint8 *)&parcel, sizeof parcel);
-    g_byte_array_append(outbox, (const guint8 *)fit.weights, (guint)(fit.n_weights * sizeof(float)));
-    lob_info("trained final %s, seed %zu: %d epochs, %.1f s", options.kind, task % seeds_of(job) + 1,
-             fit.best_epoch, lob_clock() - start);
-    lob_model_result_clear(&fit);
+    g_byte_array_append(outbox, (const guint8 *)fit->weights, (guint)(fit->n_weights * sizeof(float)));
     return keep_parcel(job, task, outbox->data + before, outbox->len - before, err);
 }
 
-/* The networks left are dealt round. */
+/* Seeds of one network that are trained together, from task `first` on. */
+static bool train_bundle(Job *job, size_t first, size_t n, GByteArray *outbox, GError **err) {
+    size_t net = first / seeds_of(job);
+    g_autofree LobModelOptions *options = g_new0(LobModelOptions, n);
+    g_autofree LobModelResult *fits = g_new0(LobModelResult, n);
+    g_autofree LobView **views = g_new0(LobView *, n);
+    g_autoptr(GError) problem = NULL;
+    const double start = lob_clock();
+    bool ok = true;
+    for (size_t k = 0; ok && k < n; k++) {
+        options[k] = job->plan.options[net];
+        options[k].seed += first % seeds_of(job) + k;
+        views[k] = view_of(job, net, options[k].seed, err);
+        ok = views[k] != NULL;
+    }
+    if (ok && !lob_sweep_fit((const LobView *const *)views, job->resident_loaded ? &job->resident.bags : NULL,
+                             options, n, fits, wants_stop, NULL, &problem)) {
+        ok = false;
+        if (g_error_matches(problem, LOB_ERROR, LOB_ERROR_STOPPED))
+            (void)lob_run_stop_error(err);
+        else
+            g_propagate_prefixed_error(err, g_steal_pointer(&problem), "final model %s: ", options->kind);
+    }
+    for (size_t k = 0; ok && k < n; k++) {
+        ok = hand_in(job, first + k, &fits[k], outbox, err);
+        lob_info("trained final %s, seed %zu: %d epochs, %.1f s", options->kind,
+                 (first + k) % seeds_of(job) + 1, fits[k].best_epoch, (lob_clock() - start) / (double)n);
+    }
+    for (size_t k = 0; k < n; k++) {
+        lob_model_result_clear(&fits[k]);
+        if (views[k])
+            lob_view_free(views[k]);
+    }
+    return ok;
+}
+
+/* The networks left are dealt round, the seeds of one in one piece; a piece of which any is missing is
+ * trained whole. */
 static void train_mine(Job *job, GByteArray *outbox, GError **err) {
-    size_t left = 0;
-    for (size_t t = 0; t < job->n_tasks; t++) {
-        if (job->done[t] || left++ % (size_t)job->world->size != (size_t)job->world->rank)
+    size_t left = 0, width = seeds_of(job);
+    while (width > 1 && (seeds_of(job) % width != 0 || job->n_tasks / width < (size_t)job->world->size))
+        width--;
+    for (size_t t = 0; t < job->n_tasks; t += width) {
+        bool missing = false;
+        for (size_t k = 0; k < width; k++)
+            missing = missing || !job->done[t + k];
+        if (!missing || left++ % (size_t)job->world->size != (size_t)job->world->rank)
             continue;
-        if (!train_one(job, t, outbox, err))
+        if (!train_bundle(job, t, width, outbox, err))
             return;
     }
 }

@@ -68,33 +68,46 @@ static void record(GByteArray *outbox, uint64_t task, const GByteArray *bytes) {
     g_byte_array_append(outbox, bytes->data, bytes->len);
 }
 
-static bool train_one(Job *job, size_t task, GByteArray *outbox, GError **err) {
-    LobTaskResult result;
-    const LobTask *t = &job->plan.tasks[task];
+/* Tasks [first, first + n): the seeds of one fold, trained together. All are trained where any is missing:
+ * what a model is must not depend on where an earlier run was killed. */
+static bool train_bundle(Job *job, size_t first, size_t n, GByteArray *outbox, GError **err) {
+    const LobTask *t = &job->plan.tasks[first];
     const LobBags *bags = job->resident_loaded ? &job->resident.bags : NULL;
-    if (!lob_task_run(&job->plan, task, bags, &result, err))
-        return false;
-    g_autoptr(GByteArray) bytes = lob_task_pack(&job->plan, task, &result);
-    g_autofree char *path = lob_task_path(&job->plan, task);
-    bool ok = lob_file_replace(path, bytes->data, bytes->len, err);
-    record(outbox, task, bytes);
-    lob_info("trained %s on all but %s, seed %d: %lld epochs, %.1f s", job->plan.models[t->model],
-             job->plan.folds->names[t->fold], t->seed + 1, (long long)result.best_epoch, result.seconds);
-    lob_task_result_clear(&result);
+    g_autofree LobTaskResult *results = g_new0(LobTaskResult, n);
+    bool ok = lob_tasks_run(&job->plan, first, n, bags, results, err);
+    for (size_t k = 0; ok && k < n; k++) {
+        g_autoptr(GByteArray) bytes = lob_task_pack(&job->plan, first + k, &results[k]);
+        g_autofree char *path = lob_task_path(&job->plan, first + k);
+        ok = lob_file_replace(path, bytes->data, bytes->len, err);
+        record(outbox, first + k, bytes);
+        lob_info("trained %s on all but %s, seed %d: %lld epochs, %.1f s", job->plan.models[t->model],
+                 job->plan.folds->names[t->fold], t->seed + (int)k + 1, (long long)results[k].best_epoch,
+                 results[k].seconds);
+    }
+    for (size_t k = 0; k < n; k++)
+        lob_task_result_clear(&results[k]);
     return ok;
 }
 
-/* The tasks left are dealt round; a rank's own come in a fixed order. */
+static bool any_left(const Job *job, size_t first, size_t n) {
+    for (size_t k = 0; k < n; k++)
+        if (!job->done[first + k])
+            return true;
+    return false;
+}
+
+/* The bundles left are dealt round; a rank's own come in a fixed order. */
 static void train_mine(Job *job, GByteArray *outbox, GError **err) {
+    const size_t width = lob_plan_bundle(&job->plan, job->world->size);
     size_t left = 0;
-    for (size_t t = 0; t < job->plan.n_tasks; t++) {
-        if (job->done[t] || left++ % (size_t)job->world->size != (size_t)job->world->rank)
+    for (size_t t = 0; t < job->plan.n_tasks; t += width) {
+        if (!any_left(job, t, width) || left++ % (size_t)job->world->size != (size_t)job->world->rank)
             continue;
         if (lob_run_state() != LOB_RUN_ON) {
             lob_run_stop_error(err);
             return;
         }
-        if (!train_one(job, t, outbox, err))
+        if (!train_bundle(job, t, width, outbox, err))
             return;
     }
 }
@@ -104,6 +117,8 @@ static bool unpack_all(Job *job, const char *at, size_t size, GError **err) {
         uint64_t head[2];
         memcpy(head, at, sizeof head);
         at += sizeof head;
+        if (head[0] < job->plan.n_tasks)
+            lob_task_result_clear(&job->results[head[0]]);
         if (head[0] >= job->plan.n_tasks ||
             !lob_task_unpack(&job->plan, head[0], at, head[1], &job->results[head[0]]))
             return lob_fail(err, LOB_ERROR_INTERNAL, "a model's results were damaged on their way to rank 0");

@@ -78,7 +78,12 @@ typedef struct {
     LobTopTile *tiles;  /* [n_tiles] */
 } LobTaskResult;
 
-bool lob_task_run(const LobPlan *plan, size_t task, const LobBags *bags, LobTaskResult *result, GError **err);
+/* Tasks [first, first + n) are seeds of one endpoint, model, repeat and fold; they are trained in one sweep.
+ */
+bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *bags, LobTaskResult *results,
+                   GError **err);
+/* How many seeds of a fold are trained together: all, unless trainers would go without work. */
+size_t lob_plan_bundle(const LobPlan *plan, int trainers);
 /* The scores and most attended tiles of those of the patients that the fit scored, into an empty result. */
 void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
                           const LobBags *bags, LobTaskResult *result);

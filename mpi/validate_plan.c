@@ -87,6 +87,14 @@ bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err) {
     return true;
 }
 
+size_t lob_plan_bundle(const LobPlan *plan, int trainers) {
+    size_t seeds = (size_t)plan->cohort->study->validation.seeds;
+    for (size_t width = seeds; width > 1; width--)
+        if (seeds % width == 0 && plan->n_tasks / width >= (size_t)trainers)
+            return width;
+    return 1;
+}
+
 bool lob_plan_needs_bags(const LobPlan *plan) {
     return strcmp(plan->models[0], "clinical") != 0;
 }

@@ -1,5 +1,6 @@
 /* One model: trained on a fold's view, its scores kept in output/train/ until the tables are written. A file
  * counts only under the lock it was made under and with its CRC right. */
+#include "model/sweep.h"
 #include "mpi/stop.h"
 #include "mpi/validate.h"
 
@@ -70,41 +71,78 @@ void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, s
     result->tiles = (LobTopTile *)(void *)g_array_free(g_steal_pointer(&tiles), FALSE);
 }
 
-bool lob_task_run(const LobPlan *plan, size_t task, const LobBags *bags, LobTaskResult *result,
-                  GError **err) {
-    const LobTask *t = &plan->tasks[task];
-    LobModelOptions options = plan->options[t->endpoint * plan->n_models + t->model];
-    options.seed += (uint64_t)t->seed;
-    *result = (LobTaskResult){0};
-    double start = lob_clock();
-    g_autoptr(LobView) view =
-        lob_view_new(plan->cohort, plan->folds, t->endpoint, t->repeat, t->fold, options.seed, err);
-    if (!view)
-        return false;
-    LobModelResult fit;
-    g_autoptr(GError) problem = NULL;
-    if (!lob_model_fit(view, bags, &options, &fit, wants_stop, NULL, &problem)) {
-        if (wants_stop(NULL))
-            return lob_run_stop_error(err);
-        g_propagate_prefixed_error(err, g_steal_pointer(&problem),
-                                   "fold %s, model %s: ", plan->folds->names[t->fold],
-                                   plan->models[t->model]);
-        return false;
-    }
-    result->n_horizons = fit.n_horizons;
-    result->n_classes = fit.n_classes;
-    result->best_epoch = fit.best_epoch;
-    result->epochs_run = fit.epochs_run;
-    result->inner_loss = fit.inner_loss;
-    result->train_loss = fit.train_loss;
-    result->cut = fit.cut;
-    g_autofree char *digest = lob_sha256_bytes(fit.weights, fit.n_weights * sizeof(float));
+static void keep(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobView *view,
+                 const LobBags *bags, LobTaskResult *result) {
+    result->n_horizons = fit->n_horizons;
+    result->n_classes = fit->n_classes;
+    result->best_epoch = fit->best_epoch;
+    result->epochs_run = fit->epochs_run;
+    result->inner_loss = fit->inner_loss;
+    result->train_loss = fit->train_loss;
+    result->cut = fit->cut;
+    g_autofree char *digest = lob_sha256_bytes(fit->weights, fit->n_weights * sizeof(float));
     g_strlcpy(result->digest, digest, sizeof result->digest);
-    lob_task_keep_scores(&fit, view->held_out, view->n_held_out, bags, result);
-    lob_task_keep_maps(plan, task, &fit, bags, result);
-    lob_model_result_clear(&fit);
-    result->seconds = lob_clock() - start;
+    lob_task_keep_scores(fit, view->held_out, view->n_held_out, bags, result);
+    lob_task_keep_maps(plan, task, fit, bags, result);
+}
+
+/* What lob_sweep_fit asks for, one a task. */
+typedef struct {
+    LobView **views;
+    LobModelOptions *options;
+    LobModelResult *fits;
+    size_t n;
+} Bundle;
+
+static bool bundle_init(Bundle *b, const LobPlan *plan, size_t first, size_t n, GError **err) {
+    *b = (Bundle){g_new0(LobView *, n), g_new0(LobModelOptions, n), g_new0(LobModelResult, n), n};
+    for (size_t k = 0; k < n; k++) {
+        const LobTask *t = &plan->tasks[first + k];
+        b->options[k] = plan->options[t->endpoint * plan->n_models + t->model];
+        b->options[k].seed += (uint64_t)t->seed;
+        b->views[k] =
+            lob_view_new(plan->cohort, plan->folds, t->endpoint, t->repeat, t->fold, b->options[k].seed, err);
+        if (!b->views[k])
+            return false;
+    }
     return true;
+}
+
+static void bundle_clear(Bundle *b) {
+    for (size_t k = 0; k < b->n; k++) {
+        if (b->views[k])
+            lob_view_free(b->views[k]);
+        lob_model_result_clear(&b->fits[k]);
+    }
+    g_free(b->views);
+    g_free(b->options);
+    g_free(b->fits);
+}
+
+bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *bags, LobTaskResult *results,
+                   GError **err) {
+    const LobTask *t = &plan->tasks[first];
+    const double start = lob_clock();
+    Bundle bundle;
+    g_autoptr(GError) problem = NULL;
+    memset(results, 0, n * sizeof *results);
+    bool ok = bundle_init(&bundle, plan, first, n, err);
+    if (ok && !lob_sweep_fit((const LobView *const *)bundle.views, bags, bundle.options, n, bundle.fits,
+                             wants_stop, NULL, &problem)) {
+        ok = false;
+        if (g_error_matches(problem, LOB_ERROR, LOB_ERROR_STOPPED))
+            (void)lob_run_stop_error(err);
+        else
+            g_propagate_prefixed_error(err, g_steal_pointer(&problem),
+                                       "fold %s, model %s: ", plan->folds->names[t->fold],
+                                       plan->models[t->model]);
+    }
+    for (size_t k = 0; ok && k < n; k++) {
+        keep(plan, first + k, &bundle.fits[k], bundle.views[k], bags, &results[k]);
+        results[k].seconds = (lob_clock() - start) / (double)n;
+    }
+    bundle_clear(&bundle);
+    return ok;
 }
 
 void lob_task_result_clear(LobTaskResult *result) {
