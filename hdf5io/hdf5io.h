@@ -122,6 +122,9 @@ typedef struct {
 } LobStoreReport;
 /* Damage is no error: it is in the report. */
 bool lob_store_verify(const char *path, LobStoreReport *report, GError **err);
+/* Every `shares`-th slide, from the `share`-th on. */
+bool lob_store_verify_share(const char *path, size_t share, size_t shares, LobStoreReport *report,
+                            GError **err);
 void lob_store_report_clear(LobStoreReport *report);
 /* done[n_slides]: rows that count; of an unfinished part those the journal vouches for. */
 bool lob_store_rows_done(const char *path, const LobStore *store, uint64_t *done, GError **err);

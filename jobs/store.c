@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "hdf5io/hdf5io.h"
 #include "jobs/jobs.h"
+#include "jobs/store_internal.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -15,6 +16,9 @@
     "  export PATH... --format trident|clam|stamp --to DIR\n"                                                \
     "  import FILE|DIR... --to STORE.h5 --slides CSV [--encoder NAME]\n"                                     \
     "PATH is a store file, or a folder with parts (a run's output)\n"
+
+/* More readers of one file only queue before its disks. */
+#define MOST_READERS 16
 
 static int fail_with(GError *error) {
     int code = lob_error_exit_code(error);
@@ -175,7 +179,10 @@ static void print_report(const char *path, const LobStoreReport *report, double 
 
 static int store_verify(int argc, char **argv) {
     gboolean json = false;
+    int processes = (int)MIN(g_get_num_processors(), MOST_READERS);
     const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json, "JSON on standard output", NULL},
+                                    {"processes", 'j', 0, G_OPTION_ARG_INT, &processes,
+                                     "that read at the same time (default: one a core, at most 16)", "N"},
                                     {NULL, 0, 0, 0, NULL, NULL, NULL}};
     GError *err = NULL;
     if (!parse(&argc, &argv, "PATH...",
@@ -186,12 +193,16 @@ static int store_verify(int argc, char **argv) {
     g_autoptr(GPtrArray) paths = find_parts(argv + 1, &err);
     if (!paths)
         return fail_with(err);
+    if (processes < 1) {
+        lob_fail(&err, LOB_ERROR_INPUT, "store verify: --processes must be at least 1");
+        return fail_with(err);
+    }
     bool damaged = false;
     json_t *all = json_array();
     for (guint p = 0; p < paths->len; p++) {
         LobStoreReport report;
         double start = lob_clock();
-        if (!lob_store_verify(paths->pdata[p], &report, &err)) {
+        if (!lob_store_verify_parallel(paths->pdata[p], processes, &report, &err)) {
             json_decref(all);
             return fail_with(err);
         }
