@@ -149,7 +149,7 @@ static bool write_tables(Job *job, GError **err) {
            lob_tables_write(&job->plan, job->results, &job->resident, err) &&
            (!lob_plan_asks_benefit(&job->plan) ||
             lob_benefit_evaluate(&job->plan, job->results, job->resident_loaded ? &job->resident.bags : NULL,
-                                 err)) &&
+                                 job->resident_loaded ? job->resident.set.columns : NULL, err)) &&
            lob_file_replace(mark, job->plan.lock, strlen(job->plan.lock), err);
 }
 

@@ -3,6 +3,7 @@
 #include "mpi/stop.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- what is registered ---- */
@@ -44,192 +45,23 @@ json_t *lob_plan_benefit_lock(const LobPlan *plan) {
     LobBenefitOptions o = lob_benefit_defaults(study->validation.seed);
     const char *name = part >= 0 ? lob_benefit_part_name(study, part) : NULL;
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:f, s:i, s:f, s:i, s:i, s:f, s:f, s:f}", "endpoint",
+        "{s:s, s:s, s:s, s:s, s:s, s:f, s:i, s:f, s:i, s:i, s:f, s:f, s:f}", "endpoint",
         endpoint >= 0 ? study->endpoints[endpoint].name : "none", "contrast", name ? name : "none",
+        "biomarker",
+        study->model.biomarker ? study->model.biomarker : LOB_BENEFIT_MARKER " where features have it",
         "statistic",
         "interaction of treatment and effect score, log hazard ratio per training SD of the score, "
         "in held-out centers: Cox, center-stratified, overlap weights, adjusted for the linear "
-        "predictor; z by the robust variance",
+        "predictor; z by the robust variance. The biomarker is a second such score, treatment expected to "
+        "help more "
+        "where it is high",
         "claim",
         "above 0, with p of a permutation of the modifier within center and arm at or below the level "
-        "and the 95 % Hartung-Knapp interval over centers above 0; further contrasts after Holm",
+        "and the 95 % Hartung-Knapp interval over centers above 0; Holm over score and biomarker, further "
+        "contrasts after Holm over all",
         "level", LOB_BENEFIT_LEVEL, "permutations", LOB_BENEFIT_PERMUTATIONS, "margin_days",
         LOB_BENEFIT_MARGIN_DAYS, "components", (int)o.components, "members", (int)o.members, "min_events",
         o.min_events, "min_effective_size", o.min_size, "max_center_share", o.max_share);
-}
-
-/* ---- held-out patients of one part ---- */
-
-static void pool_clear(LobBenefitPool *pool) {
-    g_free(pool->time);
-    g_free(pool->weight);
-    g_free(pool->score);
-    g_free(pool->columns);
-    g_free(pool->event);
-    g_free(pool->stratum);
-    g_free(pool->center);
-    g_free(pool->arm);
-    g_free(pool->cluster);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobBenefitPool, pool_clear)
-
-static void pool_init(LobBenefitPool *pool, size_t n) {
-    n = MAX(n, 1);
-    *pool = (LobBenefitPool){0,
-                             g_new(double, n),
-                             g_new(double, n),
-                             g_new(double, n),
-                             g_new(double, 2 * n),
-                             g_new(uint8_t, n),
-                             g_new(uint32_t, n),
-                             g_new(uint32_t, n),
-                             g_new(uint32_t, n),
-                             g_new(uint32_t, n)};
-}
-
-/* Linear predictor by patient, NAN where none. */
-static double *predictors(const LobBenefitStudy *s) {
-    double *lp = g_new(double, s->plan->cohort->n_patients);
-    for (size_t p = 0; p < s->plan->cohort->n_patients; p++)
-        lp[p] = NAN;
-    for (size_t i = 0; i < s->scores.n; i++)
-        if (s->scores.scores[i].repeat == 0)
-            lp[s->scores.scores[i].patient] = s->scores.scores[i].lp;
-    return lp;
-}
-
-/* source NULL: the fitted scores; else those of a refit with modifiers exchanged. */
-static void pool_fill(LobBenefitPool *pool, const LobBenefitStudy *s, int part, const uint32_t *source) {
-    const LobCohort *cohort = s->plan->cohort;
-    g_autofree double *lp = predictors(s);
-    pool_init(pool, cohort->n_patients);
-    for (size_t f = 0; f < s->n_folds; f++) {
-        const LobBenefit *fit = &s->folds[f].fit;
-        if (!fit->part[part].estimable)
-            continue;
-        g_autofree double *score = g_new(double, fit->n_held_out + 1);
-        if (source)
-            lob_benefit_score_permuted(fit, part, source, score);
-        else
-            lob_benefit_score(fit, part, true, score);
-        for (size_t i = 0; i < fit->n_held_out; i++) {
-            uint32_t p = fit->held_out[i];
-            size_t at = pool->n;
-            if (fit->code[p * LOB_PARTS] < 0 || isnan(lp[p]) || isnan(fit->part[part].weight[p]))
-                continue;
-            pool->n++;
-            pool->time[at] = cohort->time[s->endpoint][p];
-            pool->event[at] = cohort->event[s->endpoint][p] == 1;
-            pool->center[at] = cohort->patients[p].center;
-            pool->stratum[at] = (uint32_t)(f * cohort->n_centers) + pool->center[at];
-            pool->cluster[at] = p;
-            pool->arm[at] = (uint32_t)fit->code[p * LOB_PARTS + (size_t)part];
-            pool->weight[at] = fit->part[part].weight[p];
-            pool->score[at] = score[i];
-            pool->columns[2 * at] = lp[p];
-            pool->columns[2 * at + 1] = fit->code[p * LOB_PARTS + (size_t)(1 - part)];
-        }
-    }
-}
-
-/* Rows of one center. */
-static void pool_center(LobBenefitPool *out, const LobBenefitPool *pool, uint32_t center) {
-    pool_init(out, pool->n);
-    for (size_t i = 0; i < pool->n; i++) {
-        size_t at = out->n;
-        if (pool->center[i] != center)
-            continue;
-        out->n++;
-        out->time[at] = pool->time[i];
-        out->event[at] = pool->event[i];
-        out->center[at] = pool->center[i];
-        out->stratum[at] = pool->stratum[i];
-        out->cluster[at] = pool->cluster[i];
-        out->arm[at] = pool->arm[i];
-        out->weight[at] = pool->weight[i];
-        out->score[at] = pool->score[i];
-        out->columns[2 * at] = pool->columns[2 * i];
-        out->columns[2 * at + 1] = pool->columns[2 * i + 1];
-    }
-}
-
-static LobFollowUp follow_up(const LobBenefitPool *pool) {
-    return (LobFollowUp){.n = pool->n,
-                         .time = pool->time,
-                         .event = pool->event,
-                         .weight = pool->weight,
-                         .stratum = pool->stratum,
-                         .cluster = pool->cluster};
-}
-
-static LobEstimate interaction_of(const LobBenefitPool *pool) {
-    LobFollowUp data = follow_up(pool);
-    g_auto(LobInteraction) result = {0};
-    lob_interaction(&result, &data, pool->arm, 2, pool->score, pool->columns, 2);
-    return result.interaction[0];
-}
-
-/* Log hazard ratio of the part at the same linear predictor. */
-static LobEstimate average_of(const LobBenefitPool *pool) {
-    LobFollowUp data = follow_up(pool);
-    g_autofree double *x = g_new(double, 3 * pool->n + 1);
-    for (size_t i = 0; i < pool->n; i++) {
-        x[3 * i] = pool->arm[i];
-        x[3 * i + 1] = pool->columns[2 * i];
-        x[3 * i + 2] = pool->columns[2 * i + 1];
-    }
-    g_auto(LobCox) fit = {0};
-    lob_cox_fit(&fit, &data, &(LobCoxDesign){.p = 3, .x = x, .robust = true});
-    if (isnan(fit.beta[0]))
-        return (LobEstimate){NAN, NAN, NAN, NAN, fit.reason ? fit.reason : "one arm only"};
-    double se = fit.robust_se[0], z = lob_normal_quantile(0.975);
-    return (LobEstimate){fit.beta[0], se, fit.beta[0] - z * se, fit.beta[0] + z * se, NULL};
-}
-
-/* ---- the permutation: modifiers exchanged within center and arm ---- */
-
-static void draw_source(const LobBenefitStudy *s, int part, int draw, uint32_t *source) {
-    const LobCohort *cohort = s->plan->cohort;
-    size_t n = cohort->n_patients, n_arms = cohort->study->n_arms;
-    g_autofree char *stream = g_strdup_printf("benefit/permutation/%d/%d", part, draw);
-    g_autofree uint32_t *members = g_new(uint32_t, n + 1), *shuffled = g_new(uint32_t, n + 1);
-    g_autofree bool *scored = g_new0(bool, n + 1);
-    LobRng rng;
-    lob_rng_init(&rng, cohort->study->validation.seed, stream);
-    for (uint32_t p = 0; p < n; p++)
-        source[p] = p;
-    for (size_t f = 0; f < s->n_folds; f++)
-        for (size_t i = 0; i < s->folds[f].fit.n_held_out; i++)
-            scored[s->folds[f].fit.held_out[i]] = true;
-    for (size_t cell = 0; cell < cohort->n_centers * n_arms; cell++) {
-        size_t k = 0;
-        for (uint32_t p = 0; p < n; p++)
-            if (scored[p] && cohort->patients[p].center == cell / n_arms &&
-                cohort->arm_at[s->endpoint][p] == (int8_t)(cell % n_arms))
-                members[k++] = p;
-        memcpy(shuffled, members, k * sizeof *members);
-        lob_rng_shuffle(&rng, shuffled, k);
-        for (size_t i = 0; i < k; i++)
-            source[members[i]] = shuffled[i];
-    }
-}
-
-static bool permute(LobBenefitStudy *s, int part, GError **err) {
-    LobBenefitContrast *c = &s->contrast[part];
-    g_autofree uint32_t *source = g_new(uint32_t, s->plan->cohort->n_patients + 1);
-    int as_large = 0;
-    for (int draw = 0; draw < LOB_BENEFIT_PERMUTATIONS; draw++) {
-        if (lob_run_state() != LOB_RUN_ON)
-            return lob_run_stop_error(err);
-        draw_source(s, part, draw, source);
-        g_auto(LobBenefitPool) pool = {0};
-        pool_fill(&pool, s, part, source);
-        LobEstimate e = interaction_of(&pool);
-        /* A draw without an answer counts against the claim. */
-        as_large += !(e.estimate / e.se < c->z);
-    }
-    c->p_permutation = (1.0 + as_large) / (1.0 + LOB_BENEFIT_PERMUTATIONS);
-    return true;
 }
 
 /* ---- one contrast ---- */
@@ -240,7 +72,7 @@ static void by_center(LobBenefitStudy *s, LobBenefitContrast *c, const LobBenefi
     for (uint32_t i = 0; i < n_centers; i++) {
         size_t events[2] = {0, 0};
         g_auto(LobBenefitPool) own = {0};
-        pool_center(&own, pool, i);
+        lob_benefit_pool_center(&own, pool, i);
         for (size_t r = 0; r < own.n; r++)
             events[own.arm[r]] += own.event[r];
         c->center_n[i] = own.n;
@@ -248,7 +80,7 @@ static void by_center(LobBenefitStudy *s, LobBenefitContrast *c, const LobBenefi
         c->center[i] = (LobEstimate){NAN, NAN, NAN, NAN, "too few events in an arm"};
         if (MIN(events[0], events[1]) < LOB_BENEFIT_CENTER_EVENTS)
             continue;
-        c->center[i] = interaction_of(&own);
+        c->center[i] = lob_benefit_interaction(&own);
         if (!isfinite(c->center[i].estimate) || c->center[i].reason)
             continue;
         estimate[k] = c->center[i].estimate;
@@ -289,8 +121,7 @@ static char *pool_guard(LobBenefitContrast *c, const LobBenefitPool *pool, const
     return NULL;
 }
 
-static bool judge(LobBenefitStudy *s, int part, GError **err) {
-    LobBenefitContrast *c = &s->contrast[part];
+static bool judge(LobBenefitStudy *s, LobBenefitContrast *c, GError **err) {
     size_t n_centers = s->plan->cohort->n_centers;
     c->center = g_new0(LobEstimate, n_centers);
     c->center_n = g_new0(size_t, n_centers);
@@ -299,37 +130,39 @@ static bool judge(LobBenefitStudy *s, int part, GError **err) {
     if (!c->name)
         return true;
     for (size_t f = 0; f < s->n_folds; f++)
-        c->n_folds += s->folds[f].fit.part[part].estimable;
+        c->n_folds += s->folds[f].fit.part[c->part].estimable;
     if (2 * c->n_folds <= s->n_folds) {
-        c->reason = first_reason(s, part);
+        c->reason = first_reason(s, c->part);
         return true;
     }
     g_auto(LobBenefitPool) pool = {0};
-    pool_fill(&pool, s, part, NULL);
+    lob_benefit_pool_fill(&pool, s, c, NULL);
     c->reason = pool_guard(c, &pool, &s->folds[0].fit.options);
     if (c->reason)
         return true;
     lob_info(
-        "benefit of %s: with %zu events an interaction of %.2f log hazard per SD would be found in 80 %% of "
+        "benefit, %s: with %zu events an interaction of %.2f log hazard per SD would be found in 80 %% of "
         "studies",
         c->name, c->events, c->detectable);
-    c->pooled = interaction_of(&pool);
-    c->average = average_of(&pool);
+    c->pooled = lob_benefit_interaction(&pool);
+    c->average = lob_benefit_average(&pool);
     by_center(s, c, &pool);
     if (!isfinite(c->pooled.estimate) || !(c->pooled.se > 0)) {
-        c->reason = g_strdup(c->pooled.reason ? c->pooled.reason : "the effect score does not vary");
+        c->reason = g_strdup(c->pooled.reason ? c->pooled.reason
+                             : c->marker      ? "the biomarker does not vary"
+                                              : "the effect score does not vary");
         return true;
     }
     c->z = c->pooled.estimate / c->pooled.se;
     c->estimable = true;
-    return permute(s, part, err);
+    return lob_benefit_permute(s, c, err);
 }
 
 /* ---- the verdict ---- */
 
 static void prognosis(LobBenefitStudy *s) {
     const LobCohort *cohort = s->plan->cohort;
-    g_autofree double *lp = predictors(s);
+    g_autofree double *lp = lob_benefit_predictors(s);
     g_autofree double *c = g_new(double, cohort->n_centers), *se = g_new(double, cohort->n_centers);
     g_autofree double *time = g_new(double, cohort->n_patients), *score = g_new(double, cohort->n_patients);
     g_autofree uint8_t *event = g_new(uint8_t, cohort->n_patients);
@@ -353,24 +186,34 @@ static void prognosis(LobBenefitStudy *s) {
     s->prognosis = lob_meta_of_c(c, se, k, &options);
 }
 
-/* Holm over the contrasts: of two, the smaller p counts twice. */
-static void adjust(LobBenefitStudy *s) {
+static int by_p(const void *a, const void *b) {
+    const LobBenefitContrast *const *x = a, *const *y = b;
+    return ((*x)->p_permutation > (*y)->p_permutation) - ((*x)->p_permutation < (*y)->p_permutation);
+}
+
+/* Holm's step-down over the estimable contrasts; registered: over the registered pair alone. */
+static void holm(LobBenefitStudy *s, bool registered) {
+    LobBenefitContrast *in[LOB_CONTRASTS];
     size_t n = 0;
-    double smaller = NAN;
-    for (int f = 0; f < LOB_PARTS; f++)
-        if (s->contrast[f].estimable) {
-            n++;
-            smaller = fmin(smaller, s->contrast[f].p_permutation);
-        }
-    for (int f = 0; f < LOB_PARTS; f++) {
-        LobBenefitContrast *c = &s->contrast[f];
-        if (!c->estimable)
-            continue;
-        bool first = c->p_permutation <= smaller;
-        c->p_holm =
-            fmin(1, first ? (double)n * c->p_permutation : fmax((double)n * smaller, c->p_permutation));
-        double p = c->registered ? c->p_permutation : c->p_holm;
-        c->claimed = p <= LOB_BENEFIT_LEVEL && c->pooled.estimate > 0 && c->meta.k >= 2 && c->meta.lower > 0;
+    double p = 0;
+    for (int i = 0; i < LOB_CONTRASTS; i++)
+        if (s->contrast[i].estimable && (!registered || s->contrast[i].registered))
+            in[n++] = &s->contrast[i];
+    qsort(in, n, sizeof *in, by_p);
+    for (size_t i = 0; i < n; i++) {
+        p = fmin(1, fmax(p, (double)(n - i) * in[i]->p_permutation));
+        in[i]->p_holm = p;
+    }
+}
+
+/* The registered pair is judged among itself, whatever else is looked at. */
+static void adjust(LobBenefitStudy *s) {
+    holm(s, false);
+    holm(s, true);
+    for (int i = 0; i < LOB_CONTRASTS; i++) {
+        LobBenefitContrast *c = &s->contrast[i];
+        c->claimed = c->estimable && c->p_holm <= LOB_BENEFIT_LEVEL && c->pooled.estimate > 0 &&
+                     c->meta.k >= 2 && c->meta.lower > 0;
     }
 }
 
@@ -378,34 +221,61 @@ static void say(LobBenefitStudy *s, char *text) {
     g_ptr_array_add(s->reasons, text);
 }
 
-static void decide(LobBenefitStudy *s, const LobBenefitContrast *c) {
+static void say_contrast(LobBenefitStudy *s, const LobBenefitContrast *c) {
+    if (!c->name || !c->registered)
+        return;
+    if (!c->estimable) {
+        say(s, g_strdup_printf("%s: not estimable, %s", c->name, c->reason));
+        return;
+    }
+    say(s, g_strdup_printf("%s: interaction %.3f per SD (%.3f to %.3f), permutation p %.3f, after Holm %.3f; "
+                           "Hartung-Knapp over %zu centers %.3f to %.3f",
+                           c->name, c->pooled.estimate, c->pooled.lower, c->pooled.upper, c->p_permutation,
+                           c->p_holm, c->meta.k, c->meta.lower, c->meta.upper));
+}
+
+/* learned: the registered effect score; marker: the biomarker of the same part, or NULL. */
+static void decide(LobBenefitStudy *s, const LobBenefitContrast *learned, const LobBenefitContrast *marker) {
     bool prognostic = s->prognosis.lower > 0.5;
     say(s,
         g_strdup_printf("concordance over held-out centers %.3f (%.3f to %.3f), conditional on the trained "
                         "models",
                         s->prognosis.mu, s->prognosis.lower, s->prognosis.upper));
-    if (!c || !c->estimable) {
+    if (!learned || !learned->estimable) {
         s->verdict = "not estimable";
-        say(s,
-            g_strdup_printf("%s: %s", c ? c->name : "treatment", c ? c->reason : "no contrast in the arms"));
+        say(s, g_strdup_printf("%s: %s", learned ? learned->name : "treatment",
+                               learned ? learned->reason : "no contrast in the arms"));
         return;
     }
-    say(s, g_strdup_printf(
-               "%s: interaction %.3f per SD (%.3f to %.3f), permutation p %.3f; Hartung-Knapp over %zu "
-               "centers %.3f to %.3f",
-               c->name, c->pooled.estimate, c->pooled.lower, c->pooled.upper, c->p_permutation, c->meta.k,
-               c->meta.lower, c->meta.upper));
-    say(s, g_strdup_printf("%s: average log hazard ratio %.3f (%.3f to %.3f)", c->name, c->average.estimate,
-                           c->average.lower, c->average.upper));
-    if (c->claimed)
+    say_contrast(s, learned);
+    if (marker)
+        say_contrast(s, marker);
+    say(s, g_strdup_printf("%s: average log hazard ratio %.3f (%.3f to %.3f)", learned->name,
+                           learned->average.estimate, learned->average.lower, learned->average.upper));
+    if (learned->claimed || (marker && marker->claimed))
         s->verdict = "relative effect modification";
-    else if (prognostic && c->average.upper < 0)
+    else if (prognostic && learned->average.upper < 0)
         s->verdict = "absolute benefit through risk only";
     else
         s->verdict = prognostic ? "prognostic" : "nothing shown";
 }
 
 /* ---- the whole ---- */
+
+/* Mean and SD over the fold's training patients. */
+static void scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
+    double n = 0, sum = 0, square = 0;
+    for (size_t i = 0; s->marker && i < fold->fit.n_train; i++) {
+        double v = s->marker[fold->fit.train[i]];
+        if (isnan(v))
+            continue;
+        n++;
+        sum += v;
+        square += v * v;
+    }
+    fold->marker_mean = n > 0 ? sum / n : 0;
+    fold->marker_sd = n > 1 ? sqrt(fmax(0, square / n - fold->marker_mean * fold->marker_mean)) : 0;
+}
 
 static bool fit_folds(LobBenefitStudy *s, const LobBags *bags, GError **err) {
     const LobPlan *plan = s->plan;
@@ -420,9 +290,9 @@ static bool fit_folds(LobBenefitStudy *s, const LobBags *bags, GError **err) {
         if (!fold->view)
             return false;
         s->n_folds++;
-        options.seed = seed + (uint64_t)f;
         if (!lob_benefit_fit(&fold->fit, fold->view, bags, &options, err))
             return false;
+        scale_marker(s, fold);
         lob_benefit_predict(&fold->fit, &fold->prediction);
     }
     return true;
@@ -434,19 +304,47 @@ static void study_clear(LobBenefitStudy *s) {
         lob_benefit_clear(&s->folds[f].fit);
         lob_view_free(s->folds[f].view);
     }
-    for (int f = 0; f < LOB_PARTS; f++) {
+    for (int f = 0; f < LOB_CONTRASTS; f++) {
+        g_free(s->contrast[f].name);
         g_free(s->contrast[f].reason);
         g_free(s->contrast[f].center);
         g_free(s->contrast[f].center_n);
         g_free(s->contrast[f].center_events);
     }
     g_free(s->folds);
+    g_free(s->marker);
     lob_scores_clear(&s->scores);
     g_ptr_array_free(s->reasons, TRUE);
 }
 
+/* The parts' effect scores, then the biomarker's, in this order. */
+static void name_contrasts(LobBenefitStudy *s, int registered) {
+    for (int i = 0; i < LOB_CONTRASTS; i++) {
+        LobBenefitContrast *c = &s->contrast[i];
+        const char *part = lob_benefit_part_name(s->plan->cohort->study, i % LOB_PARTS);
+        c->part = i % LOB_PARTS;
+        c->marker = i >= LOB_PARTS;
+        if (!part || (c->marker && !s->marker))
+            continue;
+        c->name = c->marker ? g_strdup_printf("%s_by_%s", part, s->marker_name) : g_strdup(part);
+        c->registered = c->part == registered;
+    }
+}
+
+static bool judge_all(LobBenefitStudy *s, int registered, GError **err) {
+    name_contrasts(s, registered);
+    for (int i = 0; i < LOB_CONTRASTS; i++)
+        if (!judge(s, &s->contrast[i], err))
+            return false;
+    prognosis(s);
+    adjust(s);
+    decide(s, registered >= 0 ? &s->contrast[registered] : NULL,
+           registered >= 0 && s->marker ? &s->contrast[LOB_PARTS + registered] : NULL);
+    return true;
+}
+
 bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBags *bags,
-                          GError **err) {
+                          char *const *columns, GError **err) {
     int endpoint = lob_plan_benefit_endpoint(plan), registered = registered_part(plan);
     LobBenefitStudy s = {.plan = plan, .reasons = g_ptr_array_new_with_free_func(g_free)};
     g_autoptr(GError) refused = NULL;
@@ -458,17 +356,9 @@ bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, con
         can = lob_benefit_can(plan->cohort->study, s.endpoint, &refused);
     }
     if (can)
-        ok = fit_folds(&s, bags, err);
-    for (int f = 0; ok && can && f < LOB_PARTS; f++) {
-        s.contrast[f].name = lob_benefit_part_name(plan->cohort->study, f);
-        s.contrast[f].registered = f == registered;
-        ok = judge(&s, f, err);
-    }
-    if (ok && can) {
-        prognosis(&s);
-        adjust(&s);
-        decide(&s, registered >= 0 ? &s.contrast[registered] : NULL);
-    } else if (ok) {
+        ok = lob_benefit_marker(&s, bags, columns, err) && fit_folds(&s, bags, err) &&
+             judge_all(&s, registered, err);
+    else {
         s.verdict = "not estimable";
         say(&s, g_strdup(refused ? refused->message : "no survival endpoint"));
     }

@@ -9,25 +9,31 @@
 #include <jansson.h>
 
 #define LOB_BENEFIT_PERMUTATIONS 199
-#define LOB_BENEFIT_LEVEL 0.025      /* one-sided */
-#define LOB_BENEFIT_MARGIN_DAYS 30.0 /* a treatment is recommended for at least this much */
-#define LOB_BENEFIT_CENTER_EVENTS 10 /* an arm of a center needs these for an interaction of its own */
+#define LOB_BENEFIT_LEVEL 0.025          /* one-sided */
+#define LOB_BENEFIT_MARGIN_DAYS 30.0     /* a treatment is recommended for at least this much */
+#define LOB_BENEFIT_MARKER "lym_density" /* of the texture encoder: lymphocyte-like nuclei */
+#define LOB_BENEFIT_CENTER_EVENTS 10     /* an arm of a center needs these for an interaction of its own */
 
 bool lob_plan_asks_benefit(const LobPlan *plan);
 /* The first survival endpoint, or -1. */
 int lob_plan_benefit_endpoint(const LobPlan *plan);
 /* What is registered before a held-out center is opened. From the tables' arms alone, no outcome. */
 json_t *lob_plan_benefit_lock(const LobPlan *plan);
-/* After lob_tables_write's opening: benefit.csv, benefit_metrics.csv, verdict.json. */
+/* After lob_tables_write's opening: benefit.csv, benefit_metrics.csv, verdict.json. columns: of the bags,
+ * NULL-terminated, or NULL. INPUT error where the study's biomarker is neither of them nor of patients.csv.
+ */
 bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBags *bags,
-                          GError **err);
+                          char *const *columns, GError **err);
 
-/* ---- between the two files ---- */
+/* ---- between the files ---- */
 typedef struct {
     LobView *view;
     LobBenefit fit;
     LobBenefitPrediction prediction;
+    double marker_mean, marker_sd; /* of the biomarker over training patients */
 } LobBenefitFold;
+
+#define LOB_CONTRASTS (2 * LOB_PARTS)
 
 /* Held-out patients of all folds in whose fold the part is estimable. */
 typedef struct {
@@ -37,8 +43,13 @@ typedef struct {
     uint32_t *stratum, *center, *arm, *cluster;
 } LobBenefitPool;
 
+void lob_benefit_pool_clear(LobBenefitPool *pool);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobBenefitPool, lob_benefit_pool_clear)
+
 typedef struct {
-    const char *name; /* of the part; NULL: no such part */
+    char *name;  /* "tace", "tace_by_lym_density"; NULL: no such contrast */
+    int part;    /* of the treatment */
+    bool marker; /* by the biomarker instead of the effect score */
     bool registered, estimable, claimed;
     char *reason; /* why not estimable */
     size_t n, events, n_folds;
@@ -56,12 +67,28 @@ typedef struct {
     LobScores scores;
     LobBenefitFold *folds;
     size_t n_folds;
-    LobBenefitContrast contrast[LOB_PARTS];
-    LobMeta prognosis; /* concordance of held-out centers, on the scale of C */
+    LobBenefitContrast contrast[LOB_CONTRASTS]; /* the parts' effect scores, then the biomarker's */
+    const char *marker_name;                    /* borrowed */
+    double *marker;                             /* [n_patients] NAN missing; NULL: none */
+    char *const *columns;                       /* names of features, or NULL */
+    LobMeta prognosis;                          /* concordance of held-out centers, on the scale of C */
     const char *verdict;
     GPtrArray *reasons; /* of char * */
 } LobBenefitStudy;
 
+/* Linear predictor by patient, NAN where none. Caller frees. */
+double *lob_benefit_predictors(const LobBenefitStudy *study);
+/* source NULL: the fitted scores; else those of a refit with modifiers exchanged (biomarker: exchanged). */
+void lob_benefit_pool_fill(LobBenefitPool *pool, const LobBenefitStudy *study,
+                           const LobBenefitContrast *contrast, const uint32_t *source);
+void lob_benefit_pool_center(LobBenefitPool *out, const LobBenefitPool *pool, uint32_t center);
+LobEstimate lob_benefit_interaction(const LobBenefitPool *pool);
+/* Log hazard ratio of the part at the same linear predictor. */
+LobEstimate lob_benefit_average(const LobBenefitPool *pool);
+/* Fills p_permutation. */
+bool lob_benefit_permute(const LobBenefitStudy *study, LobBenefitContrast *contrast, GError **err);
+/* Fills marker, if the study or its features have one. */
+bool lob_benefit_marker(LobBenefitStudy *study, const LobBags *bags, char *const *columns, GError **err);
 bool lob_benefit_tables(const LobBenefitStudy *study, GError **err);
 
 #endif

@@ -98,9 +98,17 @@ static void patient_row(LobCsv *csv, const LobBenefitStudy *s, const LobBenefitF
     lob_csv_end_row(csv);
 }
 
+/* The registered effect score itself: the biomarker's proof is none of the score. */
+static bool effect_score_is_earned(const LobBenefitStudy *s) {
+    for (int f = 0; f < LOB_PARTS; f++)
+        if (s->contrast[f].registered && s->contrast[f].claimed)
+            return true;
+    return false;
+}
+
 /* Recommendations use effect scores where they are proven, else risk and the average effect alone. */
 static bool write_patients(const LobBenefitStudy *s, GError **err) {
-    bool earned = strcmp(s->verdict, "relative effect modification") == 0;
+    bool earned = effect_score_is_earned(s);
     g_autoptr(LobCsv) csv = new_patients(s);
     for (size_t f = 0; f < s->n_folds; f++) {
         const LobBenefitFold *fold = &s->folds[f];
@@ -146,10 +154,11 @@ static LobEstimate plain(double value, const char *note) {
 static void contrast_rows(const Sheet *sheet, const LobBenefitStudy *s) {
     const LobBenefitContrast *c = sheet->contrast;
     size_t n = c->n, events = c->events;
-    const char *role = c->registered ? "registered contrast" : "further contrast";
+    const char *role =
+        c->registered ? c->marker ? "registered biomarker" : "registered contrast" : "further contrast";
     row(sheet, "pooled", "estimable", plain(c->estimable, c->estimable ? role : c->reason), n, events);
     for (size_t f = 0; f < s->n_folds; f++) {
-        const LobBenefitPart *part = &s->folds[f].fit.part[c - s->contrast];
+        const LobBenefitPart *part = &s->folds[f].fit.part[c->part];
         row(sheet, s->plan->folds->names[f], "estimable_in_training", plain(part->estimable, part->reason),
             s->folds[f].fit.n_train, part->events[0] + part->events[1]);
     }
@@ -170,7 +179,9 @@ static void contrast_rows(const Sheet *sheet, const LobBenefitStudy *s) {
     row(sheet, "pooled", "interaction_one_sided_p", plain(1 - lob_normal_cdf(c->z), "conditional"), n,
         events);
     row(sheet, "pooled", "interaction_permutation_p",
-        plain(c->p_permutation, "effect stage refitted in each draw"), n, events);
+        plain(c->p_permutation,
+              c->marker ? "biomarker exchanged within center and arm" : "effect stage refitted in each draw"),
+        n, events);
     row(sheet, "pooled", "interaction_permutation_p_holm", plain(c->p_holm, NULL), n, events);
     row(sheet, "pooled", "average_log_hazard_ratio", c->average, n, events);
     row(sheet, "pooled", "average_e_value",
@@ -180,7 +191,7 @@ static void contrast_rows(const Sheet *sheet, const LobBenefitStudy *s) {
 static bool write_metrics(const LobBenefitStudy *s, GError **err) {
     g_autoptr(LobCsv) csv = lob_csv_new((const char *[]){"contrast", "center", "metric", "estimate", "lower",
                                                          "upper", "n", "events", "note", NULL});
-    for (int f = 0; f < LOB_PARTS; f++) {
+    for (int f = 0; f < LOB_CONTRASTS; f++) {
         Sheet sheet = {csv, &s->contrast[f]};
         if (s->contrast[f].name)
             contrast_rows(&sheet, s);
@@ -199,6 +210,7 @@ static json_t *contrast_json(const LobBenefitContrast *c) {
     json_t *o = json_object();
     json_object_set_new(o, "contrast", json_string(c->name));
     json_object_set_new(o, "registered", json_boolean(c->registered));
+    json_object_set_new(o, "biomarker", json_boolean(c->marker));
     json_object_set_new(o, "estimable", json_boolean(c->estimable));
     json_object_set_new(o, "claimed", json_boolean(c->claimed));
     if (!c->estimable)
@@ -210,6 +222,7 @@ static json_t *contrast_json(const LobBenefitContrast *c) {
         json_object_set_new(o, "hartung_knapp_lower", number(c->meta.lower));
         json_object_set_new(o, "hartung_knapp_upper", number(c->meta.upper));
         json_object_set_new(o, "permutation_p", number(c->p_permutation));
+        json_object_set_new(o, "permutation_p_holm", number(c->p_holm));
         json_object_set_new(o, "average_log_hazard_ratio", number(c->average.estimate));
     }
     return o;
@@ -220,7 +233,7 @@ static bool write_verdict(const LobBenefitStudy *s, GError **err) {
     json_t *o = json_object(), *reasons = json_array(), *contrasts = json_array();
     for (guint i = 0; i < s->reasons->len; i++)
         json_array_append_new(reasons, json_string(s->reasons->pdata[i]));
-    for (int f = 0; f < LOB_PARTS; f++)
+    for (int f = 0; f < LOB_CONTRASTS; f++)
         if (s->contrast[f].name)
             json_array_append_new(contrasts, contrast_json(&s->contrast[f]));
     json_object_set_new(o, "verdict", json_string(s->verdict));
@@ -228,9 +241,7 @@ static bool write_verdict(const LobBenefitStudy *s, GError **err) {
     json_object_set_new(o, "reasons", reasons);
     json_object_set_new(o, "contrasts", contrasts);
     json_object_set_new(o, "recommendations_from",
-                        json_string(strcmp(s->verdict, "relative effect modification") == 0
-                                        ? "effect scores"
-                                        : "risk and average effect"));
+                        json_string(effect_score_is_earned(s) ? "effect scores" : "risk and average effect"));
     json_object_set_new(o, "lock", json_string(s->plan->lock));
     char *text = json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS);
     json_decref(o);

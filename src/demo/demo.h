@@ -68,6 +68,7 @@ typedef struct {
     int os_event;
     int relapse;                   /* 0 censored, 1 recurrence, 2 death without it; at time_days */
     double cd8_score, pdl1_score;  /* immune and what staining adds: mean 0, SD 1 */
+    double til_score;              /* immune as a pathologist scores it */
     int cd8_high, pdl1_high;       /* scores above 0 and above .5 */
     int response, ae34;            /* -1 where not treated */
     double p_response[4], p_ae[4]; /* by arm; NAN for none */

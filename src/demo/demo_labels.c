@@ -6,6 +6,7 @@
 
 #define CD8_NOISE 0.30 /* SD staining adds to immune, which has SD 1 */
 #define PDL1_NOISE 0.60
+#define TIL_NOISE 0.50
 #define DEATH_SHARE 0.08 /* of first events */
 #define DEATH_RATE 0.35  /* a year, after recurrence */
 
@@ -51,4 +52,5 @@ void lob_demo_labels(const LobDemoOptions *o, size_t index, LobDemoPatient *p) {
     p->response = p->arm != 0 ? response < p->p_response[p->arm] : -1;
     p->ae34 = p->arm != 0 ? ae < p->p_ae[p->arm] : -1;
     after_recurrence(&rng, p);
+    p->til_score = round(100.0 * stained(p->immune, TIL_NOISE, &rng)) / 100.0;
 }

@@ -51,13 +51,14 @@ static void outcome_cells(LobCsv *csv, const LobDemoPatient *p) {
     label_cell(csv, p->pdl1_high);
     label_cell(csv, p->response);
     label_cell(csv, p->ae34);
+    lob_csv_number(csv, p->til_score);
 }
 
 static bool write_patients(const LobDemo *demo, const char *dir, GError **err) {
     g_autoptr(LobCsv) csv = lob_csv_new((const char *const[]){
-        "patient_id", "center",   "age",          "sex",      "tumor_size_cm", "mvi",     "afp_log10",
-        "arm",        "tace_day", "systemic_day", "rfs_days", "rfs_event",     "os_days", "os_event",
-        "relapse",    "cd8_high", "pdl1_high",    "response", "ae34",          NULL});
+        "patient_id", "center",   "age",          "sex",      "tumor_size_cm", "mvi",       "afp_log10",
+        "arm",        "tace_day", "systemic_day", "rfs_days", "rfs_event",     "os_days",   "os_event",
+        "relapse",    "cd8_high", "pdl1_high",    "response", "ae34",          "til_score", NULL});
     for (size_t i = 0; i < demo->n_patients; i++) {
         const LobDemoPatient *p = &demo->patients[i];
         g_autofree char *center = lob_demo_center_name(p->center);
@@ -222,7 +223,7 @@ static bool write_study(const LobDemo *demo, const char *dir, GError **err) {
         "model:    {kind: abmil, benefit: %s}\n"
         "validation: {scheme: loco, seeds: 5}\n"
         "output:   out\n",
-        o->bags ? "true" : "false");
+        o->bags ? "true, biomarker: til_score" : "false");
     g_autofree char *path = g_build_filename(dir, "study.yaml", NULL);
     return lob_file_replace(path, text->str, text->len, err);
 }

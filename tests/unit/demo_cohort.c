@@ -220,7 +220,7 @@ Test(demo_cohort, patients_table_leaks_no_truth) {
     static const char *const wanted[] = {"patient_id", "center",    "age",      "sex",      "tumor_size_cm",
                                          "mvi",        "afp_log10", "arm",      "tace_day", "systemic_day",
                                          "rfs_days",   "rfs_event", "os_days",  "os_event", "relapse",
-                                         "cd8_high",   "pdl1_high", "response", "ae34"};
+                                         "cd8_high",   "pdl1_high", "response", "ae34",     "til_score"};
     g_autoptr(GError) err = NULL;
     g_autofree char *dir = g_dir_make_tmp("lobule-demo-XXXXXX", &err);
     g_autoptr(LobDemo) demo = cohort(false, 1, 0, false);
