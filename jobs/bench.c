@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { LEAST_REPEATS = 6, MOST_REPEATS = 50 };
+#define SIDE_BY_SIDE_SECONDS 0.5
 
 /* ---- measuring ---- */
 
@@ -24,6 +26,12 @@ static double quantile(const double *sorted, int n, double p) {
     const double at = p * (n - 1);
     const int low = (int)floor(at);
     return low + 1 < n ? sorted[low] + (at - low) * (sorted[low + 1] - sorted[low]) : sorted[n - 1];
+}
+
+static double cpu_seconds(void) {
+    struct timespec used;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
 }
 
 /* Order statistics whose ranks bound the median with 95 % by the normal approximation of the binomial. */
@@ -39,19 +47,52 @@ LobBenchRate lob_bench_summary(double *rates, int n) {
                           .repeats = n};
 }
 
-bool lob_bench_measure(const LobBench *bench, LobBenchRun run, void *user, LobBenchRate *rate, GError **err) {
-    double rates[MOST_REPEATS], units = 0;
-    int n = 0;
-    if (!run(user, &units, err))
-        return false;
-    const double began = lob_clock();
-    while (n < MOST_REPEATS && (n < LEAST_REPEATS || lob_clock() - began < bench->seconds)) {
-        const double start = lob_clock();
+/* Ranks go side by side: they begin each repetition together, and rank 0 says whether there is another one,
+ * so that none measures while its neighbour is idle. A rank that failed says so here. */
+static bool again(const LobBench *bench, bool wanted, bool failed, GError **err) {
+    double votes[] = {failed ? 1 : 0, wanted && bench->world->rank == 0 ? 1 : 0};
+    if (!bench->world->has_mpi)
+        return wanted && !failed;
+    lob_mpi_allreduce_sum(lob_world_comm(bench->world), votes, G_N_ELEMENTS(votes));
+    if (votes[0] > 0 && !failed)
+        lob_fail(err, LOB_ERROR_INTERNAL, "another rank failed while measuring");
+    return votes[0] == 0 && votes[1] > 0;
+}
+
+/* One repetition; with several ranks at least SIDE_BY_SIDE_SECONDS, beside which the start's jitter is small.
+ */
+static bool repeat(const LobBench *bench, LobBenchRun run, void *user, double *rate, GError **err) {
+    const double start = lob_clock(), least = bench->world->has_mpi ? SIDE_BY_SIDE_SECONDS : 0;
+    double units = 0, sum = 0, now = start;
+    do {
         if (!run(user, &units, err))
             return false;
-        rates[n++] = units / (lob_clock() - start);
+        sum += units;
+        now = lob_clock();
+    } while (now - start < least);
+    *rate = sum / (now - start);
+    return true;
+}
+
+bool lob_bench_measure(const LobBench *bench, LobBenchRun run, void *user, LobBenchRate *rate, GError **err) {
+    double rates[MOST_REPEATS], units = 0, measured = 0, used = 0;
+    const int least = bench->repeats > 0 ? bench->repeats : LEAST_REPEATS;
+    GError *failure = NULL;
+    int n = 0;
+    bool ok = run(user, &units, &failure);
+    while (again(bench, n < MOST_REPEATS && (n < least || measured < bench->seconds), !ok, &failure)) {
+        const double start = lob_clock(), cpu = cpu_seconds();
+        ok = repeat(bench, run, user, &rates[n], &failure);
+        measured += lob_clock() - start;
+        used += cpu_seconds() - cpu;
+        n += ok ? 1 : 0;
+    }
+    if (failure) {
+        g_propagate_error(err, failure);
+        return false;
     }
     *rate = lob_bench_summary(rates, n);
+    rate->cpu = used / measured;
     return true;
 }
 
@@ -80,6 +121,10 @@ static void print_json(const LobBench *bench, const LobBenchResult *r, const dou
     json_object_set_new(line, "ratio", sums[3] > 0 ? json_real(sums[0] / sums[3]) : json_null());
     if (sums[4] > 0)
         json_object_set_new(line, "gflops", json_real(sums[4]));
+    if (sums[5] > 0)
+        json_object_set_new(line, "cpu_share", json_real(sums[5] / bench->world->size));
+    if (r->more)
+        json_object_update(line, r->more);
     json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     printf("\n");
     fflush(stdout);
@@ -99,7 +144,7 @@ static void add_to_page(const LobBench *bench, const LobBenchResult *r, const do
 }
 
 void lob_bench_report(const LobBench *bench, const LobBenchResult *r) {
-    double sums[] = {r->rate.rate, r->rate.lower, r->rate.upper, r->ceiling, r->gflops};
+    double sums[] = {r->rate.rate, r->rate.lower, r->rate.upper, r->ceiling, r->gflops, r->rate.cpu};
     if (bench->world->has_mpi)
         lob_mpi_allreduce_sum(lob_world_comm(bench->world), sums, G_N_ELEMENTS(sums));
     if (bench->world->rank != 0)
@@ -181,7 +226,7 @@ static bool run_one(LobBench *bench, const char *name, GError **err) {
 
 int lob_cmd_bench(int argc, char **argv) {
     g_autofree char *precision = NULL, *slide = NULL, *dir = NULL, *page = NULL;
-    int batch = 8;
+    int batch = 8, repeats = LEAST_REPEATS, ranks = 0;
     double seconds = 3;
     LobBench bench = {.train = {.bags = 24,
                                 .tiles = 4000,
@@ -195,7 +240,11 @@ int lob_cmd_bench(int argc, char **argv) {
         {"seconds", 0, 0, G_OPTION_ARG_DOUBLE, &seconds, "For each measurement (default 3)", "S"},
         {"precision", 0, 0, G_OPTION_ARG_STRING, &precision, "encoder, train: fp32 or bf16 (default fp32)",
          "P"},
+        {"repeats", 0, 0, G_OPTION_ARG_INT, &repeats,
+         "Least number of repetitions (default 6, which bound a median with 95 %; at most 50)", "N"},
         {"batch", 0, 0, G_OPTION_ARG_INT, &batch, "encoder: tiles a call (default 8)", "N"},
+        {"ranks", 0, 0, G_OPTION_ARG_INT, &ranks,
+         "Refuse to measure with another number of ranks (they come from mpirun or srun)", "N"},
         {"slide", 0, 0, G_OPTION_ARG_FILENAME, &slide, "read: a slide", "FILE"},
         {"dir", 0, 0, G_OPTION_ARG_FILENAME, &dir, "store: where to write (default .)", "DIR"},
         {"bags", 0, 0, G_OPTION_ARG_INT, &bench.train.bags, "train: patients (default 24)", "N"},
@@ -219,8 +268,8 @@ int lob_cmd_bench(int argc, char **argv) {
     LobWorld world = {.size = 1};
     lob_log_setup(LOB_LOG_INFO, lob_launcher_rank());
     bool ok = g_option_context_parse(context, &argc, &argv, &err);
-    if (ok && (argc < 2 || argc > 3 || batch < 1 || !(seconds >= 0) ||
-               (argc == 3 && strcmp(argv[1], "encoder") != 0)))
+    if (ok && (argc < 2 || argc > 3 || batch < 1 || repeats < 1 || repeats > MOST_REPEATS || ranks < 0 ||
+               !(seconds >= 0) || (argc == 3 && strcmp(argv[1], "encoder") != 0)))
         ok = lob_fail(&err, LOB_ERROR_INPUT, "expected one bench, see lobule bench --help");
     if (!ok) {
         fprintf(stderr, "lobule bench: %s\n", err->message);
@@ -233,8 +282,13 @@ int lob_cmd_bench(int argc, char **argv) {
     bench.encoder = argc == 3 ? argv[2] : "texture";
     bench.precision = precision ? precision : "fp32";
     bench.batch = batch;
+    bench.repeats = repeats;
     ok = lob_world_start(&world, &argc, &argv, &err);
     lob_log_setup(LOB_LOG_INFO, world.rank);
+    if (ok && ranks > 0 && ranks != world.size)
+        ok = lob_fail(&err, LOB_ERROR_INPUT,
+                      "--ranks %d, but there are %d: mpirun -n %d lobule bench ... starts them", ranks,
+                      world.size, ranks);
     ok = ok && (strcmp(argv[1], "all") == 0 ? run_all(&bench, page ? page : "bench.html", &err)
                                             : run_one(&bench, argv[1], &err));
     if (!ok && world.rank == 0)

@@ -1,5 +1,4 @@
-/* Benches of computing: encoder, reading tiles, scheduler, statistics. */
-#include "encoder/encoder.h"
+/* Benches of computing: reading tiles, scheduler, statistics. */
 #include "jobs/bench_internal.h"
 #include "mpi/sched.h"
 #include "slide/slide.h"
@@ -8,79 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- encoder ---- */
-
-/* GFLOP a 224 px tile, two for each multiply-add. */
-static const struct {
-    const char *name;
-    double gflop;
-} costs[] = {{"uni", 123},       {"h-optimus-0", 592}, {"h-optimus-1", 592},
-             {"kaiko-s16", 9.2}, {"kaiko-b16", 35},    {"phikon", 35}};
-
-typedef struct {
-    LobEncoder *encoder;
-    uint8_t *rgb;
-    float *out;
-    size_t n;
-} Encoding;
-
-static bool run_encoder(void *user, double *units, GError **err) {
-    const Encoding *e = user;
-    *units = (double)e->n;
-    return lob_encoder_encode(e->encoder, e->rgb, e->n, e->out, NULL, NULL, err);
-}
-
-/* Dark blobs on pink, so that encoders that look for nuclei find some. */
-static uint8_t *paint_tiles(size_t n, int size) {
-    const size_t pixels = (size_t)size * (size_t)size;
-    uint8_t *rgb = g_malloc(n * pixels * 3);
-    LobRng rng;
-    lob_rng_init(&rng, 1, "bench/tiles");
-    for (size_t i = 0; i < n * pixels; i++) {
-        const double x = (double)(i % (size_t)size), y = (double)(i / (size_t)size % (size_t)size);
-        const bool nucleus = sin(x / 5) * sin(y / 6) > 0.7;
-        const double noise = 20 * lob_rng_uniform(&rng);
-        rgb[3 * i] = (uint8_t)((nucleus ? 90 : 220) + noise);
-        rgb[3 * i + 1] = (uint8_t)((nucleus ? 60 : 160) + noise);
-        rgb[3 * i + 2] = (uint8_t)((nucleus ? 130 : 200) + noise);
-    }
-    return rgb;
-}
-
-static bool encoder_result(const LobBench *bench, LobBenchResult *r, GError **err) {
-    double gflop = 0;
-    for (size_t i = 0; i < G_N_ELEMENTS(costs); i++)
-        if (strcmp(costs[i].name, bench->encoder) == 0)
-            gflop = costs[i].gflop;
-    r->gflops = gflop * r->rate.rate;
-    r->ceiling_name = gflop > 0 ? "fp32 sgemm alone" : "copying a tile's pixels";
-    if (gflop > 0 ? !lob_bench_sgemm(bench, &r->ceiling, err) : !lob_bench_memory(bench, &r->ceiling, err))
-        return false;
-    r->ceiling /= gflop > 0 ? gflop * 1e9 : 2.0 * 224 * 224 * 3;
-    return true;
-}
-
-bool lob_bench_encoder(const LobBench *bench, GError **err) {
-    const LobEncoderOptions options = {.name = bench->encoder,
-                                       .precision = bench->precision,
-                                       .tile_size = 224,
-                                       .mpp = 0.5,
-                                       .batch = (size_t)bench->batch,
-                                       .random_weights = strcmp(bench->encoder, "texture") != 0};
-    g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
-    if (!encoder)
-        return false;
-    g_autofree uint8_t *rgb = paint_tiles(options.batch, options.tile_size);
-    g_autofree float *out = g_new(float, options.batch *(size_t)lob_encoder_info(encoder)->dim);
-    Encoding e = {encoder, rgb, out, options.batch};
-    g_autofree char *what = g_strdup_printf("%s %s", bench->encoder, bench->precision);
-    LobBenchResult r = {.bench = "encoder", .what = what, .unit = "tiles/s"};
-    if (!lob_bench_measure(bench, run_encoder, &e, &r.rate, err) || !encoder_result(bench, &r, err))
-        return false;
-    lob_bench_report(bench, &r);
-    return true;
-}
 
 /* ---- reading ---- */
 

@@ -4,10 +4,14 @@
 
 #include "mpi/mpi_jobs.h"
 
+#include <jansson.h>
+
 typedef struct {
     double rate, lower, upper; /* median and 95 % confidence interval of the median */
     double spread;             /* (upper quartile - lower quartile) / median */
     int repeats;
+    double
+        cpu; /* processor time over wall time while measuring (0: not known): below 1, others had the core */
 } LobBenchRate;
 
 /* One repetition; *units it got through. */
@@ -21,13 +25,14 @@ typedef struct {
     const char *slide; /* or NULL */
     const char *encoder, *precision;
     int batch;
+    int repeats; /* least number; 0: as many as bound a median with 95 % */
     struct {
         int bags, tiles, dim, centers, seeds, hidden, attention, epochs;
     } train;
 } LobBench;
 
-/* Once to warm up, then at least 6 (the fewest that bound a median with 95 %) and at most 50 times until
- * `seconds` have passed. */
+/* Collective. Once to warm up, then at least bench->repeats and at most 50 times until `seconds` are
+ * measured; six are the fewest that bound a median with 95 %. Ranks begin each repetition together. */
 bool lob_bench_measure(const LobBench *bench, LobBenchRun run, void *user, LobBenchRate *rate, GError **err);
 
 /* From n rates, which are sorted. */
@@ -39,6 +44,7 @@ typedef struct {
     const char *ceiling_name; /* what the machine itself does, in the same unit */
     double ceiling;           /* 0: none */
     double gflops;            /* 0: unknown */
+    json_t *more;             /* members for the line, or NULL; rank 0's count; borrowed */
 } LobBenchResult;
 /* Collective: rates and ceilings of all ranks are summed; rank 0 prints. */
 void lob_bench_report(const LobBench *bench, const LobBenchResult *result);

@@ -171,7 +171,7 @@ static void report(const Training *t, const LobBenchRate *rate, double whole, do
                         .ceiling = ceiling,
                         .gflops = rate->rate * flops_a_tile(bench) / 1e9};
     lob_bench_report(bench, &r);
-    r.rate = (LobBenchRate){whole, whole, whole, 0, 1};
+    r.rate = (LobBenchRate){.rate = whole, .lower = whole, .upper = whole, .repeats = 1};
     r.bench = "train-all";
     r.gflops = 0;
     lob_bench_report(bench, &r);

@@ -151,6 +151,16 @@ size_t lob_encoder_batch(const LobEncoderOptions *options) {
     return options->describe ? 0 : MAX(options->batch, 1);
 }
 
+LobEncoderCost lob_encoder_cost(const LobEncoder *encoder) {
+    return encoder->cost;
+}
+
+void lob_encoder_charge(LobEncoder *encoder, size_t stage) {
+    const double now = lob_clock();
+    encoder->stages[stage].seconds += now - encoder->charged;
+    encoder->charged = now;
+}
+
 const LobEncoderInfo *lob_encoder_info(const LobEncoder *encoder) {
     return &encoder->info;
 }
@@ -165,6 +175,7 @@ bool lob_encoder_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float
         return lob_fail(err, LOB_ERROR_INTERNAL, "encoder %s: a batch of %zu tiles where 1 to %zu are taken",
                         encoder->info.name, n, encoder->batch);
     }
+    encoder->charged = lob_clock();
     return encoder->ops->encode(encoder, rgb, n, out, tick, user, err);
 }
 

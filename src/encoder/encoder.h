@@ -55,6 +55,32 @@ bool lob_encoder_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float
 void lob_encoder_free(LobEncoder *encoder);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobEncoder, lob_encoder_free)
 
+/* ---- what encoding costs, for benches ---- */
+
+typedef struct {
+    const char *name;
+    double seconds; /* since the encoder was opened */
+} LobEncoderStage;
+
+/* The stages are the encoder's. */
+typedef struct {
+    double flop;          /* of a tile's matrix products, two a multiply-add; 0 where they are not counted */
+    size_t weight_bytes;  /* prepared, once a node where they are shared */
+    size_t working_bytes; /* of this process, for a batch; 0: not counted */
+    const LobEncoderStage *stages;
+    size_t n_stages; /* 0: not told apart */
+} LobEncoderCost;
+LobEncoderCost lob_encoder_cost(const LobEncoder *encoder);
+
+/* A bare product out[m][n] = in[m][k] weight[n][k]^T of seeded values with the library that a precision runs
+ * on, its weight prepared: what the encoder's products could reach. INPUT error where the precision cannot be
+ * had. */
+typedef struct LobEncoderProduct LobEncoderProduct;
+LobEncoderProduct *lob_encoder_product_new(const char *precision, size_t m, size_t n, size_t k, GError **err);
+bool lob_encoder_product_run(LobEncoderProduct *product, GError **err);
+void lob_encoder_product_free(LobEncoderProduct *product);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobEncoderProduct, lob_encoder_product_free)
+
 /* Names of all encoders, NULL-terminated, for messages and help. */
 const char *const *lob_encoder_names(void);
 

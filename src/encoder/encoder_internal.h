@@ -16,8 +16,13 @@ struct LobEncoder {
     const LobEncoderOps *ops;
     LobEncoderInfo info;
     size_t batch; /* 0: opened to describe */
+    LobEncoderCost cost;
+    LobEncoderStage *stages; /* cost.stages, to be written */
+    double charged;          /* lob_clock() until which time is charged to stages */
 };
 
+/* Charges the time since the last call (or since encoding began) to a stage. */
+void lob_encoder_charge(LobEncoder *encoder, size_t stage);
 /* Tiles a call, 0 where it is opened to describe. */
 size_t lob_encoder_batch(const LobEncoderOptions *options);
 

@@ -50,14 +50,3 @@ static void blas_free(LobGemm *gemm) {
 }
 
 const LobGemmOps lob_gemm_fp32 = {"fp32", always, blas_open, as_it_is, blas_prepare, blas_run, blas_free};
-
-const LobGemmOps *lob_gemm_find(const char *precision, GError **err) {
-    const LobGemmOps *const tables[] = {&lob_gemm_fp32, &lob_gemm_bf16};
-    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
-        if (strcmp(precision, tables[i]->precision) == 0) {
-            return tables[i]->usable(err) ? tables[i] : NULL;
-        }
-    }
-    lob_fail(err, LOB_ERROR_INPUT, "encoder: precision %s is unknown; there are fp32 and bf16", precision);
-    return NULL;
-}

@@ -143,6 +143,7 @@ LobEncoder *lob_resnet_open(const LobEncoderOptions *options, LobPreset *preset,
         resnet_free(&r->base);
         return NULL;
     }
+    r->base.cost.weight_bytes = r->prepared.size;
     r->base.info = (LobEncoderInfo){.name = preset->name,
                                     .weights_sha256 = r->prepared.sha256,
                                     .transform = r->transform.description,

@@ -317,6 +317,7 @@ LobEncoder *lob_swin_open(const LobEncoderOptions *options, LobPreset *preset, G
         swin_free(&s->base);
         return NULL;
     }
+    s->base.cost.weight_bytes = s->prepared.size;
     s->base.info = (LobEncoderInfo){.name = preset->name,
                                     .weights_sha256 = s->prepared.sha256,
                                     .transform = s->transform.description,

@@ -36,9 +36,11 @@ static void attend(const LobVit *v, const float *q, float *out) {
 static bool attention(LobVit *v, const LobVitLayer *layer, const float *pending, size_t n, GError **err) {
     const size_t rows = n * v->tokens, d = v->width;
     lob_layer_norm(v->x, pending, layer->norm1_gain, layer->norm1_shift, v->eps, rows, d, v->normed);
+    lob_encoder_charge(&v->base, LOB_VIT_NORMS);
     if (!v->gemm->run(v->to_qkv, layer->qkv, NULL, v->normed, v->qkv, rows, err)) {
         return false;
     }
+    lob_encoder_charge(&v->base, LOB_VIT_QKV);
     lob_bias_scale(v->qkv, 3 * d, layer->q_bias, 1 / sqrtf((float)v->head), rows, d);
     for (size_t b = 0; b < n; b++) {
         for (size_t h = 0; h < v->heads; h++) {
@@ -46,19 +48,26 @@ static bool attention(LobVit *v, const LobVitLayer *layer, const float *pending,
                    v->normed + b * v->tokens * d + h * v->head);
         }
     }
-    return v->gemm->run(v->to_proj, layer->proj, NULL, v->normed, v->x, rows, err);
+    lob_encoder_charge(&v->base, LOB_VIT_ATTENTION);
+    const bool ok = v->gemm->run(v->to_proj, layer->proj, NULL, v->normed, v->x, rows, err);
+    lob_encoder_charge(&v->base, LOB_VIT_PROJECTION);
+    return ok;
 }
 
 static bool mlp(LobVit *v, const LobVitLayer *layer, size_t n, GError **err) {
     const size_t rows = n * v->tokens, d = v->width;
     lob_layer_norm(v->x, layer->proj_bias, layer->norm2_gain, layer->norm2_shift, v->eps, rows, d, v->normed);
+    lob_encoder_charge(&v->base, LOB_VIT_NORMS);
     if (!v->gemm->run(v->to_fc1, layer->fc1, layer->fc1_bias, v->normed, v->qkv, rows, err)) {
         return false;
     }
     if (v->gated) {
         lob_bias_swiglu(v->qkv, layer->fc1_bias, rows, v->hidden);
     }
-    return v->gemm->run(v->to_fc2, layer->fc2, NULL, v->qkv, v->x, rows, err);
+    lob_encoder_charge(&v->base, LOB_VIT_MLP_IN);
+    const bool ok = v->gemm->run(v->to_fc2, layer->fc2, NULL, v->qkv, v->x, rows, err);
+    lob_encoder_charge(&v->base, LOB_VIT_MLP_OUT);
+    return ok;
 }
 
 /* Attentional pooling of one tile's tokens [T][D] into [pool width]. */
@@ -122,6 +131,7 @@ static bool vit_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float 
     for (size_t b = 0; b < n; b++) {
         embed_tile(v, rgb + b * tile, v->x + b * each);
     }
+    lob_encoder_charge(encoder, LOB_VIT_PATCHES);
     for (int64_t i = 0; i < v->preset->depth; i++) {
         if (!attention(v, &v->layers[i], pending, n, err) || !go_on(v, tick, user, err) ||
             !mlp(v, &v->layers[i], n, err) || !go_on(v, tick, user, err)) {
@@ -133,6 +143,7 @@ static bool vit_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float 
     for (size_t b = 0; b < n; b++) {
         write_tile(v, v->normed + b * each, out + b * (size_t)encoder->info.dim);
     }
+    lob_encoder_charge(encoder, LOB_VIT_OUTPUT);
     return true;
 }
 
@@ -212,11 +223,15 @@ static void set_sizes(LobVit *v) {
     v->layers = g_new0(LobVitLayer, (size_t)p->depth);
 }
 
+static size_t widest(const LobVit *v) {
+    return MAX(3 * v->width, v->wide);
+}
+
 static bool allocate_all(LobVit *v, size_t batch, GError **err) {
     const size_t rows = batch * v->tokens, values = 3 * v->patch * v->patch;
     return lob_allocate_floats(&v->x, rows * v->width, err) &&
            lob_allocate_floats(&v->normed, rows * v->width, err) &&
-           lob_allocate_floats(&v->qkv, rows * MAX(3 * v->width, v->wide), err) &&
+           lob_allocate_floats(&v->qkv, rows * widest(v), err) &&
            lob_allocate_floats(&v->scores, v->tokens * v->tokens, err) &&
            lob_allocate_floats(&v->sums, v->tokens, err) &&
            lob_allocate_floats(&v->rows, MAX(v->patches * values, v->pool_width), err);
@@ -240,6 +255,35 @@ static bool open_products(LobVit *v, const char *precision, GError **err) {
     v->gemm = lob_gemm_find(precision, err);
     return v->gemm && (v->to_qkv = v->gemm->open(&qkv, err)) && (v->to_proj = v->gemm->open(&proj, err)) &&
            (v->to_fc1 = v->gemm->open(&fc1, err)) && (v->to_fc2 = v->gemm->open(&fc2, err));
+}
+
+/* Of one tile's products: patches, then a layer's four and its attention, then the pooler's keys and values.
+ */
+static double count_flop(const LobVit *v) {
+    const double t = (double)v->tokens, d = (double)v->width, p = (double)v->pool_width;
+    const double patches = (double)v->patches * d * 3 * (double)(v->patch * v->patch);
+    const double layer = t * d * (4 * d + (double)v->wide + (double)v->hidden) + 2 * t * t * d;
+    return 2 * (patches + (double)v->preset->depth * layer + t * d * 2 * p);
+}
+
+static void set_cost(LobVit *v) {
+    static const char *const names[LOB_VIT_STAGES] = {
+        [LOB_VIT_PATCHES] = "patches",     [LOB_VIT_NORMS] = "norms",           [LOB_VIT_QKV] = "qkv",
+        [LOB_VIT_ATTENTION] = "attention", [LOB_VIT_PROJECTION] = "projection", [LOB_VIT_MLP_IN] = "mlp in",
+        [LOB_VIT_MLP_OUT] = "mlp out",     [LOB_VIT_OUTPUT] = "output",
+    };
+    for (size_t i = 0; i < LOB_VIT_STAGES; i++) {
+        v->stages[i].name = names[i];
+    }
+    v->base.stages = v->stages;
+    v->base.cost = (LobEncoderCost){
+        .flop = count_flop(v),
+        .weight_bytes = v->prepared.size,
+        .working_bytes =
+            sizeof(float) * (v->base.batch * v->tokens * (2 * v->width + widest(v)) + v->tokens * v->tokens +
+                             v->tokens + 3 * v->patches * v->patch * v->patch),
+        .stages = v->stages,
+        .n_stages = LOB_VIT_STAGES};
 }
 
 static int output_width(const LobVit *v) {
@@ -267,6 +311,7 @@ LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GE
         vit_free(&v->base);
         return NULL;
     }
+    set_cost(v);
     v->base.info = (LobEncoderInfo){.name = preset->name,
                                     .weights_sha256 = v->prepared.sha256,
                                     .transform = v->transform.description,

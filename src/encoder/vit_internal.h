@@ -28,8 +28,21 @@ typedef struct {
     float *gain, *shift;         /* [pool width] */
 } LobVitPool;
 
+typedef enum {
+    LOB_VIT_PATCHES,
+    LOB_VIT_NORMS,
+    LOB_VIT_QKV,
+    LOB_VIT_ATTENTION,
+    LOB_VIT_PROJECTION,
+    LOB_VIT_MLP_IN, /* with its activation */
+    LOB_VIT_MLP_OUT,
+    LOB_VIT_OUTPUT,
+    LOB_VIT_STAGES
+} LobVitStage;
+
 typedef struct {
     LobEncoder base;
+    LobEncoderStage stages[LOB_VIT_STAGES];
     LobPreset *preset;
     LobTransform transform;
     LobPrepared prepared;
