@@ -142,8 +142,9 @@ static bool open_slide(LobEmbedder *e, const LobEmbedTask *task, GError **err) {
 
 /* ---- batches ---- */
 
+/* A slide's first tile stands alone: a job shows within seconds that it works, whatever a batch costs. */
 static uint32_t batch_tiles(const LobEmbedder *e, uint32_t first, uint32_t end) {
-    return MIN(e->batch - first % e->batch, end - first);
+    return first == 0 ? 1 : MIN(e->batch - first % e->batch, end - first);
 }
 
 static bool ask(LobEmbedder *e, uint32_t first, uint32_t end, GError **err) {
@@ -215,6 +216,8 @@ static bool do_batch(LobEmbedder *e, uint32_t at, const LobLease *lease, LobEmbe
     const double start = lob_clock();
     if (!lob_encoder_encode(e->encoder, rgb, n, rows, lob_farm_tick, e->farm, err))
         return false;
+    if (e->stats->compute <= 0)
+        lob_debug("embed: the first %u of this rank's tiles encoded", n);
     e->stats->compute += lob_clock() - start;
     result->unreadable += blank_unreadable(e, status, n, rows);
     if (reason && !result->reason[0])
