@@ -277,7 +277,7 @@ static void scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
     fold->marker_sd = n > 1 ? sqrt(fmax(0, square / n - fold->marker_mean * fold->marker_mean)) : 0;
 }
 
-static bool fit_folds(LobBenefitStudy *s, const LobBags *bags, GError **err) {
+bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
     const LobPlan *plan = s->plan;
     uint64_t seed = plan->cohort->study->validation.seed;
     LobBenefitOptions options = lob_benefit_defaults(seed);
@@ -290,20 +290,28 @@ static bool fit_folds(LobBenefitStudy *s, const LobBags *bags, GError **err) {
         if (!fold->view)
             return false;
         s->n_folds++;
-        if (!lob_benefit_fit(&fold->fit, fold->view, bags, &options, err))
+        if (!lob_benefit_fit(&fold->fit, fold->view, s->bags, &options, err))
             return false;
         scale_marker(s, fold);
-        lob_benefit_predict(&fold->fit, &fold->prediction);
+        if (predict)
+            lob_benefit_predict(&fold->fit, &fold->prediction);
     }
     return true;
 }
 
-static void study_clear(LobBenefitStudy *s) {
+void lob_benefit_folds_clear(LobBenefitStudy *s) {
     for (size_t f = 0; f < s->n_folds; f++) {
         lob_benefit_prediction_clear(&s->folds[f].prediction);
         lob_benefit_clear(&s->folds[f].fit);
         lob_view_free(s->folds[f].view);
     }
+    g_free(s->folds);
+    s->folds = NULL;
+    s->n_folds = 0;
+}
+
+static void study_clear(LobBenefitStudy *s) {
+    lob_benefit_folds_clear(s);
     for (int f = 0; f < LOB_CONTRASTS; f++) {
         g_free(s->contrast[f].name);
         g_free(s->contrast[f].reason);
@@ -311,7 +319,6 @@ static void study_clear(LobBenefitStudy *s) {
         g_free(s->contrast[f].center_n);
         g_free(s->contrast[f].center_events);
     }
-    g_free(s->folds);
     g_free(s->marker);
     lob_scores_clear(&s->scores);
     g_ptr_array_free(s->reasons, TRUE);
@@ -356,7 +363,7 @@ bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, con
         can = lob_benefit_can(plan->cohort->study, s.endpoint, &refused);
     }
     if (can)
-        ok = lob_benefit_marker(&s, bags, columns, err) && fit_folds(&s, bags, err) &&
+        ok = lob_benefit_marker(&s, bags, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
              judge_all(&s, registered, err);
     else {
         s.verdict = "not estimable";

@@ -70,6 +70,7 @@ typedef struct {
     LobBenefitContrast contrast[LOB_CONTRASTS]; /* the parts' effect scores, then the biomarker's */
     const char *marker_name;                    /* borrowed */
     double *marker;                             /* [n_patients] NAN missing; NULL: none */
+    const LobBags *bags;                        /* borrowed, or NULL */
     char *const *columns;                       /* names of features, or NULL */
     LobMeta prognosis;                          /* concordance of held-out centers, on the scale of C */
     const char *verdict;
@@ -85,10 +86,25 @@ void lob_benefit_pool_center(LobBenefitPool *out, const LobBenefitPool *pool, ui
 LobEstimate lob_benefit_interaction(const LobBenefitPool *pool);
 /* Log hazard ratio of the part at the same linear predictor. */
 LobEstimate lob_benefit_average(const LobBenefitPool *pool);
+/* Every fold's fit and, where asked for, its predictions. */
+bool lob_benefit_fit_folds(LobBenefitStudy *study, bool predict, GError **err);
+void lob_benefit_folds_clear(LobBenefitStudy *study);
 /* Fills p_permutation. */
 bool lob_benefit_permute(const LobBenefitStudy *study, LobBenefitContrast *contrast, GError **err);
 /* Fills marker, if the study or its features have one. */
 bool lob_benefit_marker(LobBenefitStudy *study, const LobBags *bags, char *const *columns, GError **err);
 bool lob_benefit_tables(const LobBenefitStudy *study, GError **err);
+
+/* Rows of benefit_metrics.csv. */
+typedef struct {
+    LobCsv *csv;
+    const LobBenefitContrast *contrast;
+} LobBenefitSheet;
+void lob_benefit_row(const LobBenefitSheet *sheet, const char *center, const char *metric, LobEstimate e,
+                     size_t n, size_t events);
+void lob_benefit_explained_row(const LobBenefitSheet *sheet, const LobBenefitStudy *study,
+                               const LobBags *bags);
+void lob_benefit_policy_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
+void lob_benefit_landmark_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
 
 #endif

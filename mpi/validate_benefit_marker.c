@@ -35,6 +35,7 @@ bool lob_benefit_marker(LobBenefitStudy *s, const LobBags *bags, char *const *co
     int feature = bags ? column_of(columns, name) : -1;
     int column = study->model.biomarker ? lob_table_find(s->plan->cohort->patient_table, name) : -1;
     s->columns = columns;
+    s->bags = bags;
     if (feature < 0 && column < 0)
         return !study->model.biomarker ||
                lob_fail(

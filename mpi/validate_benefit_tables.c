@@ -128,13 +128,8 @@ static bool write_patients(const LobBenefitStudy *s, GError **err) {
 
 /* ---- benefit_metrics.csv ---- */
 
-typedef struct {
-    LobCsv *csv;
-    const LobBenefitContrast *contrast;
-} Sheet;
-
-static void row(const Sheet *sheet, const char *center, const char *metric, LobEstimate e, size_t n,
-                size_t events) {
+void lob_benefit_row(const LobBenefitSheet *sheet, const char *center, const char *metric, LobEstimate e,
+                     size_t n, size_t events) {
     lob_csv_text(sheet->csv, sheet->contrast->name);
     lob_csv_text(sheet->csv, center);
     lob_csv_text(sheet->csv, metric);
@@ -151,48 +146,56 @@ static LobEstimate plain(double value, const char *note) {
     return (LobEstimate){value, NAN, NAN, NAN, note};
 }
 
-static void contrast_rows(const Sheet *sheet, const LobBenefitStudy *s) {
+static void contrast_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s) {
     const LobBenefitContrast *c = sheet->contrast;
     size_t n = c->n, events = c->events;
     const char *role =
         c->registered ? c->marker ? "registered biomarker" : "registered contrast" : "further contrast";
-    row(sheet, "pooled", "estimable", plain(c->estimable, c->estimable ? role : c->reason), n, events);
+    lob_benefit_row(sheet, "pooled", "estimable", plain(c->estimable, c->estimable ? role : c->reason), n,
+                    events);
     for (size_t f = 0; f < s->n_folds; f++) {
         const LobBenefitPart *part = &s->folds[f].fit.part[c->part];
-        row(sheet, s->plan->folds->names[f], "estimable_in_training", plain(part->estimable, part->reason),
-            s->folds[f].fit.n_train, part->events[0] + part->events[1]);
+        lob_benefit_row(sheet, s->plan->folds->names[f], "estimable_in_training",
+                        plain(part->estimable, part->reason), s->folds[f].fit.n_train,
+                        part->events[0] + part->events[1]);
     }
     if (!c->estimable)
         return;
-    row(sheet, "pooled", "detectable_interaction", plain(c->detectable, "80 % power, one-sided 2.5 %"), n,
-        events);
-    row(sheet, "pooled", "effective_size_without", plain(c->size[0], NULL), n, events);
-    row(sheet, "pooled", "effective_size_with", plain(c->size[1], NULL), n, events);
+    lob_benefit_row(sheet, "pooled", "detectable_interaction",
+                    plain(c->detectable, "80 % power, one-sided 2.5 %"), n, events);
+    lob_benefit_row(sheet, "pooled", "effective_size_without", plain(c->size[0], NULL), n, events);
+    lob_benefit_row(sheet, "pooled", "effective_size_with", plain(c->size[1], NULL), n, events);
     for (size_t i = 0; i < s->plan->cohort->n_centers; i++)
-        row(sheet, s->plan->cohort->centers[i], "interaction_per_sd", c->center[i], c->center_n[i],
-            c->center_events[i]);
+        lob_benefit_row(sheet, s->plan->cohort->centers[i], "interaction_per_sd", c->center[i],
+                        c->center_n[i], c->center_events[i]);
     LobEstimate pooled = c->pooled;
     pooled.reason = "propensities from the training centers; conditional on the trained models";
-    row(sheet, "pooled", "interaction_per_sd", pooled, n, events);
-    row(sheet, "pooled", "interaction_per_sd_hartung_knapp",
-        (LobEstimate){c->meta.mu, c->meta.se, c->meta.lower, c->meta.upper, c->meta.reason}, n, events);
-    row(sheet, "pooled", "interaction_one_sided_p", plain(1 - lob_normal_cdf(c->z), "conditional"), n,
-        events);
-    row(sheet, "pooled", "interaction_permutation_p",
-        plain(c->p_permutation,
-              c->marker ? "biomarker exchanged within center and arm" : "effect stage refitted in each draw"),
-        n, events);
-    row(sheet, "pooled", "interaction_permutation_p_holm", plain(c->p_holm, NULL), n, events);
-    row(sheet, "pooled", "average_log_hazard_ratio", c->average, n, events);
-    row(sheet, "pooled", "average_e_value",
-        plain(lob_e_value(exp(c->average.estimate), true), "common outcome"), n, events);
+    lob_benefit_row(sheet, "pooled", "interaction_per_sd", pooled, n, events);
+    lob_benefit_row(sheet, "pooled", "interaction_per_sd_hartung_knapp",
+                    (LobEstimate){c->meta.mu, c->meta.se, c->meta.lower, c->meta.upper, c->meta.reason}, n,
+                    events);
+    lob_benefit_row(sheet, "pooled", "interaction_one_sided_p",
+                    plain(1 - lob_normal_cdf(c->z), "conditional"), n, events);
+    lob_benefit_row(sheet, "pooled", "interaction_permutation_p",
+                    plain(c->p_permutation, c->marker ? "biomarker exchanged within center and arm"
+                                                      : "effect stage refitted in each draw"),
+                    n, events);
+    lob_benefit_row(sheet, "pooled", "interaction_permutation_p_holm", plain(c->p_holm, NULL), n, events);
+    lob_benefit_row(sheet, "pooled", "average_log_hazard_ratio", c->average, n, events);
+    lob_benefit_row(sheet, "pooled", "average_e_value",
+                    plain(lob_e_value(exp(c->average.estimate), true), "common outcome"), n, events);
+    if (c->marker)
+        return;
+    lob_benefit_explained_row(sheet, s, s->bags);
+    lob_benefit_policy_rows(sheet, s);
+    lob_benefit_landmark_rows(sheet, s);
 }
 
 static bool write_metrics(const LobBenefitStudy *s, GError **err) {
     g_autoptr(LobCsv) csv = lob_csv_new((const char *[]){"contrast", "center", "metric", "estimate", "lower",
                                                          "upper", "n", "events", "note", NULL});
     for (int f = 0; f < LOB_CONTRASTS; f++) {
-        Sheet sheet = {csv, &s->contrast[f]};
+        LobBenefitSheet sheet = {csv, &s->contrast[f]};
         if (s->contrast[f].name)
             contrast_rows(&sheet, s);
     }

@@ -143,7 +143,13 @@ void lob_benefit_draw(LobBenefit *benefit);
 void lob_benefit_cases(LobBenefitCases *cases, const LobBenefitModel *model, const LobCohort *cohort,
                        const LobBags *bags, const float *covariates, const uint32_t *patients, size_t n,
                        size_t *kept);
+/* Patients of the fold itself: training or held-out ones. */
+void lob_benefit_own_cases(const LobBenefit *benefit, const uint32_t *patients, size_t n,
+                           LobBenefitCases *cases);
 void lob_benefit_cases_clear(LobBenefitCases *cases);
+/* Restricted means to `tau` days (at most the model's), [n][n_arms]; with effects or from main alone. */
+void lob_benefit_model_rmst(const LobBenefitModel *model, const LobBenefitCases *cases, double tau,
+                            bool effects, double *rmst);
 void lob_benefit_model_predict(const LobBenefitModel *model, const LobBenefitCases *cases,
                                LobBenefitPrediction *prediction);
 /* Effect scores, not scaled: [n]. */

@@ -94,13 +94,17 @@ static void moved_z(const LobBenefitModel *model, const LobBenefitCases *cases, 
 
 /* ---- predictions ---- */
 
-static double restricted_mean(const LobBenefitModel *model, const double *hazard, double eta) {
-    double sum = 0, risk = exp(eta), before = 1;
-    for (size_t i = 1; i <= LOB_BENEFIT_GRID; i++) {
+/* To a share of the model's tau. */
+static double restricted_mean(const LobBenefitModel *model, const double *hazard, double eta, double share) {
+    double sum = 0, risk = exp(eta), before = 1, end = share * LOB_BENEFIT_GRID;
+    for (size_t i = 1; (double)i <= end; i++) {
         double now = exp(-hazard[i] * risk);
         sum += (before + now) / 2;
         before = now;
     }
+    double left = end - floor(end);
+    if (left > 0)
+        sum += left * (before + exp(-lob_benefit_hazard_at(hazard, share) * risk)) / 2;
     return sum * model->tau / LOB_BENEFIT_GRID;
 }
 
@@ -111,7 +115,7 @@ static void means(const LobBenefitModel *model, size_t draw, const Hazards *h, d
             rmst[risk * model->n_arms + a] =
                 arm_is_estimable(model, a)
                     ? restricted_mean(model, model->hazard + (2 * draw + risk) * (LOB_BENEFIT_GRID + 1),
-                                      eta_of(model, h, model->arms[a].code, risk == 0))
+                                      eta_of(model, h, model->arms[a].code, risk == 0), 1)
                     : NAN;
 }
 
@@ -183,26 +187,47 @@ void lob_benefit_model_score(const LobBenefitModel *model, const LobBenefitCases
     }
 }
 
-/* ---- held-out patients of the fold ---- */
+void lob_benefit_model_rmst(const LobBenefitModel *model, const LobBenefitCases *cases, double tau,
+                            bool effects, double *rmst) {
+    const double *hazard = model->hazard + (effects ? 0 : LOB_BENEFIT_GRID + 1);
+    double share = model->tau > 0 ? fmin(tau / model->tau, 1) : 0;
+    for (size_t i = 0; i < cases->n; i++) {
+        Hazards h;
+        hazards_of(model, 0, cases->covariates + i * model->n_covariates, cases->z + i * model->basis.k, &h);
+        for (size_t a = 0; a < model->n_arms; a++)
+            rmst[i * model->n_arms + a] =
+                arm_is_estimable(model, a)
+                    ? restricted_mean(model, hazard, eta_of(model, &h, model->arms[a].code, effects), share)
+                    : NAN;
+    }
+}
+
+/* ---- patients of the fold ---- */
+
+void lob_benefit_own_cases(const LobBenefit *benefit, const uint32_t *patients, size_t n,
+                           LobBenefitCases *cases) {
+    const LobView *view = benefit->view;
+    size_t c = view->n_covariates, k = benefit->k;
+    *cases = (LobBenefitCases){.n = n,
+                               .id = g_new(const char *, n + 1),
+                               .covariates = g_new(double, n *c + 1),
+                               .z = g_new(double, n *k + 1),
+                               .tiles = g_new(double, n + 1)};
+    for (size_t i = 0; i < n; i++) {
+        uint32_t p = patients[i];
+        cases->id[i] = view->cohort->patients[p].patient_id;
+        cases->tiles[i] = (double)benefit->tiles[p];
+        for (size_t j = 0; j < c; j++)
+            cases->covariates[i * c + j] = (double)view->covariates[p * c + j];
+        memcpy(cases->z + i * k, benefit->z + p * k, k * sizeof(double));
+    }
+}
 
 void lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *out) {
-    const LobView *view = benefit->view;
-    size_t n = benefit->n_held_out, c = view->n_covariates, k = benefit->k;
+    LobBenefitCases cases;
     if (!benefit->model.n_draws)
         lob_benefit_draw(benefit);
-    LobBenefitCases cases = {.n = n,
-                             .id = g_new(const char *, n + 1),
-                             .covariates = g_new(double, n *c + 1),
-                             .z = g_new(double, n *k + 1),
-                             .tiles = g_new(double, n + 1)};
-    for (size_t i = 0; i < n; i++) {
-        uint32_t p = benefit->held_out[i];
-        cases.id[i] = view->cohort->patients[p].patient_id;
-        cases.tiles[i] = (double)benefit->tiles[p];
-        for (size_t j = 0; j < c; j++)
-            cases.covariates[i * c + j] = (double)view->covariates[p * c + j];
-        memcpy(cases.z + i * k, benefit->z + p * k, k * sizeof(double));
-    }
+    lob_benefit_own_cases(benefit, benefit->held_out, benefit->n_held_out, &cases);
     lob_benefit_model_predict(&benefit->model, &cases, out);
     lob_benefit_cases_clear(&cases);
 }
