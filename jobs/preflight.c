@@ -13,7 +13,7 @@ static bool check_view(const LobCohort *cohort, const LobFolds *folds, size_t en
         return false;
     return study->n_covariates == 0 || view->n_covariates > 0 ||
            lob_fail(
-               err, LOB_ERROR_INPUT,
+               err, LOB_ERROR_NOT_ESTIMABLE,
                "endpoint '%s', fold '%s' held out: no covariate varies among the training patients, so the "
                "clinical model has nothing to learn from; take them out of covariates",
                study->endpoints[endpoint].name, folds->names[fold]);
@@ -25,11 +25,26 @@ static bool check_endpoint(const LobCohort *cohort, const LobFolds *folds, size_
     if (!lob_model_options_from_study(&options, study, study->model.kind, study->endpoints[endpoint].kind,
                                       study->validation.seed, err))
         return false;
+    g_autoptr(GError) first = NULL;
+    bool any = false;
     for (int repeat = 0; repeat < folds->repeats; repeat++)
-        for (int fold = 0; fold < folds->folds; fold++)
-            if (!check_view(cohort, folds, endpoint, repeat, fold, err))
+        for (int fold = 0; fold < folds->folds; fold++) {
+            g_autoptr(GError) problem = NULL;
+            if (check_view(cohort, folds, endpoint, repeat, fold, &problem)) {
+                any = true;
+                continue;
+            }
+            if (!g_error_matches(problem, LOB_ERROR, LOB_ERROR_NOT_ESTIMABLE)) {
+                g_propagate_error(err, g_steal_pointer(&problem));
                 return false;
-    return true;
+            }
+            lob_warning("%s; it will be reported as not estimable", problem->message);
+            if (!first)
+                first = g_steal_pointer(&problem);
+        }
+    if (!any && first)
+        g_propagate_error(err, g_steal_pointer(&first));
+    return any;
 }
 
 /* One scan under two patients would be trained on and held out at once. */

@@ -141,11 +141,19 @@ static bool train_all(Job *job, GError **err) {
     return lob_world_agree(job->world, problem, err);
 }
 
+/* Where not one model could be trained there is nothing to write tables of. */
+static bool check_any(const Job *job, GError **err) {
+    for (size_t t = 0; t < job->plan.n_tasks; t++)
+        if (!job->results[t].reason[0])
+            return true;
+    return lob_fail(err, LOB_ERROR_NOT_ESTIMABLE, "no fold can be trained: %s", job->results[0].reason);
+}
+
 /* ---- the job ---- */
 
 static bool write_tables(Job *job, GError **err) {
     g_autofree char *mark = done_mark(job);
-    return lob_opening_record(&job->plan, err) &&
+    return check_any(job, err) && lob_opening_record(&job->plan, err) &&
            lob_tables_write(&job->plan, job->results, &job->resident, err) &&
            (!lob_plan_asks_benefit(&job->plan) ||
             lob_benefit_evaluate(&job->plan, job->results, job->resident_loaded ? &job->resident.bags : NULL,

@@ -69,6 +69,7 @@ typedef struct {
     int64_t best_epoch, epochs_run;
     double inner_loss, train_loss, cut, seconds;
     char digest[72];    /* SHA-256 of the weights, hexadecimal */
+    char reason[256];   /* why nothing could be trained and all else is empty; or "" */
     uint32_t *patient;  /* [n] */
     float *lp;          /* [n] */
     float *survival;    /* [n][n_horizons] */
@@ -118,7 +119,8 @@ typedef struct {
     size_t endpoint, model, n;
     size_t n_horizons, n_classes;
     int seeds;
-    LobScore *scores; /* [n] by repeat, then patient */
+    LobScore *scores;    /* [n] by repeat, then patient */
+    const char **reason; /* [repeats x folds] why a fold has no score, borrowed; NULL where it has */
 } LobScores;
 
 void lob_scores_collect(LobScores *scores, const LobPlan *plan, const LobTaskResult *results, size_t endpoint,

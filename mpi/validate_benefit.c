@@ -286,9 +286,16 @@ bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
         LobBenefitFold *fold = &s->folds[s->n_folds];
         if (lob_run_state() != LOB_RUN_ON)
             return lob_run_stop_error(err);
-        fold->view = lob_view_new(plan->cohort, plan->folds, s->endpoint, 0, f, seed, err);
-        if (!fold->view)
+        g_autoptr(GError) problem = NULL;
+        fold->view = lob_view_new(plan->cohort, plan->folds, s->endpoint, 0, f, seed, &problem);
+        if (!fold->view && problem && g_error_matches(problem, LOB_ERROR, LOB_ERROR_NOT_ESTIMABLE)) {
+            lob_warning("benefit: %s", problem->message);
+            continue;
+        }
+        if (!fold->view) {
+            g_propagate_error(err, g_steal_pointer(&problem));
             return false;
+        }
         s->n_folds++;
         if (!lob_benefit_fit(&fold->fit, fold->view, s->bags, &options, err))
             return false;

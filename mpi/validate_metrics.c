@@ -136,6 +136,20 @@ static void permutation_row(const Sheet *sheet, const Sample *s, const char *cen
                         : "one-sided, 999 draws within centers; conditional on the trained models");
 }
 
+/* A center without a score says why. */
+static void reason_row(const Sheet *sheet, size_t center, const char *metric) {
+    const LobCohort *cohort = sheet->plan->cohort;
+    for (size_t p = 0; p < cohort->n_patients; p++) {
+        int16_t fold = sheet->plan->folds->fold[p];
+        if (cohort->patients[p].center != center || fold < 0 || fold >= sheet->plan->folds->folds ||
+            !sheet->scores->reason[fold])
+            continue;
+        g_autofree char *note = g_strconcat("not estimable: ", sheet->scores->reason[fold], NULL);
+        put_row(sheet, cohort->centers[center], metric, NAN, NAN, NAN, 0, 0, note);
+        return;
+    }
+}
+
 /* Ranking of every center and of all; positive is the class counted as case. */
 static void ranking(const Sheet *sheet, const char *metric, int positive) {
     const LobCohort *cohort = sheet->plan->cohort;
@@ -144,8 +158,10 @@ static void ranking(const Sheet *sheet, const char *metric, int positive) {
     for (size_t i = 0; i < cohort->n_centers; i++) {
         g_auto(Sample) sample;
         sample_take(&sample, sheet->plan, sheet->scores, (int)i, positive);
-        if (sample.n == 0)
+        if (sample.n == 0) {
+            reason_row(sheet, i, metric);
             continue;
+        }
         g_auto(LobConcordance) result = concordance_row(sheet, &sample, cohort->centers[i], metric);
         permutation_row(sheet, &sample, cohort->centers[i], metric);
         c[k] = result.c;

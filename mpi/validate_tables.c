@@ -88,9 +88,14 @@ void lob_scores_collect(LobScores *scores, const LobPlan *plan, const LobTaskRes
         if (plan->tasks[t].endpoint == endpoint && plan->tasks[t].model == model && plan->tasks[t].seed == 0)
             most += results[t].n;
     scores->scores = g_new(LobScore, MAX(most, 1));
+    scores->reason = g_new0(const char *, (size_t)(plan->folds->repeats * plan->folds->folds));
     for (size_t t = 0; t < plan->n_tasks; t++) {
         const LobTask *task = &plan->tasks[t];
-        if (task->endpoint == endpoint && task->model == model && task->seed == 0)
+        if (task->endpoint != endpoint || task->model != model || task->seed != 0)
+            continue;
+        if (results[t].reason[0])
+            scores->reason[task->repeat * plan->folds->folds + task->fold] = results[t].reason;
+        else
             collect_fold(scores, plan, &results[t], task->repeat, task->fold);
     }
     qsort(scores->scores, scores->n, sizeof *scores->scores, compare_scores);
@@ -103,6 +108,7 @@ void lob_scores_clear(LobScores *scores) {
         g_free(scores->scores[i].probability);
     }
     g_free(scores->scores);
+    g_free(scores->reason);
     *scores = (LobScores){0};
 }
 
@@ -227,9 +233,9 @@ bool lob_metrics_write(const LobPlan *plan, const LobScores *models, GError **er
 /* One line a trained model: how long, how well, and the weights' hash. */
 static bool write_training(const LobPlan *plan, const LobTaskResult *results, GError **err) {
     const LobStudy *study = plan->cohort->study;
-    g_autoptr(LobCsv) csv = lob_csv_new((const char *[]){"endpoint", "model", "repeat", "fold", "seed",
-                                                         "held_out", "epochs", "best_epoch", "train_loss",
-                                                         "inner_loss", "cut", "weights_sha256", NULL});
+    g_autoptr(LobCsv) csv = lob_csv_new(
+        (const char *[]){"endpoint", "model", "repeat", "fold", "seed", "held_out", "epochs", "best_epoch",
+                         "train_loss", "inner_loss", "cut", "weights_sha256", "note", NULL});
     for (size_t t = 0; t < plan->n_tasks; t++) {
         const LobTask *task = &plan->tasks[t];
         lob_csv_text(csv, study->endpoints[task->endpoint].name);
@@ -244,6 +250,7 @@ static bool write_training(const LobPlan *plan, const LobTaskResult *results, GE
         lob_csv_number(csv, results[t].inner_loss);
         lob_csv_number(csv, results[t].cut);
         lob_csv_text(csv, results[t].digest);
+        lob_csv_text(csv, results[t].reason);
         lob_csv_end_row(csv);
     }
     g_autofree char *path = lob_study_out(study, "training.csv");

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MAGIC "LOBTASK4"
+#define MAGIC "LOBTASK5"
 
 char *lob_task_path(const LobPlan *plan, size_t task) {
     const LobTask *t = &plan->tasks[task];
@@ -119,6 +119,14 @@ static void bundle_clear(Bundle *b) {
     g_free(b->fits);
 }
 
+/* A fold too thin to train on is a result, too: its patients stay without a score, and the tables say why. */
+static void keep_reason(const LobPlan *plan, size_t first, const GError *why, LobTaskResult *result) {
+    *result = (LobTaskResult){.inner_loss = NAN, .train_loss = NAN, .cut = NAN};
+    g_strlcpy(result->reason, why->message, sizeof result->reason);
+    lob_warning("model %s on all but %s is not estimable: %s", plan->models[plan->tasks[first].model],
+                plan->folds->names[plan->tasks[first].fold], why->message);
+}
+
 bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *bags, LobTaskResult *results,
                    GError **err) {
     const LobTask *t = &plan->tasks[first];
@@ -126,10 +134,18 @@ bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *b
     Bundle bundle;
     g_autoptr(GError) problem = NULL;
     memset(results, 0, n * sizeof *results);
-    bool ok = bundle_init(&bundle, plan, first, n, err);
+    bool ok = bundle_init(&bundle, plan, first, n, &problem);
     if (ok && !lob_sweep_fit((const LobView *const *)bundle.views, bags, bundle.options, n, bundle.fits,
                              wants_stop, NULL, &problem)) {
         ok = false;
+    }
+    if (problem && g_error_matches(problem, LOB_ERROR, LOB_ERROR_NOT_ESTIMABLE)) {
+        for (size_t k = 0; k < n; k++)
+            keep_reason(plan, first, problem, &results[k]);
+        bundle_clear(&bundle);
+        return true;
+    }
+    if (problem) {
         if (g_error_matches(problem, LOB_ERROR, LOB_ERROR_STOPPED))
             (void)lob_run_stop_error(err);
         else
@@ -165,7 +181,7 @@ typedef struct {
     uint64_t task, n, n_horizons, n_ends, n_classes, n_tiles, n_maps, n_map_values;
     int64_t best_epoch, epochs_run;
     double inner_loss, train_loss, cut, seconds;
-    char digest[72];
+    char digest[72], reason[256];
 } Head;
 
 GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult *r) {
@@ -186,6 +202,7 @@ GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult 
     memcpy(head.magic, MAGIC, sizeof head.magic);
     memcpy(head.lock, plan->lock, sizeof plan->lock);
     memcpy(head.digest, r->digest, sizeof head.digest);
+    memcpy(head.reason, r->reason, sizeof head.reason);
     GByteArray *bytes = g_byte_array_new();
     g_byte_array_append(bytes, (const guint8 *)&head, sizeof head);
     const struct {
@@ -250,6 +267,7 @@ bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t 
                          .cut = head.cut,
                          .seconds = head.seconds};
     memcpy(r->digest, head.digest, sizeof r->digest);
+    memcpy(r->reason, head.reason, sizeof r->reason);
     const char *at = (const char *)data + sizeof head;
     r->patient = take(&at, r->n * sizeof *r->patient);
     r->lp = take(&at, r->n * sizeof *r->lp);

@@ -23,6 +23,8 @@ typedef enum {
     LOB_ERROR_IO,           /* the file system refused (full, read-only, vanished): exit 1 */
     LOB_ERROR_STOPPED,      /* USR1, TERM or walltime: state saved, exit 75 */
     LOB_ERROR_HALTED,       /* the file output/halt: exit 76 */
+    /* Data are as they should be and too few for this. Recorded where it is one of several; else exit 2. */
+    LOB_ERROR_NOT_ESTIMABLE,
 } LobErrorCode;
 
 enum {

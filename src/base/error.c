@@ -13,6 +13,7 @@ int lob_error_exit_code(const GError *error) {
         return LOB_EXIT_OTHER;
     switch ((LobErrorCode)error->code) {
     case LOB_ERROR_INPUT:
+    case LOB_ERROR_NOT_ESTIMABLE:
         return LOB_EXIT_INPUT;
     case LOB_ERROR_SLIDE:
         return LOB_EXIT_SLIDES_FAILED;

@@ -257,8 +257,8 @@ typedef struct {
     size_t n_cuts;
 } LobView;
 
-/* `seed` chooses the inner patients; fold may be LOB_FOLD_FINAL. INPUT error where nothing can be trained (no
- * event in training). */
+/* `seed` chooses the inner patients; fold may be LOB_FOLD_FINAL. NOT_ESTIMABLE where nothing can be
+ * trained (no event, or fewer than two classes in training). */
 LobView *lob_view_new(const LobCohort *cohort, const LobFolds *folds, size_t endpoint, int repeat, int fold,
                       uint64_t seed, GError **err);
 void lob_view_free(LobView *view);

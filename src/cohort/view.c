@@ -289,11 +289,11 @@ static bool check_trainable(const LobView *view, const char *fold_name, GError *
         first += view->event[view->train[i]] == view->event[view->train[0]];
     }
     if (e->kind == LOB_ENDPOINT_SURVIVAL && events == 0)
-        return lob_fail(err, LOB_ERROR_INPUT,
+        return lob_fail(err, LOB_ERROR_NOT_ESTIMABLE,
                         "endpoint '%s', fold '%s' held out: no event among the %zu training patients",
                         e->name, fold_name, view->n_train);
     if (e->kind != LOB_ENDPOINT_SURVIVAL && first == view->n_train)
-        return lob_fail(err, LOB_ERROR_INPUT,
+        return lob_fail(err, LOB_ERROR_NOT_ESTIMABLE,
                         "endpoint '%s', fold '%s' held out: fewer than two classes among the %zu training "
                         "patients",
                         e->name, fold_name, view->n_train);

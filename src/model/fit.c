@@ -34,12 +34,14 @@ bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const L
     if (fit->aggregator->needs_bag && !bags)
         return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s needs features", options->kind);
     if (!fit->aggregator->needs_bag && view->n_covariates == 0)
-        return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s needs covariates", options->kind);
+        return lob_fail(err, LOB_ERROR_NOT_ESTIMABLE,
+                        "model.kind: %s needs covariates, and none varies among the training patients",
+                        options->kind);
     fit->train = with_tiles(bags, view->train, view->n_train, &fit->n_train);
     fit->inner = with_tiles(bags, view->inner, view->n_inner, &fit->n_inner);
     fit->held_out = with_tiles(bags, view->held_out, view->n_held_out, &fit->n_held_out);
     if (fit->n_train < 2)
-        return lob_fail(err, LOB_ERROR_INPUT,
+        return lob_fail(err, LOB_ERROR_NOT_ESTIMABLE,
                         "%zu of %zu training patients have tiles, at least 2 are needed; the output folder's "
                         "slides.csv says which slides failed and why",
                         fit->n_train, view->n_train);

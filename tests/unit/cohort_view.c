@@ -211,7 +211,7 @@ Test(cohort_view, nothing_to_train_on) {
                     "patient_id,center,t,e\np1,A,5,0\np2,A,7,0\np3,B,5,1\n");
     g_autoptr(GError) error = NULL;
     cr_assert_null(lob_view_new(l.cohort, l.folds, 0, 0, 1, 1, &error));
-    cr_assert(g_error_matches(error, LOB_ERROR, LOB_ERROR_INPUT));
+    cr_assert(g_error_matches(error, LOB_ERROR, LOB_ERROR_NOT_ESTIMABLE));
     cr_assert_not_null(strstr(error->message, "fold 'B' held out: no event among the 2 training patients"));
     g_autoptr(LobView) view = lob_view_new(l.cohort, l.folds, 0, 0, 0, 1, NULL);
     cr_assert_not_null(view);

@@ -1,0 +1,89 @@
+#!/bin/bash
+# Cohorts that are thin or odd: a single event, an arm without events, a constant covariate, a column no other
+# center has, a center of one patient, patients without a tile, features that are not numbers. Each ends well, or
+# with a clear message; what cannot be estimated says so; no table holds NaN or infinity.
+set -u
+: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+say() { echo "validate_thin.sh: $*"; }
+expect() { # WHAT WANTED GOT
+  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
+}
+"$LOBULE" demo --bags --patients 60 --centers 3 --tiles 12 "$work/plain" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+sed -i 's/^model: .*/model: {kind: abmil, epochs: 6, benefit: true}/; s/seeds: 5/seeds: 1/' "$work/plain/study.yaml"
+
+# CASE AWK: the cohort with its patient table put through awk; columns by name as c["rfs_event"].
+case_of() {
+  cp -r "$work/plain" "$work/$1"
+  awk -F, -v OFS=, 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; print; next } '"$2"' { print }' \
+    "$work/plain/patients.csv" >"$work/$1/patients.csv"
+}
+# Validation and report; the exit codes are the answer, output in CASE/log.
+validate() {
+  "$LOBULE" validate "$work/$1/study.yaml" >"$work/$1/log" 2>&1
+  local code=$?
+  [ $code = 0 ] || { echo $code; return; }
+  "$LOBULE" report "$work/$1/study.yaml" >>"$work/$1/log" 2>&1
+  echo "$code $?"
+}
+not_numbers() { grep -liwE -- '-?(nan|inf|infinity)' "$work/$1"/out/*.csv "$work/$1"/out/*/*.csv 2>/dev/null | wc -l; }
+fine() { # CASE
+  expect "$1: exit codes of validate and report" "0 0" "$(validate "$1")"
+  expect "$1: tables with NaN" 0 "$(not_numbers "$1")"
+}
+
+case_of one_event '{ $c["rfs_event"] = (++seen == 5) ? 1 : 0 }'
+fine one_event
+held=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next } $c["rfs_event"] == 1 { print $c["center"] }' \
+  "$work/one_event/patients.csv")
+says='"not estimable: .*no event'
+expect "one_event: the fold without it says why" 1 \
+  "$(grep -c "^rfs,abmil,$held,harrell_c,,,,0,0,$says" "$work/one_event/out/metrics.csv")"
+expect "one_event: its models are in training.csv" 2 "$(grep -c 'no event among' "$work/one_event/out/training.csv")"
+
+case_of no_event '{ $c["rfs_event"] = 0 }'
+expect "no_event: exit code" 2 "$(validate no_event)"
+expect "no_event: says so" 1 "$(grep -c 'no fold can be trained' "$work/no_event/log")"
+
+case_of quiet_arm '$c["arm"] == "tace" || $c["arm"] == "both" { $c["rfs_event"] = 0 }'
+fine quiet_arm
+
+case_of constant '{ $c["age"] = 60 }'
+fine constant
+expect "constant: the covariate is left out" yes "$(grep -q "covariate 'age' is left out" "$work/constant/log" && echo yes)"
+
+case_of absent '$c["center"] == "center-02" { $c["age"] = "" }'
+fine absent
+
+case_of all_constant '{ $c["age"] = 60; $c["sex"] = "f"; $c["tumor_size_cm"] = 1; $c["mvi"] = 0; $c["afp_log10"] = 2 }'
+fine all_constant
+expect "all_constant: the comparator says why" yes \
+  "$(grep -q 'clinical,.*not estimable: .*none varies' "$work/all_constant/out/metrics.csv" && echo yes)"
+
+case_of lonely '$c["center"] == "center-03" && seen++ { next }'
+awk -F, 'NR == FNR { keep[$1]; next } FNR == 1 || $2 in keep' "$work/lonely/patients.csv" "$work/plain/slides.csv" \
+  >"$work/lonely/slides.csv"
+fine lonely
+
+case_of no_tiles '{ }'
+awk -F, 'NR == 1 || NR % 7' "$work/plain/slides.csv" >"$work/no_tiles/slides.csv"
+fine no_tiles
+
+if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
+  case_of not_a_number '{ }'
+  /usr/bin/python3 - "$work/not_a_number/features" <<'P'
+import glob, h5py, sys
+files = sorted(glob.glob(sys.argv[1] + "/*.h5"))
+for k, name in enumerate(files[:6]):
+    with h5py.File(name, "r+") as f:
+        f["features"][0:(3 if k else None), 1] = float("nan")
+P
+  expect "not_a_number: exit code" 2 "$(validate not_a_number)"
+  expect "not_a_number: says where" 1 "$(grep -c "row 0 of the features holds NaN" "$work/not_a_number/log")"
+else
+  say "no h5py: features with NaN are left to the unit tests" >&2
+fi
+
+[ $failures = 0 ] || { for f in "$work"/*/log; do echo "== $f"; tail -4 "$f"; done; exit 1; }
