@@ -2,13 +2,9 @@
 #include "jobs/bench_internal.h"
 
 #include <cblas.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <glib/gstdio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <jpeglib.h>
 
@@ -130,38 +126,5 @@ bool lob_bench_jpeg(const LobBench *bench, const uint8_t *rgb, int size, double 
     const bool ok = lob_bench_measure(bench, run_decode, &jpeg, &rate, err);
     free(jpeg.data);
     *tiles = ok ? rate.rate : 0;
-    return ok;
-}
-
-/* ---- plain writes, each made durable, as a worker's ranges are ---- */
-
-typedef struct {
-    int fd;
-    size_t block, blocks;
-    char *data;
-} Plain;
-
-static bool run_pwrite(void *user, double *units, GError **err) {
-    const Plain *p = user;
-    for (size_t i = 0; i < p->blocks; i++)
-        if (pwrite(p->fd, p->data, p->block, (off_t)(i * p->block)) != (ssize_t)p->block ||
-            fdatasync(p->fd) != 0)
-            return lob_fail_errno(err, LOB_ERROR_IO, errno, "writing the file of the benchmark");
-    *units = (double)p->block * (double)p->blocks;
-    return true;
-}
-
-bool lob_bench_pwrite(const LobBench *bench, size_t block, size_t blocks, double *bytes, GError **err) {
-    g_autofree char *path = g_strdup_printf("%s/lobule-bench-XXXXXX", bench->dir);
-    g_autofree char *data = g_malloc0(block);
-    Plain plain = {.fd = g_mkstemp(path), .block = block, .blocks = blocks, .data = data};
-    LobBenchRate rate;
-    if (plain.fd < 0)
-        return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s", path);
-    memset(data, 0x5a, block);
-    const bool ok = lob_bench_measure(bench, run_pwrite, &plain, &rate, err);
-    close(plain.fd);
-    unlink(path);
-    *bytes = ok ? rate.rate : 0;
     return ok;
 }

@@ -1,31 +1,43 @@
-/* The store's bench; it makes a file of its own and removes it. */
+/* The store's bench against plain MPI-IO: the same bytes in the same ranges, each made durable, the two
+ * taking turns; it makes files of its own and removes them. Raw: H5Dwrite and fdatasync alone. Observed: with
+ * turning floats into float16 and their checksum, and, for the whole, with creating and finishing the part.
+ */
 #include "hdf5io/hdf5io.h"
 #include "jobs/bench_internal.h"
+#include "mpi/world.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
-/* ---- store: ranges of 512 rows, each made durable, as embed writes them ---- */
-
-enum { DIM = 1024, RANGE = 512, RANGES = 32, ROWS = RANGE * RANGES };
+enum { DIM = 1024, RANGE = 512, RANGES = 32, ROWS = RANGE * RANGES, TURNS = 15, LEAST_TURNS = 3 };
+#define RANGE_BYTES ((size_t)2 * RANGE * DIM)
+#define ALL_BYTES ((double)RANGE_BYTES * RANGES)
 
 typedef struct {
+    const LobBench *bench;
+    MPI_Comm comm;
+    bool own_mpi; /* started for this bench, since a single process runs without */
+    int turns;    /* of each kind */
+    uint64_t first_row;
+    float *rows;      /* [RANGE][DIM] */
+    uint16_t *halves; /* the same */
+    char *store_path, *plain_path;
+    LobStoreSlide slide;
     LobPart *part;
-    const float *rows;
-} Storing;
+    LobStore *store;
+    MPI_File plain;
+    int plain_fd;
+} Files;
 
-static bool run_store(void *user, double *units, GError **err) {
-    const Storing *s = user;
-    for (uint64_t k = 0; k < RANGES; k++) {
-        uint32_t crc;
-        if (!lob_part_write_rows(s->part, k * RANGE, RANGE, s->rows, &crc, err))
-            return false;
-    }
-    *units = 2.0 * ROWS * DIM;
-    return true;
-}
+/* Rates of one kind, a turn each. */
+typedef struct {
+    double store[TURNS], plain[TURNS], ratio[TURNS];
+} Turns;
 
-static LobPart *make_part(const char *path, GError **err) {
+static LobPart *make_part(Files *f, GError **err) {
     LobStoreHeader header = {.encoder = (char *)"bench",
                              .weights_sha256 = (char *)"",
                              .transform = (char *)"none",
@@ -36,40 +48,220 @@ static LobPart *make_part(const char *path, GError **err) {
                              .tissue = (char *)"none",
                              .cpu = (char *)"",
                              .openslide = (char *)""};
-    const LobStoreSlide slide = {.slide_id = (char *)"s",
-                                 .patient_id = (char *)"p",
-                                 .center = (char *)"c",
-                                 .count = ROWS,
-                                 .mpp_x = 0.5,
-                                 .mpp_y = 0.5,
-                                 .width = 100000,
-                                 .height = 100000,
-                                 .mpp_source = (char *)"vendor",
-                                 .quickhash = (char *)""};
-    g_autofree int32_t(*coords)[2] = g_malloc0(ROWS * sizeof *coords);
-    g_autofree uint8_t *tissue = g_malloc0(ROWS);
-    return lob_part_create(path, MPI_COMM_NULL, &header, &slide, 1, (const int32_t(*)[2])coords, tissue, err);
+    const size_t rows = (size_t)ROWS * (size_t)f->bench->world->size;
+    f->slide = (LobStoreSlide){.slide_id = (char *)"s",
+                               .patient_id = (char *)"p",
+                               .center = (char *)"c",
+                               .count = rows,
+                               .mpp_x = 0.5,
+                               .mpp_y = 0.5,
+                               .width = 100000,
+                               .height = 100000,
+                               .mpp_source = (char *)"vendor",
+                               .quickhash = (char *)""};
+    g_autofree int32_t(*coords)[2] = g_malloc0(rows * sizeof *coords);
+    g_autofree uint8_t *tissue = g_malloc0(rows);
+    return lob_part_create(f->store_path, f->comm, &header, &f->slide, 1, (const int32_t(*)[2])coords, tissue,
+                           err);
+}
+
+/* ---- a range of each kind ---- */
+
+static bool write_store(const Files *f, uint64_t k, GError **err) {
+    uint32_t crc;
+    return lob_part_write_rows(f->part, f->first_row + k * RANGE, RANGE, f->rows, &crc, err);
+}
+
+static bool write_plain(const Files *f, uint64_t k, GError **err) {
+    const MPI_Offset at = (MPI_Offset)((f->first_row + k * RANGE) * DIM * 2);
+    return (MPI_File_write_at(f->plain, at, f->halves, (int)RANGE_BYTES, MPI_BYTE, MPI_STATUS_IGNORE) ==
+                MPI_SUCCESS &&
+            fdatasync(f->plain_fd) == 0) ||
+           lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot be written", f->plain_path);
+}
+
+static bool read_store(const Files *f, uint64_t k, GError **err) {
+    return lob_store_read_halves(f->store, f->first_row + k * RANGE, RANGE, f->halves, err);
+}
+
+static bool read_plain(const Files *f, uint64_t k, GError **err) {
+    const MPI_Offset at = (MPI_Offset)((f->first_row + k * RANGE) * DIM * 2);
+    return MPI_File_read_at(f->plain, at, f->halves, (int)RANGE_BYTES, MPI_BYTE, MPI_STATUS_IGNORE) ==
+               MPI_SUCCESS ||
+           lob_fail(err, LOB_ERROR_IO, "%s: cannot be read", f->plain_path);
+}
+
+typedef bool (*Range)(const Files *f, uint64_t k, GError **err);
+
+/* A turn: all ranges once each way, range by range, the order changing (ABBA), so that a disk whose speed
+ * drifts favours neither. Seconds of each. */
+static bool turn(const Files *f, Range store, Range plain, double seconds[2], GError **err) {
+    const Range both[] = {store, plain};
+    seconds[0] = seconds[1] = 0;
+    for (uint64_t k = 0; k < RANGES; k++)
+        for (uint64_t n = 0; n < 2; n++) {
+            const uint64_t which = (k + n) % 2;
+            const double start = lob_clock();
+            if (!both[which](f, k, err))
+                return false;
+            seconds[which] += lob_clock() - start;
+        }
+    return true;
+}
+
+/* What the store does beside writing, on the same rows. */
+static double convert(const Files *f) {
+    const double start = lob_clock();
+    volatile uint32_t crc = 0;
+    for (int k = 0; k < RANGES; k++) {
+        lob_halves_from_floats(f->halves, f->rows, (size_t)RANGE * DIM);
+        crc = lob_crc32c(crc, f->halves, RANGE_BYTES);
+    }
+    return lob_clock() - start;
+}
+
+/* ---- reporting ---- */
+
+static void report(const Files *f, const char *what, Turns *turns, const char *against) {
+    LobBenchResult r = {.bench = "store",
+                        .what = what,
+                        .unit = "B/s",
+                        .ceiling_name = against,
+                        .rate = lob_bench_summary(turns->store, f->turns),
+                        .ceiling = lob_bench_summary(turns->plain, f->turns).rate};
+    const LobBenchRate ratio = lob_bench_summary(turns->ratio, f->turns);
+    lob_bench_report(f->bench, &r);
+    if (f->bench->world->rank == 0)
+        fprintf(stderr,
+                "%-9s   each turn against its neighbour: median %.3f [%.3f, %.3f], least %.3f, most %.3f\n",
+                "", ratio.rate, ratio.lower, ratio.upper, turns->ratio[0], turns->ratio[f->turns - 1]);
+}
+
+static void note(Turns *turns, int t, double store, double plain) {
+    turns->store[t] = ALL_BYTES / store;
+    turns->plain[t] = ALL_BYTES / plain;
+    turns->ratio[t] = plain / store;
+}
+
+/* Turn -1 warms up. */
+static bool measure_writing(Files *f, GError **err) {
+    Turns raw, observed;
+    double cost[TURNS], seconds[2];
+    for (int t = -1; t < f->turns; t++) {
+        if (!turn(f, write_store, write_plain, seconds, err))
+            return false;
+        const double extra = convert(f);
+        if (t < 0)
+            continue;
+        note(&raw, t, seconds[0] - extra, seconds[1]);
+        note(&observed, t, seconds[0], seconds[1]);
+        cost[t] = ALL_BYTES / extra;
+    }
+    report(f, "writing 1 MiB ranges, raw", &raw, "MPI_File_write_at and fdatasync");
+    report(f, "writing 1 MiB ranges, observed", &observed, "MPI_File_write_at and fdatasync");
+    const LobBenchResult r = {.bench = "store",
+                              .what = "float16 and checksum of these rows",
+                              .unit = "B/s",
+                              .rate = lob_bench_summary(cost, f->turns)};
+    lob_bench_report(f->bench, &r);
+    return true;
+}
+
+static bool measure_reading(Files *f, GError **err) {
+    Turns turns;
+    double seconds[2];
+    f->store = lob_store_open(f->store_path, err);
+    if (!f->store)
+        return false;
+    for (int t = -1; t < f->turns; t++) {
+        if (!turn(f, read_store, read_plain, seconds, err))
+            return false;
+        if (t >= 0)
+            note(&turns, t, seconds[0], seconds[1]);
+    }
+    report(f, "reading 1 MiB ranges, cached", &turns, "MPI_File_read_at");
+    return true;
+}
+
+/* ---- the bench ---- */
+
+static bool open_plain(Files *f, GError **err) {
+    if (MPI_File_open(f->comm, f->plain_path, MPI_MODE_CREATE | MPI_MODE_RDWR, MPI_INFO_NULL, &f->plain) !=
+        MPI_SUCCESS)
+        return lob_fail(err, LOB_ERROR_IO, "%s: cannot be opened through MPI-IO", f->plain_path);
+    f->plain_fd = open(f->plain_path, O_RDONLY | O_CLOEXEC);
+    return f->plain_fd >= 0 || lob_fail_errno(err, LOB_ERROR_IO, errno, "%s", f->plain_path);
+}
+
+static bool measure(Files *f, GError **err) {
+    const double start = lob_clock();
+    f->part = make_part(f, err);
+    const double made = lob_clock();
+    if (!f->part || !open_plain(f, err) || !measure_writing(f, err))
+        return false;
+    const double again = lob_clock();
+    for (uint64_t k = 0; k < RANGES; k++)
+        if (!write_store(f, k, err))
+            return false;
+    f->slide.state = LOB_STATE_DONE;
+    if (!lob_part_finish(g_steal_pointer(&f->part), &f->slide, 1, err))
+        return false;
+    double whole[] = {ALL_BYTES / (made - start + lob_clock() - again)};
+    const LobBenchResult r = {.bench = "store",
+                              .what = "a whole part: created, written, finished",
+                              .unit = "B/s",
+                              .rate = lob_bench_summary(whole, 1)};
+    lob_bench_report(f->bench, &r);
+    return measure_reading(f, err);
+}
+
+static void fill_rows(Files *f) {
+    LobRng rng;
+    lob_rng_init(&rng, 1, "bench/store");
+    f->rows = g_new(float, (size_t)RANGE *DIM);
+    f->halves = g_new(uint16_t, (size_t)RANGE * DIM);
+    for (size_t i = 0; i < (size_t)RANGE * DIM; i++)
+        f->rows[i] = (float)lob_rng_normal(&rng);
+    lob_halves_from_floats(f->halves, f->rows, (size_t)RANGE * DIM);
+}
+
+static void clear(Files *f) {
+    if (f->part)
+        lob_part_close(f->part);
+    lob_store_close(f->store);
+    if (f->plain != MPI_FILE_NULL)
+        (void)MPI_File_close(&f->plain);
+    if (f->plain_fd >= 0)
+        close(f->plain_fd);
+    if (f->bench->world->rank == 0) {
+        (void)remove(f->store_path);
+        (void)remove(f->plain_path);
+    }
+    g_free(f->store_path);
+    g_free(f->plain_path);
+    g_free(f->rows);
+    g_free(f->halves);
+    if (f->own_mpi)
+        MPI_Finalize();
 }
 
 bool lob_bench_store(const LobBench *bench, GError **err) {
-    g_autofree char *path = g_strdup_printf("%s/lobule-bench-%d.h5", bench->dir, (int)getpid());
-    g_autofree float *rows = g_new(float, (size_t)RANGE *DIM);
-    LobRng rng;
-    lob_rng_init(&rng, 1, "bench/store");
-    for (size_t i = 0; i < (size_t)RANGE * DIM; i++)
-        rows[i] = (float)lob_rng_normal(&rng);
-    Storing storing = {.part = make_part(path, err), .rows = rows};
-    if (!storing.part)
-        return false;
-    LobBenchResult r = {.bench = "store",
-                        .what = "ranges of 512 x 1024 float16, durable",
-                        .unit = "B/s",
-                        .ceiling_name = "pwrite and fdatasync of the same bytes"};
-    const bool ok = lob_bench_measure(bench, run_store, &storing, &r.rate, err) &&
-                    lob_bench_pwrite(bench, (size_t)2 * RANGE * DIM, RANGES, &r.ceiling, err);
-    lob_part_close(storing.part);
-    (void)remove(path);
-    if (ok)
-        lob_bench_report(bench, &r);
+    Files f = {.bench = bench, .comm = lob_world_comm(bench->world), .plain = MPI_FILE_NULL, .plain_fd = -1};
+    int started = 0;
+    int id = (int)getpid();
+    lob_world_bcast(bench->world, &id, sizeof id);
+    f.store_path = g_strdup_printf("%s/lobule-bench-%d.h5", bench->dir, id);
+    f.plain_path = g_strdup_printf("%s/lobule-bench-%d.bin", bench->dir, id);
+    f.turns = bench->seconds > 0 ? TURNS : LEAST_TURNS;
+    f.first_row = (uint64_t)bench->world->rank * ROWS;
+    if (!bench->world->has_mpi && MPI_Initialized(&started) == MPI_SUCCESS && !started) {
+        if (MPI_Init(NULL, NULL) != MPI_SUCCESS)
+            return lob_fail(err, LOB_ERROR_INTERNAL, "MPI_Init failed");
+        f.own_mpi = true;
+        f.comm = MPI_COMM_SELF;
+    }
+    fill_rows(&f);
+    const bool ok = measure(&f, err);
+    clear(&f);
     return ok;
 }

@@ -53,7 +53,6 @@ void lob_bench_report(const LobBench *bench, const LobBenchResult *result);
 bool lob_bench_sgemm(const LobBench *bench, double *flops, GError **err);  /* a second */
 bool lob_bench_memory(const LobBench *bench, double *bytes, GError **err); /* read and written, a second */
 bool lob_bench_jpeg(const LobBench *bench, const uint8_t *rgb, int size, double *tiles, GError **err);
-bool lob_bench_pwrite(const LobBench *bench, size_t block, size_t blocks, double *bytes, GError **err);
 
 bool lob_bench_encoder(const LobBench *bench, GError **err);
 bool lob_bench_read(const LobBench *bench, GError **err);

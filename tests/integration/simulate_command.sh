@@ -64,6 +64,14 @@ assert r["bench"] == sys.argv[1] and r["lower"] <= r["rate"] <= r["upper"] and r
 assert abs(r["ratio"] - r["rate"] / r["ceiling"]) < 1e-4 * r["ratio"] and r["provenance"]["cpu"]
 ' "$bench" || fail "bench $bench"
 done
+"$lobule" bench store --seconds 0 --dir "$work" 2>/dev/null | python3 -c '
+import json, sys
+rows = {r["case"]: r for r in map(json.loads, sys.stdin)}
+raw, observed = (rows[f"writing 1 MiB ranges, {kind}"] for kind in ("raw", "observed"))
+assert raw["rate"] > observed["rate"] > 0 and raw["ceiling"] > 0 and rows["reading 1 MiB ranges, cached"]["ratio"] > 0
+' || fail "bench store"
+[ -z "$(ls "$work" | grep lobule-bench)" ] || fail "bench store leaves files behind"
+
 code=0
 "$lobule" bench nothing >/dev/null 2>&1 || code=$?
 [ "$code" = 2 ] || fail "bench nothing: exit code $code"
