@@ -1,6 +1,7 @@
 /* lobule report: the page again, from the tables of an earlier validation. No ranks. */
 #include "report/report.h"
 #include "jobs/jobs.h"
+#include "slide/slide.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -64,9 +65,9 @@ int lob_cmd_report(int argc, char **argv) {
     g_autoptr(LobCohort) cohort = study ? lob_cohort_read(study, &err) : NULL;
     if (cohort)
         warn_of_changed_study(study);
-    if (!cohort || !lob_report_write_formats(cohort, formats, &err)) {
+    const bool ok = cohort && lob_zygote_start(&err) && lob_report_write_formats(cohort, formats, &err);
+    lob_zygote_stop();
+    if (!ok)
         fprintf(stderr, "lobule report: %s\n", err->message);
-        return lob_error_exit_code(err);
-    }
-    return LOB_EXIT_DONE;
+    return ok ? LOB_EXIT_DONE : lob_error_exit_code(err);
 }

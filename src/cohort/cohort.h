@@ -53,12 +53,17 @@ typedef struct {
         double mpp;
         int size, overlap;
         double min_tissue, max_enlarge;
+        /* percent; tiles above are left out of training and scoring (100: none is); not of the store */
+        double max_pen, max_fold, max_blur, max_overexposed;
     } tiles;
     struct {
         char *method, *masks;
         double mpp;
         bool keep_holes;
     } tissue;
+    struct {
+        char *normalise; /* none | macenko | reinhard */
+    } stain;
     struct {
         char *name, *weights, *config, *precision;
         int batch;
@@ -77,6 +82,7 @@ typedef struct {
     size_t n_centers;
     struct {
         char *kind;
+        char *precision; /* of products of tiles: "fp32" or "bf16" */
         LobSurvivalLoss loss; /* of survival endpoints */
         bool benefit;         /* false where there are no arms */
         char *biomarker; /* column of the features or of patients.csv, tested beside the effect score; NULL:

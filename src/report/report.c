@@ -37,6 +37,8 @@ static const struct {
     {lob_page_subgroups, "subgroups", "Subgroups"},
     {lob_page_arms, "arms", "Arms"},
     {lob_page_benefit, "benefit", "Benefit"},
+    {lob_page_maps, "maps", "Attention"},
+    {lob_page_immune, "immune", "Immune map"},
     {lob_page_leakage, "leakage", "Leakage"},
     {lob_page_patients, "patients", "Patients"},
     {lob_page_checklist, "checklist", "Checklist"},

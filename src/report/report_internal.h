@@ -225,6 +225,8 @@ bool lob_page_utility(LobPage *page, GError **err);
 bool lob_page_subgroups(LobPage *page, GError **err);
 bool lob_page_arms(LobPage *page, GError **err);
 bool lob_page_benefit(LobPage *page, GError **err);
+bool lob_page_maps(LobPage *page, GError **err);
+bool lob_page_immune(LobPage *page, GError **err);
 bool lob_page_leakage(LobPage *page, GError **err);
 bool lob_page_patients(LobPage *page, GError **err);
 bool lob_page_checklist(LobPage *page, GError **err);

@@ -10,11 +10,36 @@ skipped=""
 # Slides of three centers for the sections about slides; features of four for the statistics.
 launch 2 "$LOBULE" demo "$dir/s" --patients 24 --centers 3 --tiles 12 --seed 3 >"$dir/log" 2>&1 || { cat "$dir/log"; fail "demo failed"; }
 launch 1 "$LOBULE" demo "$dir/b" --bags --patients 240 --centers 4 --seed 4 >"$dir/log" 2>&1 || { cat "$dir/log"; fail "demo --bags failed"; }
+mkdir "$dir/s/regions"
+slide=$(sed -n 2p "$dir/s/slides.csv" | cut -d, -f1)
+cat >"$dir/s/regions/$slide.geojson" <<'EOF'
+{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"classification":{"name":"Tumor"}},
+"geometry":{"type":"Polygon","coordinates":[[[0,0],[900,0],[900,900],[0,900],[0,0]]]}}]}
+EOF
+echo 'report: {regions: regions}' >>"$dir/s/study.yaml"
 for d in s b; do
   sed -i 's/seeds: *[0-9]*/seeds: 1/' "$dir/$d/study.yaml"
   launch 1 "$LOBULE" run "$dir/$d/study.yaml" >"$dir/log" 2>&1 || { cat "$dir/log"; fail "run failed"; }
   "$LOBULE" report "$dir/$d/study.yaml" --format csv,html,json 2>"$dir/log" || { cat "$dir/log"; fail "report failed"; }
 done
+# Attention maps of each center's highest and lowest risk, over the slides; the drawn tumour's margin.
+maps="$dir/s/out/attention"
+[ "$(tail -n +2 "$maps/maps.csv" | wc -l)" -ge 6 ] || fail "fewer maps than two a center"
+tail -n +2 "$maps/maps.csv" | sed 's/.*,//' | while read -r file; do
+  for made in "$maps/${file%.csv}.png" "$maps/${file%.csv}-lymphocytes.png" "$maps/${file%.csv}.geojson"; do
+    [ -s "$made" ] || fail "no $made"
+  done
+done
+grep -q ',over the slide$' "$dir/s/out/figures/maps.csv" || fail "no map lies over its slide"
+[ "$(awk -F, 'NR > 1 && $8 > 0' "$dir/s/out/immune.csv" | wc -l)" = 1 ] || fail "one slide has a margin"
+grep -q "^$slide,.*,fewer than 10 tiles in tumour core or margin$" "$dir/s/out/immune.csv" || fail "a small tumour has no core"
+# What an earlier run left goes; slides that are no longer there cost thumbnails, nothing else.
+echo old >"$dir/s/out/figures/old.csv"
+cp -r "$dir/s" "$dir/gone"; rm -r "$dir/gone/slides"
+"$LOBULE" report "$dir/gone/study.yaml" 2>"$dir/log" || { cat "$dir/log"; fail "report without slides"; }
+[ ! -e "$dir/gone/out/figures/old.csv" ] || fail "a stale table stays"
+grep -q ',the slide is not here$' "$dir/gone/out/figures/maps.csv" || fail "it does not say that the slide is not here"
+grep -q 'No thumbnail (the slide is not here)' "$dir/gone/out/report.html" || fail "nor on the page"
 [ -s "$dir/b/out/evidence.json" ] || fail "no evidence.json"
 rc=0; "$LOBULE" report "$dir/b/study.yaml" --format pdf 2>"$dir/log" || rc=$?
 [ $rc = 2 ] || fail "an unknown format gave exit $rc, not 2"
@@ -66,7 +91,7 @@ for d in s b; do
   look "$page" --no-pdf-header-footer --print-to-pdf="$dir/$d.pdf" || fail "does not print"
   [ "$(head -c 5 "$dir/$d.pdf")" = "%PDF-" ] && [ "$(stat -c %s "$dir/$d.pdf")" -gt 20000 ] || fail "the PDF is empty"
 done
-for id in verdict caveats cohort slides power discrimination calibration utility survival subgroups arms leakage patients checklist provenance; do
+for id in verdict caveats cohort slides power discrimination calibration utility survival subgroups arms maps immune leakage patients checklist provenance; do
   grep -q "id=\"$id\"" "$dir/s/out/report.html" || fail "the page of the slides lacks the section $id"
 done
 [ -z "$skipped" ] || { echo "report_page: skipped$skipped"; exit 77; }
