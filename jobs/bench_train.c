@@ -109,6 +109,7 @@ static bool make_options(const LobBench *bench, LobModelOptions *options, GError
     options->rounds = 0;
     options->max_tiles = 0;
     options->use_covariates = false;
+    options->bf16 = strcmp(bench->precision, "bf16") == 0;
     options->seed = 1;
     return true;
 }

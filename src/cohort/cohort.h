@@ -82,7 +82,7 @@ typedef struct {
     size_t n_centers;
     struct {
         char *kind;
-        char *precision; /* of products of tiles: "fp32" or "bf16" */
+        char *precision;      /* of products of tiles: "fp32" or "bf16" */
         LobSurvivalLoss loss; /* of survival endpoints */
         bool benefit;         /* false where there are no arms */
         char *biomarker; /* column of the features or of patients.csv, tested beside the effect score; NULL:

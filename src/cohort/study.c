@@ -88,6 +88,7 @@ static const LobYamlField model_fields[] = {
      .offset = offsetof(LobStudy, model.intervals),
      .high = 1000},
     {.key = "batch", .type = LOB_YAML_INTEGER, .offset = offsetof(LobStudy, model.batch), .high = 1000000},
+    {.key = "precision", .type = LOB_YAML_TEXT, .offset = offsetof(LobStudy, model.precision)},
     {.key = "max_tiles",
      .type = LOB_YAML_INTEGER,
      .offset = offsetof(LobStudy, model.max_tiles),
@@ -280,6 +281,7 @@ static LobStudy *study_with_defaults(const char *path) {
     study->model.kind = g_strdup("abmil");
     study->model.benefit = true;
     study->model.weight_decay = -1;
+    study->model.precision = g_strdup("fp32");
     study->model.dropout = -1;
     study->validation.scheme = LOB_SCHEME_LOCO;
     study->validation.seeds = 5;
@@ -374,6 +376,7 @@ void lob_study_free(LobStudy *study) {
     g_free(study->encoder.weights);
     g_free(study->encoder.config);
     g_free(study->encoder.precision);
+    g_free(study->model.precision);
     g_free(study->arm_column);
     g_free(study->model.kind);
     g_free(study->model.biomarker);

@@ -50,6 +50,7 @@ typedef struct {
     size_t n_tune_lr, n_tune_weight_decay;
     int patience;        /* a round ends after this many epochs without a better loss */
     bool use_covariates; /* fuse the view's covariates before the head */
+    bool bf16;           /* products of tiles in bf16, sums in fp32; abmil alone */
     uint64_t seed;
     /* Draws the order of patients and the tiles of a bag: models that are trained in one sweep share it and
      * differ in their first weights and what is dropped. */

@@ -1,5 +1,6 @@
 /* What is trained by default, by kind and endpoint, and what a study file changes of it. */
 #include "model/model_internal.h"
+#include "model/sweep.h"
 
 #define TUNE_ROUNDS 5
 
@@ -121,6 +122,17 @@ static bool options_fit(const LobModelOptions *o, GError **err) {
     return true;
 }
 
+static bool take_precision(LobModelOptions *options, const LobStudy *study, GError **err) {
+    options->bf16 = g_strcmp0(study->model.precision, "bf16") == 0;
+    if (!options->bf16 && g_strcmp0(study->model.precision, "fp32") != 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "model.precision: %s is not known (there are: fp32, bf16)",
+                        study->model.precision);
+    return !options->bf16 || lob_sweep_serves(options) ||
+           lob_fail(
+               err, LOB_ERROR_INPUT,
+               "model.precision: bf16 is for abmil, with the hazard's loss and without a grid; use fp32");
+}
+
 bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *study, const char *kind,
                                   LobEndpointKind endpoint, uint64_t seed, GError **err) {
     if (!lob_model_defaults_of(kind, endpoint, options, err))
@@ -150,7 +162,7 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
     if (study->model.dropout >= 0)
         options->dropout = study->model.dropout;
     take_grid(options, study);
-    return options_fit(options, err);
+    return take_precision(options, study, err) && options_fit(options, err);
 }
 
 static void append_values(GString *text, const char *name, const double *values, size_t n) {
@@ -160,12 +172,13 @@ static void append_values(GString *text, const char *name, const double *values,
 
 char *lob_model_options_text(const LobModelOptions *o) {
     g_autoptr(GString) text = g_string_new(NULL);
-    g_string_printf(text,
-                    "kind %s, hidden %d, attention %d, epochs %d, batch %d, max_tiles %d, lr %.17g, "
-                    "weight_decay %.17g, dropout %.17g, schedule %s, rounds %d, patience %d, covariates %s%s",
-                    o->kind, o->hidden, o->attention, o->epochs, o->batch, o->max_tiles, o->lr,
-                    o->weight_decay, o->dropout, o->cosine ? "cosine" : "constant", o->rounds, o->patience,
-                    o->use_covariates ? "yes" : "no", o->cox ? ", loss cox" : "");
+    g_string_printf(
+        text,
+        "kind %s, hidden %d, attention %d, epochs %d, batch %d, max_tiles %d, lr %.17g, "
+        "weight_decay %.17g, dropout %.17g, schedule %s, rounds %d, patience %d, covariates %s%s%s",
+        o->kind, o->hidden, o->attention, o->epochs, o->batch, o->max_tiles, o->lr, o->weight_decay,
+        o->dropout, o->cosine ? "cosine" : "constant", o->rounds, o->patience,
+        o->use_covariates ? "yes" : "no", o->cox ? ", loss cox" : "", o->bf16 ? ", bf16" : "");
     append_values(text, ", tuned lr ", o->tune_lr, o->n_tune_lr);
     append_values(text, ", tuned weight_decay ", o->tune_weight_decay, o->n_tune_weight_decay);
     return g_string_free(g_steal_pointer(&text), FALSE);

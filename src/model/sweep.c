@@ -102,6 +102,10 @@ static void epoch_begin(LobSweepStack *stack, const Sweep *sweep, int epoch) {
 /* Mean losses of the epoch, over the group. */
 static bool epoch_end(LobSweepStack *stack, const Sweep *sweep, int epoch, GError **err) {
     const LobGroup *group = group_of(sweep);
+    if (stack->error) {
+        g_propagate_error(err, g_steal_pointer(&stack->error));
+        return false;
+    }
     for (size_t r = 0; r < stack->n_runs; r++) {
         LobSweepRun *run = &stack->runs[r];
         if (!run->active)
@@ -190,7 +194,7 @@ static bool run_trials(Sweep *sweep, Trial *trials, size_t n, double *curves, in
         run_begin(&runs[t], &sweep->fits[trials[t].seed], trials[t].round.learn, trials[t].round.n_learn);
         mark(&runs[t], trials[t].round.judge, trials[t].round.n_judge, JUDGE);
     }
-    lob_sweep_stack_init(&stack, &sweep->fits[0], &sweep->fits[0].scaler, runs, n);
+    ok = lob_sweep_stack_init(&stack, &sweep->fits[0], &sweep->fits[0].scaler, runs, n, err);
     for (int e = 0; ok && e <= o->epochs; e++) {
         for (size_t t = 0, active = 0; t < n; t++) {
             runs[t].active = e - trials[t].best_epoch <= o->patience;
@@ -305,7 +309,7 @@ static bool train(Sweep *sweep, size_t first, size_t n, LobModelResult *results,
         mark(&runs[k], fit->held_out, fit->n_held_out, HELD_OUT);
         last = MAX(last, results[first + k].best_epoch);
     }
-    lob_sweep_stack_init(&stack, &sweep->fits[0], &sweep->fits[0].scaler, runs, n);
+    ok = lob_sweep_stack_init(&stack, &sweep->fits[0], &sweep->fits[0].scaler, runs, n, err);
     for (int e = 0; ok && e < last; e++) {
         for (size_t k = 0; k < n; k++)
             runs[k].active = e < results[first + k].best_epoch;

@@ -14,6 +14,9 @@
 
 #define LOB_SWEEP_BLOCK 512 /* rows */
 
+/* Products in bf16; NULL where they are in fp32. */
+typedef struct LobSweepBf16 LobSweepBf16;
+
 /* One model of the stack in one training. */
 typedef struct {
     LobFit *fit;    /* of its seed; borrowed */
@@ -38,10 +41,15 @@ typedef struct {
     float *bias;     /* [runs][2 attention] of the gates */
     float *gbias;    /* [runs][2 attention] */
     float *x;        /* [x_rows][dim] */
-    float *h;        /* [capacity][columns] */
-    float *ts;       /* [capacity][runs][2 attention] */
-    float *dh;       /* [LOB_SWEEP_BLOCK][columns] */
-    float *score;    /* [runs][score_rows] scores, then attention */
+    /* Hidden vectors and gates of run r begin at r x step and have a stride: in fp32 a tile's runs lie side
+     * by side, as one product makes them; in bf16 each run has its own matrix. */
+    float *h, *ts; /* [capacity] rows */
+    float *dh;     /* [block] rows, laid out as h */
+    size_t h_step, h_stride, ts_step, ts_stride, dh_step;
+    size_t block; /* rows gone through at a time */
+    LobSweepBf16 *bf16;
+    GError *error; /* the first of a product; passes do nothing more */
+    float *score;  /* [runs][score_rows] scores, then attention */
     size_t score_rows;
     float *z;      /* [runs][hidden] pooled */
     float *dscore; /* [LOB_SWEEP_BLOCK] */
@@ -52,9 +60,10 @@ typedef struct {
 size_t lob_sweep_bytes(const LobFit *fit, size_t runs);
 /* Rows of the largest bag, as far as training uses it. */
 size_t lob_sweep_capacity(const LobFit *fit);
-/* runs [n_runs] are borrowed, begun (lob_run_init) and of the same fit but for its seed. */
-void lob_sweep_stack_init(LobSweepStack *stack, const LobFit *fit, const LobScaler *scaler, LobSweepRun *runs,
-                          size_t n_runs);
+/* False where the precision asked for cannot be had. runs [n_runs] are borrowed, begun (lob_run_init) and of
+ * the same fit but for its seed. */
+bool lob_sweep_stack_init(LobSweepStack *stack, const LobFit *fit, const LobScaler *scaler, LobSweepRun *runs,
+                          size_t n_runs, GError **err);
 void lob_sweep_stack_clear(LobSweepStack *stack);
 /* Copies the parameters of run r to where passes read them, after they changed. */
 void lob_sweep_load(LobSweepStack *stack, size_t r);
@@ -68,5 +77,22 @@ const float *lob_sweep_attention(const LobSweepStack *stack, size_t r);
 /* Forward and backward over an epoch's tiles for the active runs that have the role; adds to gradients, and
  * to each run's loss its patient's (not yet divided). scale [runs] multiplies the gradient. */
 void lob_sweep_train(LobSweepStack *stack, uint32_t patient, uint8_t role, int epoch, const float *scale);
+
+/* ---- bf16: first layers and gates by the encoder's products, sums in fp32; the gates' own gradient stays
+ * fp32 ---- */
+LobSweepBf16 *lob_sweep_bf16_new(const LobSweepStack *stack, GError **err);
+void lob_sweep_bf16_free(LobSweepBf16 *b);
+/* Rows that the stack must have room for, for bags of so many. */
+size_t lob_sweep_bf16_rows(size_t rows);
+/* Run r's weights have changed. */
+bool lob_sweep_bf16_load(LobSweepStack *s, size_t r);
+/* A block of scaled tiles x [n][dim] is the one that the following calls are about; with gradient also for
+ * lob_sweep_bf16_gradient. */
+bool lob_sweep_bf16_tiles(LobSweepStack *s, const float *x, size_t n, bool gradient);
+bool lob_sweep_bf16_first(LobSweepStack *s, size_t r, float *h, size_t n);
+bool lob_sweep_bf16_gates(LobSweepStack *s, size_t r, const float *h, float *ts, size_t n);
+bool lob_sweep_bf16_back(LobSweepStack *s, size_t r, const float *ts, float *dh, size_t n);
+/* Adds dh' x to run r's gradient of the first layer. */
+bool lob_sweep_bf16_gradient(LobSweepStack *s, size_t r, const float *dh, size_t n);
 
 #endif

@@ -36,12 +36,27 @@ static const float *tiles(const LobSweepStack *s, uint32_t patient, size_t from,
 
 /* ---- forward ---- */
 
-static void first_layers(const LobSweepStack *s, uint32_t patient, uint8_t role, const float *x, float *h,
+static float *hidden_at(const LobSweepStack *s, size_t r, size_t row) {
+    return s->h + r * s->h_step + row * s->h_stride;
+}
+
+static float *gates_at(const LobSweepStack *s, size_t r, size_t row) {
+    return s->ts + r * s->ts_step + row * s->ts_stride;
+}
+
+/* h [n] rows from `place` on, before their bias. */
+static void first_layers(LobSweepStack *s, uint32_t patient, uint8_t role, const float *x, size_t place,
                          size_t n) {
+    if (s->bf16) {
+        (void)lob_sweep_bf16_tiles(s, x, n, false);
+        FOR_RUNS(s, r, patient, role)
+        (void)lob_sweep_bf16_first(s, r, hidden_at(s, r, place), n);
+        return;
+    }
     for (size_t begin = 0, end; next_stretch(s, patient, role, &begin, &end); begin = end)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)((end - begin) * s->hidden),
                     (int)s->dim, 1, x, (int)s->dim, s->w + begin * s->hidden * s->dim, (int)s->dim, 0,
-                    h + begin * s->hidden, (int)s->columns);
+                    hidden_at(s, begin, place), (int)s->h_stride);
 }
 
 /* Adds a block's tiles to the pooled vector: score [n] holds their scores. */
@@ -57,37 +72,39 @@ static void pool(LobSweepStack *s, size_t r, const float *h, const float *score,
         run->top = top;
     }
     run->sum += s->kernels->exp_sum(score, top, n, s->dscore);
-    cblas_sgemv(CblasRowMajor, CblasTrans, (int)n, (int)s->hidden, 1, h, (int)s->columns, s->dscore, 1, 1, z,
+    cblas_sgemv(CblasRowMajor, CblasTrans, (int)n, (int)s->hidden, 1, h, (int)s->h_stride, s->dscore, 1, 1, z,
                 1);
 }
 
 /* One run over a block: h [n][hidden] before its bias, ts [n][2 attention]; score [n] comes out. */
 static void attend(LobSweepStack *s, size_t r, float *h, float *ts, float *score, size_t n) {
     const LobRun *run = &s->runs[r].run;
-    const size_t gates = 2 * s->attention, stride = s->n_runs * gates;
+    const size_t gates = 2 * s->attention;
     LobAbmilBlocks at = lob_abmil_blocks(&run->net);
-    s->kernels->bias_relu(h, s->columns, run->params + at.b, n, s->hidden);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)gates, (int)s->hidden, 1, h,
-                (int)s->columns, s->vu + r * gates * s->hidden, (int)s->hidden, 0, ts, (int)stride);
-    s->kernels->gate(ts, stride, s->bias + r * gates, run->params + at.c, n, s->attention, score);
+    s->kernels->bias_relu(h, s->h_stride, run->params + at.b, n, s->hidden);
+    if (s->bf16)
+        (void)lob_sweep_bf16_gates(s, r, h, ts, n);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)gates, (int)s->hidden, 1, h,
+                    (int)s->h_stride, s->vu + r * gates * s->hidden, (int)s->hidden, 0, ts,
+                    (int)s->ts_stride);
+    s->kernels->gate(ts, s->ts_stride, s->bias + r * gates, run->params + at.c, n, s->attention, score);
     pool(s, r, h, score, n);
 }
 
 /* Forward over n rows of the bag. keep: hidden vectors and gates of the whole bag stay for the way back. */
 static void forward(LobSweepStack *s, uint32_t patient, uint8_t role, size_t n, bool keep) {
-    const size_t gates = 2 * s->attention;
     const bool kept = keep && n <= s->x_rows;
     FOR_RUNS(s, r, patient, role) {
         s->runs[r].top = -INFINITY;
         s->runs[r].sum = 0;
         memset(s->z + r * s->hidden, 0, s->hidden * sizeof *s->z);
     }
-    for (size_t from = 0; from < n; from += LOB_SWEEP_BLOCK) {
-        const size_t now = MIN(n - from, LOB_SWEEP_BLOCK), place = keep ? from : 0;
-        float *h = s->h + place * s->columns, *ts = s->ts + place * s->n_runs * gates;
-        first_layers(s, patient, role, tiles(s, patient, from, now, kept), h, now);
+    for (size_t from = 0; from < n; from += s->block) {
+        const size_t now = MIN(n - from, s->block), place = keep ? from : 0;
+        first_layers(s, patient, role, tiles(s, patient, from, now, kept), place, now);
         FOR_RUNS(s, r, patient, role)
-        attend(s, r, h + r * s->hidden, ts + r * gates, s->score + r * s->score_rows + from, now);
+        attend(s, r, hidden_at(s, r, place), gates_at(s, r, place), s->score + r * s->score_rows + from, now);
     }
     FOR_RUNS(s, r, patient, role) {
         float *score = s->score + r * s->score_rows, part = 1 / s->runs[r].sum;
@@ -120,38 +137,50 @@ static void through_head(LobSweepRun *run, uint32_t patient, int epoch, float sc
 static void attend_back(LobSweepStack *s, size_t r, const float *h, float *ts, const float *weight, float *dh,
                         size_t n) {
     LobRun *run = &s->runs[r].run;
-    const size_t gates = 2 * s->attention, stride = s->n_runs * gates;
+    const size_t gates = 2 * s->attention;
     const float *dz = run->work->dzc, *vu = s->vu + r * gates * s->hidden;
     const float mean = cblas_sdot((int)s->hidden, s->z + r * s->hidden, 1, dz, 1);
     LobAbmilBlocks at = lob_abmil_blocks(&run->net);
-    cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)n, (int)s->hidden, 1, h, (int)s->columns, dz, 1, 0,
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)n, (int)s->hidden, 1, h, (int)s->h_stride, dz, 1, 0,
                 s->dscore, 1);
     for (size_t i = 0; i < n; i++)
         s->dscore[i] = weight[i] * (s->dscore[i] - mean);
-    s->kernels->gate_back(ts, stride, run->params + at.c, s->dscore, n, s->attention, s->gbias + r * gates,
-                          run->grad + at.c);
+    s->kernels->gate_back(ts, s->ts_stride, run->params + at.c, s->dscore, n, s->attention,
+                          s->gbias + r * gates, run->grad + at.c);
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)gates, (int)s->hidden, (int)n, 1, ts,
-                (int)stride, h, (int)s->columns, 1, s->gvu + r * gates * s->hidden, (int)s->hidden);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)s->hidden, (int)gates, 1, ts,
-                (int)stride, vu, (int)s->hidden, 0, dh, (int)s->columns);
-    s->kernels->relu_back(dh, h, s->columns, weight, dz, n, s->hidden, run->grad + at.b);
+                (int)s->ts_stride, h, (int)s->h_stride, 1, s->gvu + r * gates * s->hidden, (int)s->hidden);
+    if (s->bf16)
+        (void)lob_sweep_bf16_back(s, r, ts, dh, n);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)s->hidden, (int)gates, 1, ts,
+                    (int)s->ts_stride, vu, (int)s->hidden, 0, dh, (int)s->h_stride);
+    s->kernels->relu_back(dh, h, s->h_stride, weight, dz, n, s->hidden, run->grad + at.b);
+}
+
+/* Adds to the gradients of the first layers what a block gives: tiles x [n][dim], and dh. */
+static void first_layers_back(LobSweepStack *s, uint32_t patient, uint8_t role, const float *x, size_t n) {
+    if (s->bf16) {
+        FOR_RUNS(s, r, patient, role)
+        (void)lob_sweep_bf16_gradient(s, r, s->dh + r * s->dh_step, n);
+        return;
+    }
+    for (size_t begin = 0, end; next_stretch(s, patient, role, &begin, &end); begin = end)
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)((end - begin) * s->hidden), (int)s->dim,
+                    (int)n, 1, s->dh + begin * s->dh_step, (int)s->h_stride, x, (int)s->dim, 1,
+                    s->gw + begin * s->hidden * s->dim, (int)s->dim);
 }
 
 static void backward(LobSweepStack *s, uint32_t patient, uint8_t role, size_t n) {
-    const size_t gates = 2 * s->attention;
     const bool kept = n <= s->x_rows;
-    for (size_t from = 0; from < n; from += LOB_SWEEP_BLOCK) {
-        const size_t now = MIN(n - from, LOB_SWEEP_BLOCK);
+    for (size_t from = 0; from < n; from += s->block) {
+        const size_t now = MIN(n - from, s->block);
         const float *x = kept ? s->x + from * s->dim : tiles(s, patient, from, now, false);
-        float *ts = s->ts + from * s->n_runs * gates;
-        const float *h = s->h + from * s->columns;
+        if (s->bf16)
+            (void)lob_sweep_bf16_tiles(s, x, now, true);
         FOR_RUNS(s, r, patient, role)
-        attend_back(s, r, h + r * s->hidden, ts + r * gates, s->score + r * s->score_rows + from,
-                    s->dh + r * s->hidden, now);
-        for (size_t begin = 0, end; next_stretch(s, patient, role, &begin, &end); begin = end)
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)((end - begin) * s->hidden),
-                        (int)s->dim, (int)now, 1, s->dh + begin * s->hidden, (int)s->columns, x, (int)s->dim,
-                        1, s->gw + begin * s->hidden * s->dim, (int)s->dim);
+        attend_back(s, r, hidden_at(s, r, from), gates_at(s, r, from), s->score + r * s->score_rows + from,
+                    s->dh + r * s->dh_step, now);
+        first_layers_back(s, patient, role, x, now);
     }
 }
 

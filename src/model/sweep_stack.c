@@ -25,10 +25,22 @@ size_t lob_sweep_bytes(const LobFit *fit, size_t runs) {
             kept_rows(rows, dim) * dim);
 }
 
-void lob_sweep_stack_init(LobSweepStack *s, const LobFit *fit, const LobScaler *scaler, LobSweepRun *runs,
-                          size_t n_runs) {
+/* Where runs lie within a tile's row, or one after the other. */
+static void lay_out(LobSweepStack *s, size_t gates, bool side_by_side) {
+    s->h_step = side_by_side ? s->hidden : s->capacity * s->hidden;
+    s->h_stride = side_by_side ? s->columns : s->hidden;
+    s->ts_step = side_by_side ? gates : s->capacity * gates;
+    s->ts_stride = side_by_side ? s->n_runs * gates : gates;
+    s->dh_step = side_by_side ? s->hidden : s->block * s->hidden;
+}
+
+bool lob_sweep_stack_init(LobSweepStack *s, const LobFit *fit, const LobScaler *scaler, LobSweepRun *runs,
+                          size_t n_runs, GError **err) {
     size_t rows = lob_sweep_capacity(fit), h = (size_t)fit->options->hidden;
     size_t gates = 2 * (size_t)fit->options->attention;
+    const bool bf16 = fit->options->bf16;
+    if (bf16)
+        rows = lob_sweep_bf16_rows(rows);
     *s = (LobSweepStack){.bags = fit->bags,
                          .scaler = scaler,
                          .kernels = lob_sweep_kernels(),
@@ -40,7 +52,9 @@ void lob_sweep_stack_init(LobSweepStack *s, const LobFit *fit, const LobScaler *
                          .columns = n_runs * h,
                          .capacity = rows,
                          .x_rows = kept_rows(rows, fit->bags->dim),
+                         .block = bf16 ? LOB_SWEEP_BLOCK / 2 : LOB_SWEEP_BLOCK,
                          .score_rows = MAX(fit->max_rows, 1)};
+    lay_out(s, gates, !bf16);
     s->w = g_new0(float, s->columns * s->dim);
     s->gw = g_new0(float, s->columns * s->dim);
     s->vu = g_new0(float, n_runs *gates *h);
@@ -55,8 +69,13 @@ void lob_sweep_stack_init(LobSweepStack *s, const LobFit *fit, const LobScaler *
     s->z = g_new(float, s->columns);
     s->dscore = g_new(float, LOB_SWEEP_BLOCK);
     s->rows = g_new(uint32_t, s->score_rows);
+    if (bf16 && !(s->bf16 = lob_sweep_bf16_new(s, err))) {
+        lob_sweep_stack_clear(s);
+        return false;
+    }
     for (size_t r = 0; r < n_runs; r++)
         lob_sweep_load(s, r);
+    return true;
 }
 
 void lob_sweep_stack_clear(LobSweepStack *s) {
@@ -64,6 +83,8 @@ void lob_sweep_stack_clear(LobSweepStack *s) {
                    s->h, s->ts, s->dh, s->score, s->z,    s->dscore, s->rows};
     for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
         g_free(all[i]);
+    lob_sweep_bf16_free(s->bf16);
+    g_clear_error(&s->error);
     *s = (LobSweepStack){0};
 }
 
@@ -94,6 +115,8 @@ void lob_sweep_load(LobSweepStack *s, size_t r) {
         float *to = blocks[b].is_weight ? s->vu + r * gates * h : s->bias + r * gates;
         memcpy(to + blocks[b].to, run->params + blocks[b].at, blocks[b].n * sizeof(float));
     }
+    if (s->bf16)
+        (void)lob_sweep_bf16_load(s, r);
 }
 
 void lob_sweep_take_gradient(LobSweepStack *s, size_t r) {
