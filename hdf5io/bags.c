@@ -23,7 +23,9 @@ typedef struct {
     GString *trouble, *left_out;
     size_t n_trouble, n_left_out, n_foreign; /* foreign: slides of stores that the cohort does not know */
     int dim;
-    char *dim_from; /* the file that set dim */
+    char *first_file; /* of other tools' files: what it says, the others must */
+    int tile_size;
+    double tile_mpp;
     LobBagSet *set;
     uint16_t *scratch; /* [scratch_rows][dim] */
     size_t scratch_rows;
@@ -37,7 +39,7 @@ static void loader_clear(Loader *loader) {
     for (size_t i = 0; loader->places && i < loader->cohort->n_slides; i++)
         g_free(loader->places[i].file);
     g_free(loader->places);
-    g_free(loader->dim_from);
+    g_free(loader->first_file);
     g_free(loader->scratch);
     g_string_free(loader->trouble, true);
     g_string_free(loader->left_out, true);
@@ -71,7 +73,7 @@ static bool add_store(Loader *loader, const char *path, GError **err) {
                                   loader->store_paths->pdata[0], path, err);
 }
 
-/* A store, a folder with parts, or a folder of <slide_id>.h5. */
+/* A store, a folder with parts, or a folder of <slide_id>.h5 or .pt. */
 static bool add_source(Loader *loader, const char *source, GError **err) {
     g_autoptr(GError) cause = NULL;
     g_auto(GStrv) parts = lob_store_find(source, &cause);
@@ -145,35 +147,49 @@ static void place_stores(Loader *loader) {
     loader->set->columns = g_strdupv(header->columns);
 }
 
-/* One of several widths or encoders in one study is an error that names both files. */
+/* What all files of a study must agree in; the first one sets it. Empty files say little. */
 static bool same_kind(Loader *loader, const LobFeatureFile *file, GError **err) {
-    if (loader->dim == 0 && file->dim > 0) {
+    const LobFeatureFacts *facts = &file->facts;
+    if (file->dim == 0 && file->rows == 0)
+        return true;
+    if (!loader->first_file) {
         loader->dim = file->dim;
-        loader->dim_from = g_strdup(file->path);
+        loader->first_file = g_strdup(file->path);
+        loader->set->encoder = g_strdup(facts->encoder);
+        loader->tile_size = facts->tile_size;
+        loader->tile_mpp = facts->tile_mpp;
     }
-    if (file->dim != 0 && file->dim != loader->dim)
+    if (file->dim != loader->dim)
         return lob_fail(err, LOB_ERROR_INPUT, "%s has %d features a tile, %s has %d", file->path, file->dim,
-                        loader->dim_from, loader->dim);
-    if (file->facts.encoder && !loader->set->encoder)
-        loader->set->encoder = g_strdup(file->facts.encoder);
-    if (file->facts.encoder && strcmp(file->facts.encoder, loader->set->encoder) != 0)
-        return lob_fail(err, LOB_ERROR_INPUT, "%s was made by encoder %s, files before it by %s", file->path,
-                        file->facts.encoder, loader->set->encoder);
+                        loader->first_file, loader->dim);
+    if (g_strcmp0(facts->encoder, loader->set->encoder) != 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s was made by encoder %s, %s by %s", file->path,
+                        facts->encoder ? facts->encoder : "unknown", loader->first_file,
+                        loader->set->encoder ? loader->set->encoder : "unknown");
+    if (facts->tile_size != loader->tile_size || fabs(facts->tile_mpp - loader->tile_mpp) > 1e-9)
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "%s has tiles of %d px at %g um/px, %s of %d px at %g um/px (0: it does not say)",
+                        file->path, facts->tile_size, facts->tile_mpp, loader->first_file, loader->tile_size,
+                        loader->tile_mpp);
     return true;
+}
+
+/* Of files that hold several encoders' features. */
+static const char *wanted_encoder(const Loader *loader) {
+    return loader->cohort->study ? loader->cohort->study->encoder.name : NULL;
 }
 
 static bool place_file(Loader *loader, size_t index, const char *folder, GError **err) {
     const char *slide_id = loader->cohort->slides[index].slide_id;
-    g_autofree char *name = g_strconcat(slide_id, ".h5", NULL);
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    if (strchr(slide_id, '/') || !g_file_test(path, G_FILE_TEST_EXISTS))
+    g_autofree char *path = lob_feature_file_find(folder, slide_id);
+    if (!path)
         return true;
     Place *place = &loader->places[index];
     if (place->file) {
         list(loader->trouble, &loader->n_trouble, "slide %s is in %s and in %s", slide_id, place->file, path);
         return true;
     }
-    g_autoptr(LobFeatureFile) file = lob_feature_file_open(path, err);
+    g_autoptr(LobFeatureFile) file = lob_feature_file_open_as(path, wanted_encoder(loader), err);
     if (!file || !same_kind(loader, file, err))
         return false;
     place->file = g_steal_pointer(&path);
@@ -288,7 +304,7 @@ static bool read_place(const Loader *loader, const Place *place, uint16_t *out, 
         return read_store_slide(loader, place, out, err);
     if (place->rows == 0)
         return true;
-    g_autoptr(LobFeatureFile) file = lob_feature_file_open(place->file, err);
+    g_autoptr(LobFeatureFile) file = lob_feature_file_open_as(place->file, wanted_encoder(loader), err);
     if (!file)
         return false;
     if (file->rows != place->rows || file->dim != loader->dim)

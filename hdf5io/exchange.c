@@ -3,6 +3,7 @@
 #include <glib/gstdio.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- export ---- */
@@ -135,24 +136,29 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Importer, importer_clear)
 
 static void add_file(Importer *importer, const char *path) {
     Input input = {.slide_id = g_path_get_basename(path), .path = g_strdup(path)};
-    if (g_str_has_suffix(input.slide_id, ".h5"))
+    if (g_str_has_suffix(input.slide_id, ".h5") || g_str_has_suffix(input.slide_id, ".pt"))
         input.slide_id[strlen(input.slide_id) - 3] = '\0';
     g_array_append_val(importer->inputs, input);
 }
 
-static bool add_folder(Importer *importer, const char *path, GError **err) {
-    g_autofree char *nested = g_build_filename(path, "h5_files", NULL);
-    const char *folder = g_file_test(nested, G_FILE_TEST_IS_DIR) ? nested : path;
+static bool add_ending(Importer *importer, const char *folder, const char *ending) {
     g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
     const char *name = NULL;
     guint before = importer->inputs->len;
     while (dir && (name = g_dir_read_name(dir))) {
         g_autofree char *file = g_build_filename(folder, name, NULL);
-        if (g_str_has_suffix(name, ".h5") && *name != '.')
+        if (g_str_has_suffix(name, ending) && *name != '.')
             add_file(importer, file);
     }
-    return importer->inputs->len > before ||
-           lob_fail(err, LOB_ERROR_INPUT, "%s: no .h5 files in this folder", path);
+    return importer->inputs->len > before;
+}
+
+/* Tensors only where there is nothing better: CLAM writes both, and its .h5 files know the places. */
+static bool add_folder(Importer *importer, const char *path, GError **err) {
+    g_autofree char *nested = g_build_filename(path, "h5_files", NULL);
+    const char *folder = g_file_test(nested, G_FILE_TEST_IS_DIR) ? nested : path;
+    return add_ending(importer, folder, ".h5") || add_ending(importer, folder, ".pt") ||
+           lob_fail(err, LOB_ERROR_INPUT, "%s: no .h5 and no .pt files in this folder", path);
 }
 
 static int by_slide(const void *a, const void *b) {
@@ -225,7 +231,9 @@ static bool header_of(const Importer *importer, const LobFeatureFile *file, LobS
                 err))
         return false;
     header->encoder = g_strdup(facts->encoder ? facts->encoder : options->encoder);
-    header->transform = g_strdup_printf("of %s files, not known", lob_feature_format_name(file->format));
+    header->transform =
+        g_strdup_printf("of %s files, not known%s%s", lob_feature_format_name(file->format),
+                        facts->stain ? ", stain normalised: " : "", facts->stain ? facts->stain : "");
     header->precision = g_strdup("not known");
     header->tissue = g_strdup("not known");
     header->dim = file->dim;
@@ -264,6 +272,10 @@ static bool mpp_of(const Importer *importer, const LobFeatureFile *file, size_t 
         mpp = importer->options->mpp;
         slide->mpp_source = "option";
     }
+    if (!(mpp > 0)) {
+        mpp = facts->mpp;
+        slide->mpp_source = "feature file";
+    }
     if (!(mpp > 0) && facts->level0_tile > 0 && facts->tile_size > 0) {
         mpp = facts->tile_size * facts->tile_mpp / (double)facts->level0_tile;
         slide->mpp_source = "nominal magnification";
@@ -274,8 +286,27 @@ static bool mpp_of(const Importer *importer, const LobFeatureFile *file, size_t 
                                file->path, importer->options->slides);
 }
 
+static int by_place(const void *a, const void *b) {
+    const int32_t *p = a, *q = b;
+    return p[1] != q[1] ? (p[1] > q[1]) - (p[1] < q[1]) : (p[0] > q[0]) - (p[0] < q[0]);
+}
+
+/* Overlapping outlines make some tools take a tile twice: no fault, but worth knowing. */
+static void tell_repeats(const char *path, const int32_t (*coords)[2], uint64_t n) {
+    g_autofree int32_t(*sorted)[2] = g_try_malloc((n + 1) * sizeof *sorted);
+    uint64_t repeats = 0;
+    if (!sorted || n == 0)
+        return;
+    memcpy(sorted, coords, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, by_place);
+    for (uint64_t i = 1; i < n; i++)
+        repeats += memcmp(sorted[i], sorted[i - 1], sizeof *sorted) == 0;
+    if (repeats)
+        lob_warning("%s: %" PRIu64 " tiles have the place of another", path, repeats);
+}
+
 static bool import_facts(Importer *importer, const Input *input, LobStoreSlide *slide, GError **err) {
-    g_autoptr(LobFeatureFile) file = lob_feature_file_open(input->path, err);
+    g_autoptr(LobFeatureFile) file = lob_feature_file_open_as(input->path, importer->options->encoder, err);
     if (!file || !agree_header(importer, file, err))
         return false;
     size_t row = GPOINTER_TO_SIZE(g_hash_table_lookup(importer->table_rows, input->slide_id));
@@ -295,20 +326,26 @@ static bool import_facts(Importer *importer, const Input *input, LobStoreSlide *
         .state = LOB_STATE_PENDING};
     if (!mpp_of(importer, file, row - 1, slide, err))
         return false;
-    importer->coords =
-        g_realloc(importer->coords, (importer->rows + file->rows + 1) * sizeof *importer->coords);
+    int32_t(*coords)[2] =
+        g_try_realloc(importer->coords, (importer->rows + file->rows + 1) * sizeof *importer->coords);
+    if (!coords)
+        return lob_fail(err, LOB_ERROR_INTERNAL, "%s: its coordinates do not fit into memory", input->path);
+    importer->coords = coords;
     if (file->rows > 0 &&
         !lob_feature_file_read_coords(file, slide->mpp_x, importer->coords + importer->rows, err))
         return false;
+    tell_repeats(input->path, (const int32_t(*)[2])importer->coords + importer->rows, file->rows);
     importer->rows += file->rows;
     return true;
 }
 
-static bool import_rows(LobPart *part, const Input *input, LobStoreSlide *slide, int dim, GError **err) {
+static bool import_rows(const Importer *importer, LobPart *part, const Input *input, LobStoreSlide *slide,
+                        GError **err) {
+    const int dim = importer->header.dim;
     slide->state = LOB_STATE_DONE;
     if (slide->count == 0)
         return true;
-    g_autoptr(LobFeatureFile) file = lob_feature_file_open(input->path, err);
+    g_autoptr(LobFeatureFile) file = lob_feature_file_open_as(input->path, importer->options->encoder, err);
     if (!file)
         return false;
     if (file->rows != slide->count || file->dim != dim)
@@ -336,7 +373,7 @@ static bool import_all(Importer *importer, const char *path, GError **err) {
     if (!part)
         return false;
     for (size_t i = 0; i < n; i++)
-        if (!import_rows(part, &inputs[i], &importer->slides[i], importer->header.dim, err)) {
+        if (!import_rows(importer, part, &inputs[i], &importer->slides[i], err)) {
             lob_part_close(part);
             return false;
         }

@@ -1,7 +1,9 @@
-/* Private to hdf5io/: other tools' per-slide feature files (TRIDENT, CLAM, STAMP). */
+/* Private to hdf5io/: other tools' per-slide feature files (TRIDENT, CLAM, STAMP; AtlasPatch and Slideflow
+ * are read only). */
 #ifndef LOB_FEATURE_FILE_H
 #define LOB_FEATURE_FILE_H
 
+#include "encoder/weights.h"
 #include "hdf5io/hdf5io_internal.h"
 
 /* What a feature file says about itself; 0 or NULL = it does not say. */
@@ -13,6 +15,9 @@ typedef struct {
     int64_t width, height;  /* of level 0 */
     bool micrometres;       /* coords are in um, not level-0 px */
     double coord_scale;     /* factor that brings coords to that unit */
+    double centre_um;       /* > 0: coords are centres of tiles with this edge, else top-left corners */
+    double mpp;             /* of level 0 */
+    char *stain;            /* method of stain normalisation */
 } LobFeatureFacts;
 
 typedef struct {
@@ -20,12 +25,25 @@ typedef struct {
     LobFeatureFormat format;
     LobFeatureFacts facts;
     hid_t file, features, coords; /* coords: LOB_NO_HID where there are none */
+    int coord_columns;            /* the first two are x and y */
+    /* a tensor file (.pt) instead: features, and places [rows][2] or NULL */
+    LobWeights *weights;
+    const LobTensor *tensor;
+    double *places;
     uint64_t rows;
     int dim;   /* 0 where an empty file does not say */
     bool half; /* features are float16 */
 } LobFeatureFile;
 
 LobFeatureFile *lob_feature_file_open(const char *path, GError **err);
+/* encoder: which one to take of a file that holds several; NULL = such a file is refused. */
+LobFeatureFile *lob_feature_file_open_as(const char *path, const char *encoder, GError **err);
+/* A slide's file in a folder: <slide_id>.h5 or <slide_id>.pt; NULL where there is none. Caller frees. */
+char *lob_feature_file_find(const char *folder, const char *slide_id);
+/* feature_tensor.c: opens a tensor file's features, places and facts into a file without handles. */
+bool lob_feature_tensor_open(LobFeatureFile *file, GError **err);
+bool lob_feature_tensor_floats(const LobFeatureFile *file, uint64_t first, size_t n, float *out,
+                               GError **err);
 void lob_feature_file_close(LobFeatureFile *file);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobFeatureFile, lob_feature_file_close)
 /* [n][dim]; a NaN or an infinity is an INPUT error that names file and row. */

@@ -1,4 +1,5 @@
-/* Reading TRIDENT's, CLAM's and STAMP's per-slide files, in the variants that are found in the field. */
+/* Reading TRIDENT's, CLAM's, STAMP's and AtlasPatch's per-slide files, in the variants that are found in the
+ * field. */
 #include "hdf5io/feature_file.h"
 #include <inttypes.h>
 #include <math.h>
@@ -7,14 +8,15 @@
 #define MOST_ROWS ((uint64_t)1 << 32)
 #define MOST_DIM ((uint64_t)1 << 20)
 
-static const char *const format_names[] = {"trident", "clam", "stamp"};
+static const char *const format_names[] = {"trident", "clam", "stamp", "atlaspatch", "tensor"};
+#define WRITTEN (LOB_FORMAT_STAMP + 1)
 
 const char *lob_feature_format_name(LobFeatureFormat format) {
     return format_names[format];
 }
 
 bool lob_feature_format_parse(const char *name, LobFeatureFormat *format, GError **err) {
-    for (size_t i = 0; i < G_N_ELEMENTS(format_names); i++)
+    for (size_t i = 0; i < WRITTEN; i++)
         if (strcmp(name, format_names[i]) == 0) {
             *format = (LobFeatureFormat)i;
             return true;
@@ -28,9 +30,16 @@ void lob_feature_file_close(LobFeatureFile *file) {
     lob_hid_close(file->features);
     lob_hid_close(file->coords);
     lob_hid_close(file->file);
+    g_clear_pointer(&file->weights, lob_weights_free);
+    g_free(file->places);
     g_free(file->facts.encoder);
+    g_free(file->facts.stain);
     g_free(file->path);
     g_free(file);
+}
+
+static bool too_large(const LobFeatureFile *file, const char *what, GError **err) {
+    return lob_fail(err, LOB_ERROR_INPUT, "%s: its %s do not fit into memory", file->path, what);
 }
 
 /* A number that need not be there; text that holds a number counts (some writers store "20"). */
@@ -60,10 +69,30 @@ static bool optional_text(hid_t object, const char *name, const char *path, char
     return lob_h5_read_text(object, name, path, text, &found, err);
 }
 
-/* TRIDENT keeps its facts on /coords, the encoder on /features ("None" = unknown). CLAM keeps none. */
-static bool read_trident_facts(LobFeatureFile *file, GError **err) {
+/* What TRIDENT keeps on /coords and AtlasPatch on the root. */
+static bool read_patch_facts(LobFeatureFile *file, hid_t at, bool patch_size_counts, GError **err) {
     LobFeatureFacts *facts = &file->facts;
     double size = 0, level0 = 0, magnification = 0, overlap = 0, width = 0, height = 0;
+    if (!optional_count(at, "patch_size", file->path, 1 << 20, &size, err) ||
+        !optional_count(at, "patch_size_level0", file->path, 1 << 24, &level0, err) ||
+        !optional_count(at, "target_magnification", file->path, 1000, &magnification, err) ||
+        !optional_count(at, "overlap", file->path, 1 << 20, &overlap, err) ||
+        !optional_count(at, "level0_width", file->path, 1e12, &width, err) ||
+        !optional_count(at, "level0_height", file->path, 1e12, &height, err))
+        return false;
+    facts->tile_size = patch_size_counts ? (int)size : 0;
+    facts->tile_mpp = magnification > 0 ? 10 / magnification : 0;
+    facts->overlap = (int)overlap;
+    facts->level0_tile = (int64_t)level0;
+    facts->width = (int64_t)width;
+    facts->height = (int64_t)height;
+    return true;
+}
+
+/* TRIDENT keeps its facts on /coords, the encoder on /features ("None" = unknown). CLAM keeps none, or its
+ * patch_size at a pyramid level, which says nothing of the encoder's scale. */
+static bool read_trident_facts(LobFeatureFile *file, GError **err) {
+    LobFeatureFacts *facts = &file->facts;
     if (!optional_text(file->features, "encoder", file->path, &facts->encoder, err))
         return false;
     if (facts->encoder && (strcmp(facts->encoder, "None") == 0 || !*facts->encoder))
@@ -73,27 +102,21 @@ static bool read_trident_facts(LobFeatureFile *file, GError **err) {
     bool trident = facts->encoder || H5Aexists(file->coords, "target_magnification") > 0 ||
                    H5Aexists(file->coords, "level0_magnification") > 0;
     file->format = trident ? LOB_FORMAT_TRIDENT : LOB_FORMAT_CLAM;
-    if (!optional_count(file->coords, "patch_size", file->path, 1 << 20, &size, err) ||
-        !optional_count(file->coords, "patch_size_level0", file->path, 1 << 24, &level0, err) ||
-        !optional_count(file->coords, "target_magnification", file->path, 1000, &magnification, err) ||
-        !optional_count(file->coords, "overlap", file->path, 1 << 20, &overlap, err) ||
-        !optional_count(file->coords, "level0_width", file->path, 1e12, &width, err) ||
-        !optional_count(file->coords, "level0_height", file->path, 1e12, &height, err))
-        return false;
-    /* CLAM counts patch_size at a pyramid level, so there it is no statement about the encoder's scale. */
-    facts->tile_size = trident ? (int)size : 0;
-    facts->tile_mpp = magnification > 0 ? 10 / magnification : 0;
-    facts->overlap = (int)overlap;
-    facts->level0_tile = (int64_t)level0;
-    facts->width = (int64_t)width;
-    facts->height = (int64_t)height;
-    return true;
+    return read_patch_facts(file, file->coords, trident, err);
+}
+
+static bool read_atlas_facts(LobFeatureFile *file, GError **err) {
+    file->format = LOB_FORMAT_ATLASPATCH;
+    return read_patch_facts(file, file->file, true, err) &&
+           optional_count(file->file, "mpp", file->path, 1000, &file->facts.mpp, err);
 }
 
 /* The smallest positive step between coordinates: what an old file without a unit is recognised by. */
 static bool smallest_step(LobFeatureFile *file, double *step, GError **err) {
-    g_autofree double *xy = g_new(double, 2 * file->rows + 1);
+    g_autofree double *xy = g_try_new(double, 2 * file->rows + 1);
     *step = INFINITY;
+    if (!xy)
+        return too_large(file, "coords", err);
     if (!lob_h5_read_rows(file->coords, H5T_NATIVE_DOUBLE, 0, file->rows, xy, file->path, err))
         return false;
     for (size_t i = 2; i < 2 * file->rows; i++) {
@@ -141,12 +164,12 @@ static bool read_stamp_facts(LobFeatureFile *file, GError **err) {
 }
 
 /* [N][D]; an empty slide may be (0,) too. One row of features without tiles is a slide's, not tiles'. */
-static bool open_features(LobFeatureFile *file, const char *name, GError **err) {
+static bool open_features_in(LobFeatureFile *file, hid_t at, const char *name, GError **err) {
     hsize_t dims[2] = {0, 0};
     g_autoptr(GError) other = NULL;
-    file->features = lob_h5_open_dataset(file->file, name, file->path, 2, dims, err ? &other : NULL);
+    file->features = lob_h5_open_dataset(at, name, file->path, 2, dims, err ? &other : NULL);
     if (file->features < 0) {
-        file->features = lob_h5_open_dataset(file->file, name, file->path, 1, dims, NULL);
+        file->features = lob_h5_open_dataset(at, name, file->path, 1, dims, NULL);
         if (file->features < 0) {
             if (other)
                 g_propagate_error(err, g_steal_pointer(&other));
@@ -177,7 +200,8 @@ static bool open_coords(LobFeatureFile *file, GError **err) {
     file->coords = lob_h5_open_dataset(file->file, "coords", file->path, 2, dims, err);
     if (file->coords < 0)
         return false;
-    if (dims[0] != file->rows || dims[1] != 2)
+    file->coord_columns = file->format == LOB_FORMAT_ATLASPATCH ? 5 : 2;
+    if (dims[0] != file->rows || dims[1] != (hsize_t)file->coord_columns)
         return lob_fail(err, LOB_ERROR_INPUT,
                         "%s: %" PRIu64 " rows of features but coords of %" PRIu64 " x %" PRIu64, file->path,
                         file->rows, (uint64_t)dims[0], (uint64_t)dims[1]);
@@ -187,7 +211,71 @@ static bool open_coords(LobFeatureFile *file, GError **err) {
            lob_fail(err, LOB_ERROR_INPUT, "%s: coords should hold numbers", file->path);
 }
 
-static bool open_all(LobFeatureFile *file, GError **err) {
+/* ---- AtlasPatch: a group with a dataset an encoder, those under way called __tmp_... ---- */
+
+typedef struct {
+    GString *names;
+    char *first;
+    size_t n;
+} Encoders;
+
+static herr_t add_encoder(hid_t group, const char *name, const H5L_info_t *link, void *user) {
+    Encoders *encoders = user;
+    (void)group;
+    (void)link;
+    if (g_str_has_prefix(name, "__tmp_") || !g_utf8_validate(name, -1, NULL))
+        return 0;
+    if (encoders->n++ == 0)
+        encoders->first = g_strdup(name);
+    if (encoders->n <= 20)
+        g_string_append_printf(encoders->names, "%s%s", encoders->names->len ? ", " : "", name);
+    return 0;
+}
+
+/* The wanted one, or the only one. */
+static bool choose_encoder(LobFeatureFile *file, hid_t group, const char *wanted, GError **err) {
+    Encoders encoders = {.names = g_string_new(NULL)};
+    g_autofree char *names = NULL;
+    const bool listed = H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, NULL, add_encoder, &encoders) >= 0;
+    names = g_string_free(encoders.names, false);
+    g_autofree char *first = encoders.first;
+    if (!listed)
+        return lob_h5_fail(err, LOB_ERROR_INPUT, "%s: its group features is damaged", file->path);
+    if (encoders.n == 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: its group features holds no finished features",
+                        file->path);
+    if (wanted && *wanted && !strchr(wanted, '/') && !g_str_has_prefix(wanted, "__tmp_") &&
+        lob_h5_has(group, wanted))
+        file->facts.encoder = g_strdup(wanted);
+    else if (encoders.n == 1)
+        file->facts.encoder = g_steal_pointer(&first);
+    return file->facts.encoder || lob_fail(err, LOB_ERROR_INPUT,
+                                           "%s: holds features of %zu encoders (%s): say which (encoder: "
+                                           "{name: ...} in a study, --encoder "
+                                           "for store import)",
+                                           file->path, encoders.n, names);
+}
+
+static bool open_atlas(LobFeatureFile *file, const char *wanted, GError **err) {
+    g_auto(LobHid) group = H5Gopen2(file->file, "features", H5P_DEFAULT);
+    if (!LOB_H5(err, LOB_ERROR_INPUT, group, "%s: features is not readable", file->path) ||
+        !choose_encoder(file, group, wanted, err))
+        return false;
+    file->format = LOB_FORMAT_ATLASPATCH;
+    return open_features_in(file, group, file->facts.encoder, err) && open_coords(file, err) &&
+           read_atlas_facts(file, err);
+}
+
+/* Whether /features is a group of this file itself. */
+static bool has_group(hid_t file, const char *name) {
+    H5L_info_t link;
+    H5O_info_t object;
+    return lob_h5_has(file, name) && H5Lget_info(file, name, &link, H5P_DEFAULT) >= 0 &&
+           link.type == H5L_TYPE_HARD && H5Oget_info_by_name(file, name, &object, H5P_DEFAULT) >= 0 &&
+           object.type == H5O_TYPE_GROUP;
+}
+
+static bool open_all(LobFeatureFile *file, const char *encoder, GError **err) {
     static const char *const names[] = {"features", "feats", "patch_embeddings"};
     size_t at = 0;
     g_auto(LobHid) fapl = lob_h5_access(MPI_COMM_NULL, err);
@@ -200,24 +288,44 @@ static bool open_all(LobFeatureFile *file, GError **err) {
         return lob_fail(err, LOB_ERROR_INPUT,
                         "%s: is a lobule store; name the store itself, not a folder of feature files",
                         file->path);
+    if (has_group(file->file, "features"))
+        return open_atlas(file, encoder, err);
     while (at < G_N_ELEMENTS(names) && !lob_h5_has(file->file, names[at]))
         at++;
     if (at == G_N_ELEMENTS(names))
-        return lob_fail(err, LOB_ERROR_INPUT,
-                        "%s: holds no features (neither 'features' as TRIDENT and CLAM nor 'feats' as STAMP)",
-                        file->path);
-    return open_features(file, names[at], err) && open_coords(file, err) &&
+        return lob_fail(
+            err, LOB_ERROR_INPUT,
+            "%s: holds no features (neither 'features' as TRIDENT, CLAM and AtlasPatch nor 'feats' as "
+            "STAMP)",
+            file->path);
+    return open_features_in(file, file->file, names[at], err) && open_coords(file, err) &&
            (at == 0 ? read_trident_facts(file, err) : read_stamp_facts(file, err));
 }
 
 LobFeatureFile *lob_feature_file_open(const char *path, GError **err) {
+    return lob_feature_file_open_as(path, NULL, err);
+}
+
+char *lob_feature_file_find(const char *folder, const char *slide_id) {
+    static const char *const endings[] = {".h5", ".pt"};
+    for (size_t i = 0; i < G_N_ELEMENTS(endings) && !strchr(slide_id, '/'); i++) {
+        g_autofree char *name = g_strconcat(slide_id, endings[i], NULL);
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        if (g_file_test(path, G_FILE_TEST_EXISTS))
+            return g_steal_pointer(&path);
+    }
+    return NULL;
+}
+
+LobFeatureFile *lob_feature_file_open_as(const char *path, const char *encoder, GError **err) {
     LobFeatureFile *file = g_new0(LobFeatureFile, 1);
     file->path = g_strdup(path);
     file->file = file->features = file->coords = LOB_NO_HID;
     file->format = LOB_FORMAT_CLAM;
     file->facts.coord_scale = 1;
     lob_h5_quiet();
-    if (!open_all(file, err)) {
+    if (!(g_str_has_suffix(path, ".pt") ? lob_feature_tensor_open(file, err)
+                                        : open_all(file, encoder, err))) {
         lob_feature_file_close(file);
         return NULL;
     }
@@ -231,8 +339,13 @@ static bool bad_value(const LobFeatureFile *file, uint64_t row, const char *what
 
 bool lob_feature_file_read_floats(LobFeatureFile *file, uint64_t first, size_t n, float *out, GError **err) {
     size_t dim = (size_t)file->dim;
-    if (file->half) {
-        g_autofree uint16_t *halves = g_new(uint16_t, n * dim + 1);
+    if (file->tensor) {
+        if (!lob_feature_tensor_floats(file, first, n, out, err))
+            return false;
+    } else if (file->half) {
+        g_autofree uint16_t *halves = g_try_new(uint16_t, n * dim + 1);
+        if (!halves)
+            return too_large(file, "features", err);
         g_auto(LobHid) type = lob_h5_half_type(err);
         if (type < 0 || !lob_h5_read_rows(file->features, type, first, n, halves, file->path, err))
             return false;
@@ -263,21 +376,50 @@ bool lob_feature_file_read_halves(LobFeatureFile *file, uint64_t first, size_t n
     return true;
 }
 
+/* Two columns of the file's coordinates as they stand there; caller frees. */
+static double *read_places(LobFeatureFile *file, GError **err) {
+    const size_t columns = (size_t)file->coord_columns;
+    if (file->places) {
+        double *copy = g_new(double, 2 * file->rows + 1);
+        memcpy(copy, file->places, 2 * file->rows * sizeof *copy);
+        return copy;
+    }
+    g_autofree double *raw = g_try_new(double, columns * file->rows + 1);
+    if (!raw)
+        too_large(file, "coords", err);
+    if (!raw || !lob_h5_read_rows(file->coords, H5T_NATIVE_DOUBLE, 0, file->rows, raw, file->path, err))
+        return NULL;
+    for (uint64_t i = 0; columns > 2 && i < file->rows; i++) {
+        raw[2 * i] = raw[columns * i];
+        raw[2 * i + 1] = raw[columns * i + 1];
+    }
+    return g_steal_pointer(&raw);
+}
+
 bool lob_feature_file_read_coords(LobFeatureFile *file, double mpp, int32_t (*xy)[2], GError **err) {
-    if (file->coords < 0)
+    const LobFeatureFacts *facts = &file->facts;
+    const int64_t side[2] = {facts->width, facts->height};
+    if (file->coords < 0 && !file->places)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: holds no coordinates", file->path);
-    if (file->facts.micrometres && !(mpp > 0))
+    if ((facts->micrometres || facts->centre_um > 0) && !(mpp > 0))
         return lob_fail(err, LOB_ERROR_INPUT,
-                        "%s: coordinates are in micrometres; the slide's mpp is needed to make them pixels",
-                        file->path);
-    g_autofree double *raw = g_new(double, 2 * file->rows + 1);
-    if (!lob_h5_read_rows(file->coords, H5T_NATIVE_DOUBLE, 0, file->rows, raw, file->path, err))
+                        "%s: coordinates are %s; the slide's mpp is needed to make them %s", file->path,
+                        facts->micrometres ? "in micrometres" : "centres of tiles",
+                        facts->micrometres ? "pixels" : "corners");
+    g_autofree double *raw = read_places(file, err);
+    if (!raw)
         return false;
     for (uint64_t i = 0; i < 2 * file->rows; i++) {
-        double px = raw[i] * file->facts.coord_scale / (file->facts.micrometres ? mpp : 1);
-        if (!(fabs(px) <= INT32_MAX) || (!file->facts.micrometres && fabs(px - round(px)) > 1e-3))
+        double px = raw[i] * facts->coord_scale / (facts->micrometres ? mpp : 1);
+        if (!(fabs(px) <= INT32_MAX) || (!facts->micrometres && fabs(px - round(px)) > 1e-3))
             return lob_fail(err, LOB_ERROR_INPUT, "%s: row %" PRIu64 " of coords is no pixel: %g", file->path,
                             i / 2, raw[i]);
+        if (side[i % 2] > 0 && px >= (double)side[i % 2])
+            return lob_fail(err, LOB_ERROR_INPUT,
+                            "%s: row %" PRIu64 " of coords is at %g, beyond the slide's %" PRId64 " px",
+                            file->path, i / 2, px, side[i % 2]);
+        if (facts->centre_um > 0)
+            px -= facts->centre_um / mpp / 2;
         xy[i / 2][i % 2] = (int32_t)lround(px);
     }
     return true;

@@ -200,8 +200,15 @@ bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
 void lob_bag_set_clear(LobBagSet *set); /* not the features' memory */
 
 /* ---- other tools' feature files ---- */
-typedef enum { LOB_FORMAT_TRIDENT, LOB_FORMAT_CLAM, LOB_FORMAT_STAMP } LobFeatureFormat;
+typedef enum {
+    LOB_FORMAT_TRIDENT,
+    LOB_FORMAT_CLAM,
+    LOB_FORMAT_STAMP,
+    LOB_FORMAT_ATLASPATCH, /* read only */
+    LOB_FORMAT_TENSOR,     /* read only: Slideflow's bags, CLAM's pt_files */
+} LobFeatureFormat;
 const char *lob_feature_format_name(LobFeatureFormat format); /* "trident" ... */
+/* Of those that can be written. */
 bool lob_feature_format_parse(const char *name, LobFeatureFormat *format, GError **err);
 
 /* One file a done slide: DIR/<slide_id>.h5 (CLAM: DIR/h5_files/ and DIR/pt_files/<slide_id>.pt). Rows of

@@ -51,12 +51,11 @@ static void pickle_text(GByteArray *out, const char *text) {
     put_name(out, text);
 }
 
-/* LONG1 of nine bytes: the ninth keeps the sign positive */
+/* LONG1 of eight bytes; below 2^63, so that the sign is positive. */
 static void pickle_count(GByteArray *out, uint64_t value) {
-    put_bytes(out, "\x8a\x09", 2);
+    put_bytes(out, "\x8a\x08", 2);
     put32(out, (uint32_t)value);
     put32(out, (uint32_t)(value >> 32));
-    put_bytes(out, "\0", 1);
 }
 
 static GByteArray *pickle_tensor(uint64_t n, uint64_t dim) {

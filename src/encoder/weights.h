@@ -1,7 +1,9 @@
-/* Weights files: named tensors, mapped, never executed. Only src/encoder and its tests include this.
+/* Weights files: named tensors, mapped, never executed. Beside src/encoder and its tests only hdf5io/ includes
+ * this, for feature files that are tensors.
  *
  * safetensors: u64 length, JSON header, raw data. pytorch_model.bin: a zip of stored entries, one of them a
- * pickle read by an interpreter that can build dictionaries, numbers, strings and tensors and nothing else.
+ * pickle read by an interpreter that can build dictionaries, numbers, strings and tensors and nothing else; a
+ * tensor that stands alone has the name "".
  */
 #ifndef LOB_ENCODER_WEIGHTS_H
 #define LOB_ENCODER_WEIGHTS_H

@@ -466,6 +466,10 @@ static bool run(Machine *m, GError **err) {
         }
     }
     const Value *root = pop(m);
+    if (root && root->kind == TENSOR) {
+        (void)lob_weights_add(m->weights, g_strdup(""), root->tensor);
+        return true;
+    }
     if (!root || root->kind != DICT) {
         return bad(m, err, "it holds no dictionary of tensors");
     }

@@ -350,7 +350,7 @@ Test(hdf5io_foreign, a_folder_becomes_bags_and_misfits_are_errors) {
     hand_add(two, "stamp", "p1");
     hand_add(two, "trident", "p2");
     FIX_FAILS(load(two, folder, NULL, &set, &block, err), LOB_ERROR_INPUT,
-              "trident.h5 was made by encoder uni, files before it by uni2");
+              "trident.h5 was made by encoder uni, ");
     rename_text(&two->slides[0].slide_id, "clam");
     rename_text(&two->slides[1].slide_id, "wide");
     FIX_FAILS(load(two, folder, NULL, &set, &block, err), LOB_ERROR_INPUT, "wide.h5 has 8 features a tile");
