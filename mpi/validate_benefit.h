@@ -3,14 +3,13 @@
 #ifndef LOB_VALIDATE_BENEFIT_H
 #define LOB_VALIDATE_BENEFIT_H
 
-#include "model/benefit.h"
+#include "mpi/benefit_rows.h"
 #include "mpi/validate.h"
 #include "stats/stats.h"
 #include <jansson.h>
 
 #define LOB_BENEFIT_PERMUTATIONS 199
 #define LOB_BENEFIT_LEVEL 0.025          /* one-sided */
-#define LOB_BENEFIT_MARGIN_DAYS 30.0     /* a treatment is recommended for at least this much */
 #define LOB_BENEFIT_MARKER "lym_density" /* of the texture encoder: lymphocyte-like nuclei */
 #define LOB_BENEFIT_CENTER_EVENTS 10     /* an arm of a center needs these for an interaction of its own */
 
@@ -55,7 +54,8 @@ typedef struct {
     size_t n, events, n_folds;
     double size[2]; /* effective sizes without and with */
     double detectable, z, p_permutation, p_holm;
-    LobEstimate pooled, average; /* interaction per SD; average log hazard ratio */
+    double draw[LOB_BENEFIT_PERMUTATIONS]; /* z of the permutations, NAN: no answer */
+    LobEstimate pooled, average;           /* interaction per SD; average log hazard ratio */
     LobMeta meta;
     LobEstimate *center; /* [n_centers] */
     size_t *center_n, *center_events;
@@ -98,6 +98,7 @@ bool lob_benefit_tables(const LobBenefitStudy *study, GError **err);
 /* Rows of benefit_metrics.csv. */
 typedef struct {
     LobCsv *csv;
+    LobCsv *scores; /* benefit_scores.csv */
     const LobBenefitContrast *contrast;
 } LobBenefitSheet;
 void lob_benefit_row(const LobBenefitSheet *sheet, const char *center, const char *metric, LobEstimate e,

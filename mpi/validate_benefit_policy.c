@@ -262,6 +262,23 @@ static void targeting(const Writer *w, uint64_t seed) {
     }
 }
 
+/* What figures are drawn from: the rows behind the values, overlap weights, thirds 1 to 3. */
+static void score_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s, const Pool *pool) {
+    for (size_t i = 0; i < pool->n; i++) {
+        lob_csv_text(sheet->scores, sheet->contrast->name);
+        lob_csv_text(sheet->scores, s->plan->cohort->centers[pool->center[i]]);
+        lob_csv_integer(sheet->scores, pool->arm[i]);
+        lob_csv_number(sheet->scores, pool->time[i]);
+        lob_csv_integer(sheet->scores, pool->event[i]);
+        lob_csv_integer(sheet->scores, pool->tertile[i] + 1);
+        lob_csv_number(sheet->scores, pool->propensity[2 * i + !pool->arm[i]]);
+        lob_csv_number(sheet->scores, pool->gain[i]);
+        lob_csv_number(sheet->scores, pool->scores[2 * i + 1] - pool->scores[2 * i]);
+        lob_csv_number(sheet->scores, pool->tau);
+        lob_csv_end_row(sheet->scores);
+    }
+}
+
 void lob_benefit_policy_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s) {
     int part = sheet->contrast->part;
     g_auto(Pool) pool = {0};
@@ -284,6 +301,7 @@ void lob_benefit_policy_rows(const LobBenefitSheet *sheet, const LobBenefitStudy
                   (LobEstimate){NAN, NAN, NAN, NAN, "no center's follow-up reaches the horizon"}, pool.n);
         return;
     }
+    score_rows(sheet, s, &pool);
     policies(&w);
     targeting(&w, s->plan->cohort->study->validation.seed);
 }

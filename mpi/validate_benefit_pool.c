@@ -193,7 +193,8 @@ bool lob_benefit_permute(const LobBenefitStudy *s, LobBenefitContrast *c, GError
         lob_benefit_pool_fill(&pool, s, c, source);
         LobEstimate e = lob_benefit_interaction(&pool);
         /* A draw without an answer counts against the claim. */
-        as_large += !(e.estimate / e.se < c->z);
+        c->draw[draw] = e.estimate / e.se;
+        as_large += !(c->draw[draw] < c->z);
     }
     c->p_permutation = (1.0 + as_large) / (1.0 + LOB_BENEFIT_PERMUTATIONS);
     return true;

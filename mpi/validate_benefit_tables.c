@@ -5,98 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- benefit.csv: one row a held-out patient ---- */
-
-static LobCsv *new_patients(const LobBenefitStudy *s) {
-    const LobStudy *study = s->plan->cohort->study;
-    const LobEndpoint *endpoint = &study->endpoints[s->endpoint];
-    size_t reference = lob_benefit_reference_arm(study);
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-    static const char *const fixed[] = {"endpoint", "patient_id", "center", "fold", "arm"};
-    for (size_t i = 0; i < G_N_ELEMENTS(fixed); i++)
-        g_ptr_array_add(names, g_strdup(fixed[i]));
-    for (int f = 0; f < LOB_PARTS; f++)
-        if (s->contrast[f].name)
-            g_ptr_array_add(names, g_strdup_printf("effect_%s", s->contrast[f].name));
-    for (size_t k = 0; k < study->n_arms; k++) {
-        g_ptr_array_add(names, g_strdup_printf("rmst_%s", study->arms[k].name));
-        for (size_t h = 0; h < endpoint->n_horizons; h++)
-            g_ptr_array_add(names, g_strdup_printf("s_%s_%g", study->arms[k].name, endpoint->horizons[h]));
-    }
-    for (size_t k = 0; k < study->n_arms; k++) {
-        if (k == reference)
-            continue;
-        g_ptr_array_add(names, g_strdup_printf("benefit_%s", study->arms[k].name));
-        g_ptr_array_add(names, g_strdup_printf("benefit_%s_sd", study->arms[k].name));
-        g_ptr_array_add(names, g_strdup_printf("benefit_%s_by_risk", study->arms[k].name));
-        g_ptr_array_add(names, g_strdup_printf("benefit_%s_by_risk_sd", study->arms[k].name));
-    }
-    g_ptr_array_add(names, g_strdup("recommendation"));
-    g_ptr_array_add(names, NULL);
-    return lob_csv_new((const char *const *)names->pdata);
-}
-
-/* The arm that gains most, where it gains more than the margin by more than its spread; the arm without
- * treatment where every other one falls short by as much; else undecided. rmst, sd [n_arms]. */
-static const char *recommend(const LobStudy *study, const double *rmst, const double *sd) {
-    size_t reference = lob_benefit_reference_arm(study), best = reference;
-    double most = -INFINITY;
-    bool none_helps = true, known = false;
-    for (size_t k = 0; k < study->n_arms; k++) {
-        double gain = rmst[k] - rmst[reference];
-        if (k == reference || isnan(gain))
-            continue;
-        known = true;
-        none_helps = none_helps && gain + sd[k] < LOB_BENEFIT_MARGIN_DAYS;
-        if (gain > most) {
-            most = gain;
-            best = k;
-        }
-    }
-    if (!known)
-        return "";
-    if (most - LOB_BENEFIT_MARGIN_DAYS > sd[best])
-        return study->arms[best].name;
-    return none_helps ? study->arms[reference].name : "undecided";
-}
-
-/* What is unknown has no spread. */
-static void gain_cells(LobCsv *csv, double gain, double sd) {
-    lob_csv_number(csv, gain);
-    lob_csv_number(csv, isnan(gain) ? NAN : sd);
-}
-
-static void patient_row(LobCsv *csv, const LobBenefitStudy *s, const LobBenefitFold *fold, size_t i,
-                        double *const *effects, bool earned) {
-    const LobCohort *cohort = s->plan->cohort;
-    const LobStudy *study = cohort->study;
-    const LobBenefitPrediction *out = &fold->prediction;
-    uint32_t p = fold->fit.held_out[i];
-    size_t arms = out->n_arms, at = i * arms, reference = lob_benefit_reference_arm(study);
-    int arm = cohort->arm_at[s->endpoint][p];
-    lob_csv_text(csv, study->endpoints[s->endpoint].name);
-    lob_csv_text(csv, cohort->patients[p].patient_id);
-    lob_csv_text(csv, cohort->centers[cohort->patients[p].center]);
-    lob_csv_integer(csv, fold->view->fold);
-    lob_csv_text(csv, arm >= 0 ? study->arms[arm].name : "");
-    for (int f = 0; f < LOB_PARTS; f++)
-        if (s->contrast[f].name)
-            lob_csv_number(csv, fold->fit.part[f].estimable ? effects[f][i] : NAN);
-    for (size_t k = 0; k < arms; k++) {
-        lob_csv_number(csv, out->rmst[at + k]);
-        for (size_t h = 0; h < out->n_horizons; h++)
-            lob_csv_number(csv, out->survival[(at + k) * out->n_horizons + h]);
-    }
-    for (size_t k = 0; k < arms; k++) {
-        if (k == reference)
-            continue;
-        gain_cells(csv, out->rmst[at + k] - out->rmst[at + reference], out->sd[at + k]);
-        gain_cells(csv, out->rmst_risk[at + k] - out->rmst_risk[at + reference], out->sd_risk[at + k]);
-    }
-    lob_csv_text(csv, recommend(study, (earned ? out->rmst : out->rmst_risk) + at,
-                                (earned ? out->sd : out->sd_risk) + at));
-    lob_csv_end_row(csv);
-}
+/* ---- benefit.csv: one row a held-out patient; the same advice in predictions.csv ---- */
 
 /* The registered effect score itself: the biomarker's proof is none of the score. */
 static bool effect_score_is_earned(const LobBenefitStudy *s) {
@@ -106,24 +15,54 @@ static bool effect_score_is_earned(const LobBenefitStudy *s) {
     return false;
 }
 
+static void fold_advice(const LobBenefitStudy *s, const LobBenefitFold *fold, bool earned,
+                        LobAdvice *advice) {
+    const LobCohort *cohort = s->plan->cohort;
+    double *effects[LOB_PARTS];
+    for (int part = 0; part < LOB_PARTS; part++) {
+        effects[part] = g_new(double, fold->fit.n_held_out + 1);
+        lob_benefit_score(&fold->fit, part, false, effects[part]);
+    }
+    for (size_t i = 0; i < fold->fit.n_held_out; i++) {
+        uint32_t p = fold->fit.held_out[i];
+        int arm = cohort->arm_at[s->endpoint][p];
+        advice[i] = (LobAdvice){.patient_id = cohort->patients[p].patient_id,
+                                .center = cohort->centers[cohort->patients[p].center],
+                                .arm = arm >= 0 ? cohort->study->arms[arm].name : "",
+                                .fold = fold->view->fold,
+                                .earned = earned};
+        for (int part = 0; part < LOB_PARTS; part++)
+            advice[i].effect[part] = fold->fit.part[part].estimable ? effects[part][i] : NAN;
+        lob_advice_take(&advice[i], &fold->prediction, i);
+    }
+    for (int part = 0; part < LOB_PARTS; part++)
+        g_free(effects[part]);
+}
+
 /* Recommendations use effect scores where they are proven, else risk and the average effect alone. */
 static bool write_patients(const LobBenefitStudy *s, GError **err) {
-    bool earned = effect_score_is_earned(s);
-    g_autoptr(LobCsv) csv = new_patients(s);
+    const LobStudy *study = s->plan->cohort->study;
+    const LobEndpoint *endpoint = &study->endpoints[s->endpoint];
+    LobAdviceFrame frame = {.endpoint = endpoint->name,
+                            .model = s->plan->models[0],
+                            .arms = study->arms,
+                            .n_arms = study->n_arms,
+                            .horizons = endpoint->horizons,
+                            .n_horizons = endpoint->n_horizons,
+                            .part = {s->contrast[0].name, s->contrast[1].name}};
+    size_t n = 0;
+    for (size_t f = 0; f < s->n_folds; f++)
+        n += s->folds[f].fit.n_held_out;
+    g_autofree LobAdvice *advice = g_new0(LobAdvice, n + 1);
+    n = 0;
     for (size_t f = 0; f < s->n_folds; f++) {
-        const LobBenefitFold *fold = &s->folds[f];
-        double *effects[LOB_PARTS];
-        for (int part = 0; part < LOB_PARTS; part++) {
-            effects[part] = g_new(double, fold->fit.n_held_out + 1);
-            lob_benefit_score(&fold->fit, part, false, effects[part]);
-        }
-        for (size_t i = 0; i < fold->fit.n_held_out; i++)
-            patient_row(csv, s, fold, i, effects, earned);
-        for (int part = 0; part < LOB_PARTS; part++)
-            g_free(effects[part]);
+        fold_advice(s, &s->folds[f], effect_score_is_earned(s), advice + n);
+        n += s->folds[f].fit.n_held_out;
     }
-    g_autofree char *path = lob_study_out(s->plan->cohort->study, "benefit.csv");
-    return lob_csv_save(csv, path, err);
+    g_autofree char *path = lob_study_out(study, "benefit.csv");
+    g_autofree char *predictions = lob_study_out(study, "predictions.csv");
+    return lob_advice_write(path, &frame, advice, n, err) &&
+           (n == 0 || lob_advice_join(predictions, &frame, advice, n, err));
 }
 
 /* ---- benefit_metrics.csv ---- */
@@ -194,12 +133,31 @@ static void contrast_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s
 static bool write_metrics(const LobBenefitStudy *s, GError **err) {
     g_autoptr(LobCsv) csv = lob_csv_new((const char *[]){"contrast", "center", "metric", "estimate", "lower",
                                                          "upper", "n", "events", "note", NULL});
+    g_autoptr(LobCsv) scores =
+        lob_csv_new((const char *[]){"contrast", "center", "treated", "time", "event", "third", "weight",
+                                     "predicted_gain", "doubly_robust_gain", "tau", NULL});
     for (int f = 0; f < LOB_CONTRASTS; f++) {
-        LobBenefitSheet sheet = {csv, &s->contrast[f]};
+        LobBenefitSheet sheet = {csv, scores, &s->contrast[f]};
         if (s->contrast[f].name)
             contrast_rows(&sheet, s);
     }
     g_autofree char *path = lob_study_out(s->plan->cohort->study, "benefit_metrics.csv");
+    g_autofree char *scores_path = lob_study_out(s->plan->cohort->study, "benefit_scores.csv");
+    return lob_csv_save(csv, path, err) && lob_csv_save(scores, scores_path, err);
+}
+
+/* The null as it was drawn: draw 0 is what was observed. */
+static bool write_draws(const LobBenefitStudy *s, GError **err) {
+    g_autoptr(LobCsv) csv = lob_csv_new((const char *[]){"contrast", "draw", "z", NULL});
+    for (int f = 0; f < LOB_CONTRASTS; f++)
+        for (int d = 0; s->contrast[f].name && s->contrast[f].estimable && d <= LOB_BENEFIT_PERMUTATIONS;
+             d++) {
+            lob_csv_text(csv, s->contrast[f].name);
+            lob_csv_integer(csv, d);
+            lob_csv_number(csv, d ? s->contrast[f].draw[d - 1] : s->contrast[f].z);
+            lob_csv_end_row(csv);
+        }
+    g_autofree char *path = lob_study_out(s->plan->cohort->study, "benefit_draws.csv");
     return lob_csv_save(csv, path, err);
 }
 
@@ -255,5 +213,5 @@ static bool write_verdict(const LobBenefitStudy *s, GError **err) {
 }
 
 bool lob_benefit_tables(const LobBenefitStudy *s, GError **err) {
-    return write_patients(s, err) && write_metrics(s, err) && write_verdict(s, err);
+    return write_patients(s, err) && write_metrics(s, err) && write_draws(s, err) && write_verdict(s, err);
 }
