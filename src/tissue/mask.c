@@ -127,8 +127,10 @@ bool lob_tissue_mask(const LobImage *overview, double scale_x, double scale_y, d
     if (options->method == LOB_TISSUE_MASKS) {
         lob_image_init(&mask->image, overview->width, overview->height, 1);
         if (lob_mask_from_file(options->masks, options->slide_id, scale_x, scale_y, mask->origin_x,
-                               mask->origin_y, &mask->image, err))
+                               mask->origin_y, &mask->image, err)) {
+            lob_clean_parts(&mask->image, 0, 0, options->keep_holes);
             return true;
+        }
         lob_mask_clear(mask);
         return false;
     }

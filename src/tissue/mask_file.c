@@ -10,6 +10,7 @@
 typedef struct {
     cairo_t *cairo; /* in mask px */
     double origin[2], scale[2];
+    bool cutting; /* ignored annotations are being cut out; else the others are being filled */
     size_t polygons;
 } Canvas;
 
@@ -44,9 +45,22 @@ static bool fill_polygon(Canvas *canvas, const json_t *rings) {
     return true;
 }
 
+/* QuPath ignores classes whose name ends in an asterisk ("Ignore*"). */
+static bool is_ignored(const json_t *feature) {
+    const json_t *class = json_object_get(json_object_get(feature, "properties"), "classification");
+    const json_t *names = json_object_get(class, "names");
+    const char *name = json_string_value(json_object_get(class, "name"));
+    bool ignored = name && g_str_has_suffix(name, "*");
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        name = json_string_value(json_array_get(names, i));
+        ignored = ignored || (name && g_str_has_suffix(name, "*"));
+    }
+    return ignored;
+}
+
 /* A FeatureCollection, an array of features (QuPath's default), a feature, or a geometry; points and lines
  * have no area and are passed over. */
-static bool fill_geometry(Canvas *canvas, const json_t *node, int depth) {
+static bool fill_geometry(Canvas *canvas, const json_t *node, bool in_feature, int depth) {
     if (depth > 8)
         return false;
     const json_t *list = json_is_array(node) ? node : json_object_get(node, "features");
@@ -54,7 +68,7 @@ static bool fill_geometry(Canvas *canvas, const json_t *node, int depth) {
         list = json_object_get(node, "geometries");
     if (json_is_array(list)) {
         for (size_t i = 0; i < json_array_size(list); i++)
-            if (!fill_geometry(canvas, json_array_get(list, i), depth + 1))
+            if (!fill_geometry(canvas, json_array_get(list, i), in_feature, depth + 1))
                 return false;
         return true;
     }
@@ -62,7 +76,10 @@ static bool fill_geometry(Canvas *canvas, const json_t *node, int depth) {
     if (type == NULL)
         return false;
     if (strcmp(type, "Feature") == 0)
-        return fill_geometry(canvas, json_object_get(node, "geometry"), depth + 1);
+        return is_ignored(node) != canvas->cutting ||
+               fill_geometry(canvas, json_object_get(node, "geometry"), true, depth + 1);
+    if (canvas->cutting && !in_feature)
+        return true;
     const json_t *coordinates = json_object_get(node, "coordinates");
     if (strcmp(type, "Polygon") == 0)
         return fill_polygon(canvas, coordinates);
@@ -95,8 +112,10 @@ static bool read_geojson(const char *path, const double scale[2], const double o
         .cairo = cairo_create(surface), .origin = {origin[0], origin[1]}, .scale = {scale[0], scale[1]}};
     cairo_set_antialias(canvas.cairo, CAIRO_ANTIALIAS_NONE);
     cairo_set_fill_rule(canvas.cairo, CAIRO_FILL_RULE_EVEN_ODD);
-    bool ok = fill_geometry(&canvas, root, 0) && canvas.polygons > 0 &&
-              cairo_status(canvas.cairo) == CAIRO_STATUS_SUCCESS;
+    bool ok = fill_geometry(&canvas, root, false, 0) && canvas.polygons > 0;
+    canvas.cutting = true;
+    cairo_set_operator(canvas.cairo, CAIRO_OPERATOR_CLEAR);
+    ok = ok && fill_geometry(&canvas, root, false, 0) && cairo_status(canvas.cairo) == CAIRO_STATUS_SUCCESS;
     if (ok)
         copy_surface(surface, mask);
     else

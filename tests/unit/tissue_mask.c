@@ -201,6 +201,8 @@ Test(tissue, a_single_pixel_is_no_trouble) {
     cr_expect_eq(mask_of(glass, 1, 1, LOB_TISSUE_OTSU, &mask), 0);
 }
 
+static bool holes_kept = true;
+
 static bool from_file(const char *folder, const char *slide, LobMask *mask, GError **err) {
     g_auto(LobImage) overview = {0};
     LobTissueOptions options = lob_tissue_defaults;
@@ -208,6 +210,7 @@ static bool from_file(const char *folder, const char *slide, LobMask *mask, GErr
     options.masks = folder;
     options.slide_id = slide;
     options.origin_x = 100;
+    options.keep_holes = holes_kept;
     lob_image_init(&overview, 20, 10, 3);
     return lob_tissue_mask(&overview, 10, 10, 0.5, 0.5, &options, mask, err);
 }
@@ -250,5 +253,80 @@ Test(tissue, masks_come_from_polygons_and_pictures) {
     g_unlink(json);
     g_unlink(png);
     g_unlink(bad);
+    g_rmdir(folder);
+}
+
+/* As QuPath 0.4 exports: classes with names, an ignored one, a multipart class, a point; holes by option. */
+Test(tissue, masks_with_classes_and_holes) {
+    g_autofree char *folder = g_dir_make_tmp("lobule-masks-XXXXXX", NULL);
+    g_autofree char *json = g_build_filename(folder, "a.geojson", NULL);
+    g_autofree char *png = g_build_filename(folder, "b.png", NULL);
+    g_autofree char *only = g_build_filename(folder, "c.geojson", NULL);
+#define ANNOTATION(class, ring)                                                                              \
+    "{\"type\":\"Feature\",\"id\":\"x\",\"geometry\":{\"type\":\"Polygon\",\"coordinates\":[" ring           \
+    "]},\"properties\":{\"objectType\":\"annotation\",\"classification\":{" class "}}}"
+    static const char
+        text[] =
+            "{\"type\":\"FeatureCollection\",\"features\":[" ANNOTATION(
+                "\"name\":\"Ignore*\",\"color\":[0,0,0]",
+                "[[180,10],[200,10],[200,20],[180,20]]") "," ANNOTATION("\"name\":\"Tumor\"",
+                                                                        "[[120,10],[200,10],[200,70],[120,70]"
+                                                                        "],"
+                                                                        "[[140,30],[160,30],[160,50],[140,50]"
+                                                                        "]") "," ANNOTATION("\"names\":["
+                                                                                            "\"Stroma\","
+                                                                                            "\"Necrosis*\"]",
+                                                                                            "[[120,60],[140,"
+                                                                                            "60],[140,70],["
+                                                                                            "120,70]]") ","
+                                                                                                        "{\"t"
+                                                                                                        "ype"
+                                                                                                        "\":"
+                                                                                                        "\"Fe"
+                                                                                                        "atur"
+                                                                                                        "e\","
+                                                                                                        "\"ge"
+                                                                                                        "omet"
+                                                                                                        "ry\""
+                                                                                                        ":{"
+                                                                                                        "\"ty"
+                                                                                                        "pe\""
+                                                                                                        ":\"P"
+                                                                                                        "oint"
+                                                                                                        "\","
+                                                                                                        "\"co"
+                                                                                                        "ordi"
+                                                                                                        "nate"
+                                                                                                        "s\":"
+                                                                                                        "[1,"
+                                                                                                        "2]}}"
+                                                                                                        "]}";
+    static const char ignored[] =
+        "[" ANNOTATION("\"name\":\"Ignore*\"", "[[120,10],[200,10],[200,70],[120,70]]") "]";
+    cr_assert(g_file_set_contents(json, text, -1, NULL) && g_file_set_contents(only, ignored, -1, NULL));
+    g_auto(LobImage) ring = {0};
+    lob_image_init(&ring, 20, 10, 1);
+    memset(ring.data + 40, 7, 100);
+    memset(ring.data + 85, 0, 5);
+    cr_assert(lob_image_save_png(png, &ring, NULL));
+    for (int kept = 0; kept < 2; kept++) {
+        g_auto(LobMask) polygons = {0}, picture = {0};
+        holes_kept = kept;
+        cr_assert(from_file(folder, "a", &polygons, NULL) && from_file(folder, "b", &picture, NULL));
+        for (int y = 0; y < 10; y++)
+            for (int x = 0; x < 20; x++) {
+                bool hole = x >= 4 && x < 6 && y >= 3 && y < 5, cut = x >= 8 && x < 10 && y == 1;
+                bool necrosis = x >= 2 && x < 4 && y == 6;
+                bool in = x >= 2 && x < 10 && y >= 1 && y < 7 && !cut && !necrosis && !(hole && kept);
+                cr_expect_eq(polygons.image.data[y * 20 + x], in ? 255 : 0, "at %d,%d", x, y);
+                bool drawn = y >= 2 && y < 7 && !(kept && y == 4 && x >= 5 && x < 10);
+                cr_expect_eq(picture.image.data[y * 20 + x], drawn ? 255 : 0, "PNG at %d,%d", x, y);
+            }
+    }
+    g_auto(LobMask) none = {0};
+    cr_expect_not(from_file(folder, "c", &none, NULL), "a file of ignored annotations alone is no mask");
+    g_unlink(json);
+    g_unlink(png);
+    g_unlink(only);
     g_rmdir(folder);
 }
