@@ -190,6 +190,36 @@ static void seed_rows(const Sheet *sheet, const char *metric) {
 
 /* ---- prediction at the horizons ---- */
 
+/* Who has had a competing event never has the event: their time is put behind every horizon, so that they
+ * count as free of it (Wolbers et al. 2009). Whether the endpoint has competing events. */
+static bool outlive(const Sheet *sheet, const Sample *s, double *time) {
+    const int8_t *event = sheet->plan->cohort->event[sheet->scores->endpoint];
+    for (size_t i = 0; i < s->n; i++)
+        if (event[s->cluster[i]] == 2)
+            time[i] = 1e9;
+    return endpoint_of(sheet->plan, sheet->scores)->competing != NULL;
+}
+
+/* Observed (Aalen-Johansen) over expected incidence of the event, with the interval of 1 / sqrt(events). */
+static LobEstimate incidence_ratio(const Sheet *sheet, const Sample *s, const double *risk, double t) {
+    const int8_t *event = sheet->plan->cohort->event[sheet->scores->endpoint];
+    g_autofree uint8_t *cause = g_new(uint8_t, MAX(s->n, 1));
+    double expected = 0, events = 0, z = lob_normal_quantile(0.975);
+    for (size_t i = 0; i < s->n; i++) {
+        cause[i] = (uint8_t)event[s->cluster[i]];
+        expected += risk ? risk[i] / (double)s->n : NAN;
+        events += cause[i] == 1 && s->time[i] <= t;
+    }
+    if (!risk || events == 0)
+        return (LobEstimate){NAN, NAN, NAN, NAN, risk ? "no event by the horizon" : "no prediction"};
+    const LobFollowUp data = {.n = s->n, .time = s->time, .event = cause};
+    g_auto(LobAalenJohansen) aj;
+    lob_aalen_johansen(&aj, &data, 2);
+    const LobEstimate observed = lob_aalen_johansen_at(&aj, 1, t);
+    double ratio = observed.estimate / expected, spread = exp(z / sqrt(events));
+    return (LobEstimate){ratio, NAN, ratio / spread, ratio * spread, observed.reason};
+}
+
 /* All figures of one horizon in one center. Where the horizon lies beyond the last interval of training there
  * is no prediction, and the rows say so. */
 static void horizon_rows(const Sheet *sheet, const Sample *s, const char *center, size_t h) {
@@ -202,11 +232,14 @@ static void horizon_rows(const Sheet *sheet, const Sample *s, const char *center
         known = known && !isnan(risk[i]);
         events += s->event[i] && s->time[i] <= t;
     }
-    const LobFollowUp data = {.n = s->n, .time = s->time, .event = s->event};
+    g_autofree double *time = g_memdup2(s->time, s->n * sizeof *s->time);
+    bool competes = outlive(sheet, s, time);
+    const LobFollowUp data = {.n = s->n, .time = time, .event = s->event};
     LobNamedEstimate rows[LOB_HORIZON_ROWS];
     lob_horizon_rows(&data, s->score, known ? risk : NULL, t, rows);
     for (size_t i = 0; i < LOB_HORIZON_ROWS; i++) {
-        const LobEstimate e = rows[i].value;
+        bool ratio = competes && strcmp(rows[i].name, "observed_expected") == 0;
+        const LobEstimate e = ratio ? incidence_ratio(sheet, s, known ? risk : NULL, t) : rows[i].value;
         g_autofree char *name = g_strdup_printf("%s_%g", rows[i].name, t);
         put_row(sheet, center, name, e.estimate, e.lower, e.upper, s->n, events, e.reason);
     }

@@ -35,7 +35,8 @@ static void own_survival(LobScore *score, const LobTaskResult *r, size_t i, int 
     score->own = NAN;
     score->own_event = -1;
     const double time = cohort->time[endpoint][score->patient];
-    if (r->n_ends == 0 || event < 0 || !(time >= 0))
+    /* With competing events this is no distribution function of the time, and nothing to test one by. */
+    if (cohort->study->endpoints[endpoint].competing || r->n_ends == 0 || event < 0 || !(time >= 0))
         return;
     const double last = r->ends[r->n_ends - 1];
     score->own_event = event == 1 && time <= last;

@@ -253,19 +253,6 @@ static void log_survivals(const LobRun *run, double lp, double *out) {
     }
 }
 
-/* S at a horizon: whole intervals, and of the one it falls into the share that has passed at constant hazard.
- */
-static double survival_at(const LobView *view, const double *log_survival, double horizon) {
-    double sum = 0, start = 0;
-    for (size_t b = 0; b < view->n_cuts; b++) {
-        if (horizon <= view->cuts[b])
-            return exp(sum + log_survival[b] * (horizon - start) / (view->cuts[b] - start));
-        sum += log_survival[b];
-        start = view->cuts[b];
-    }
-    return NAN;
-}
-
 static void score_classes(const LobRun *run, float *lp, float *probability) {
     const LobNet *net = &run->net;
     double x[LOB_MAX_CLASSES], top = -INFINITY, sum = 0;
@@ -292,6 +279,7 @@ void lob_fit_keep(const LobRun *run, const LobFit *fit, uint32_t p, const float 
                   LobModelResult *result) {
     const LobView *view = fit->view;
     const LobEndpoint *endpoint = &view->cohort->study->endpoints[view->endpoint];
+    const float *rival = run->net.rival ? run->params + run->net.rival : NULL;
     double log_survival[LOB_MAX_INTERVALS];
     if (endpoint->kind != LOB_ENDPOINT_SURVIVAL) {
         score_classes(run, &result->lp[p], result->probability + p * result->n_classes);
@@ -300,9 +288,10 @@ void lob_fit_keep(const LobRun *run, const LobFit *fit, uint32_t p, const float 
         log_survivals(run, (double)result->lp[p], log_survival);
         for (size_t h = 0; h < result->n_horizons; h++)
             result->survival[p * result->n_horizons + h] =
-                (float)survival_at(view, log_survival, endpoint->horizons[h]);
+                (float)lob_event_free_at(view, log_survival, rival, endpoint->horizons[h]);
         for (size_t b = 0; b < result->n_ends; b++)
-            result->curve[p * result->n_ends + b] = (float)survival_at(view, log_survival, result->ends[b]);
+            result->curve[p * result->n_ends + b] =
+                (float)lob_event_free_at(view, log_survival, rival, result->ends[b]);
     }
     if (result->attention && attention)
         memcpy(result->attention + fit->bags->first[p], attention, fit->bags->count[p] * sizeof(float));

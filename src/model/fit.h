@@ -64,6 +64,12 @@ void lob_run_forward_in(LobRun *run, LobFit *fit, uint32_t patient, int epoch, L
 /* Loss of a batch by Cox, its gradient into run->grad; false where the batch has no event, which is no step.
  */
 bool lob_run_cox_batch(LobRun *run, LobFit *fit, const uint32_t *batch, size_t n, int epoch, double *loss);
+/* ---- competing events ---- */
+void lob_net_add_rivals(LobNet *net); /* room for their hazards, after the shape is known */
+void lob_run_rivals(LobRun *run, const LobFit *fit, const uint32_t *patients, size_t n);
+/* The probability that the event has not come by a horizon, from log(1 - hazard) of the event and of its
+ * rivals (NULL: none), each [view->n_cuts]; NAN beyond the last interval. */
+double lob_event_free_at(const LobView *view, const double *log_survival, const float *rival, double horizon);
 /* Intercepts of the hazard for the network as it stands, from all training patients. */
 void lob_run_cox_baseline(LobRun *run, LobFit *fit);
 /* How well patients the run did not see are predicted; lower is better. */

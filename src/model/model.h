@@ -69,8 +69,9 @@ char *lob_model_options_text(const LobModelOptions *options);
  * which cut points are taken). */
 typedef struct {
     size_t n_patients; /* of the cohort */
-    float *lp;       /* [n_patients] linear predictor, NAN where not scored; higher = worse. Survival: without
-                        any baseline. Binary: log odds with the average intercept. Multiclass: of class 1. */
+    float *lp; /* [n_patients] linear predictor, NAN where not scored; higher = worse. Survival: without
+                  any baseline. Binary: log odds with the average intercept. Multiclass: of class 1. */
+    /* Where the endpoint has competing events, 1 - its cumulative incidence, here and at the ends. */
     float *survival; /* [n_patients][n_horizons] S(t), NAN where not scored or beyond the last interval */
     size_t n_horizons;
     /* Survival: the same at the ends of the intervals, between which log S falls along a line. No patient's

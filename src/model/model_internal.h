@@ -74,6 +74,7 @@ typedef struct {
     size_t head;                   /* offset of [outputs][z + covariates] */
     size_t base;                   /* offset of a[intervals] (survival) or a[outputs] */
     size_t center;                 /* offset of u[centers][outputs] */
+    size_t rival;                  /* offset of log(1 - hazard) of competing events [intervals]; 0: none */
     size_t n_params;
 } LobNet;
 

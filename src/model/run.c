@@ -82,6 +82,10 @@ void lob_run_init(LobRun *run, const LobFit *fit, const uint32_t *patients, size
                        fit->aggregator->needs_bag ? fit->bags->dim : 0, (size_t)o->hidden,
                        (size_t)o->attention, fuse ? view->n_covariates : 0, fit->classes, view->n_cuts,
                        n_centers);
+    bool rivals = run->net.endpoint == LOB_ENDPOINT_SURVIVAL &&
+                  view->cohort->study->endpoints[view->endpoint].competing != NULL;
+    if (rivals)
+        lob_net_add_rivals(&run->net);
     run->work = lob_net_work_new(&run->net, fit->work_rows);
     lob_adam_init(&run->adam, run->net.n_params);
     lob_net_decay_mask(&run->net, run->adam.decay);
@@ -91,6 +95,8 @@ void lob_run_init(LobRun *run, const LobFit *fit, const uint32_t *patients, size
     lob_rng_init(&rng, o->seed, "weights");
     lob_net_init_params(&run->net, &rng, run->params);
     init_base(run, fit, patients, n);
+    if (rivals)
+        lob_run_rivals(run, fit, patients, n);
 }
 
 void lob_run_clear(LobRun *run) {

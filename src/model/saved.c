@@ -61,6 +61,8 @@ static void shape(const LobSavedNet *net, size_t centers, LobNet *out) {
     lob_net_init_shape(out, aggregator, net->endpoint.kind, net->dim, (size_t)net->hidden,
                        (size_t)net->attention, fuse ? net->n_columns : 0,
                        net->classes ? g_strv_length(net->classes) : 2, net->n_cuts, centers);
+    if (net->endpoint.kind == LOB_ENDPOINT_SURVIVAL && net->endpoint.competing)
+        lob_net_add_rivals(out);
 }
 
 bool lob_saved_net_add(LobSavedNet *net, int seed, const float *weights, size_t n_weights, double cut,

@@ -87,6 +87,8 @@ static void run_init(LobRun *run, const LobFit *fit, const LobSavedNet *net, int
     lob_net_init_shape(&run->net, fit->aggregator, net->endpoint.kind, net->dim, (size_t)net->hidden,
                        (size_t)net->attention, fuse ? net->n_columns : 0, fit->classes, net->n_cuts,
                        net->n_centers);
+    if (net->endpoint.kind == LOB_ENDPOINT_SURVIVAL && net->endpoint.competing)
+        lob_net_add_rivals(&run->net);
     run->centers = g_new(uint32_t, MAX(net->n_centers, 1));
     for (size_t c = 0; c < net->n_centers; c++)
         run->centers[c] = UINT32_MAX;
