@@ -201,8 +201,9 @@ static bool write_verdict(const LobBenefitStudy *s, GError **err) {
     json_object_set_new(o, "endpoint", json_string(study->endpoints[s->endpoint].name));
     json_object_set_new(o, "reasons", reasons);
     json_object_set_new(o, "contrasts", contrasts);
-    json_object_set_new(o, "recommendations_from",
-                        json_string(effect_score_is_earned(s) ? "effect scores" : "risk and average effect"));
+    json_object_set_new(
+        o, "recommendations_from",
+        json_string(effect_score_is_earned(s) ? LOB_ADVICE_EARNED : "risk and average effect"));
     json_object_set_new(o, "lock", json_string(s->plan->lock));
     char *text = json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS);
     json_decref(o);
