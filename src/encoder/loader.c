@@ -1,10 +1,9 @@
 #include "encoder/loader.h"
+#include "encoder/fingerprint.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { LINE = 16, MAX_NAMED = 6 };
 
@@ -180,31 +179,13 @@ static bool get_block(LobPrepared *prepared, const LobEncoderMemory *memory, boo
     return true;
 }
 
-/* The file's SHA-256; a process that asks again for a file that has not changed need not read it again. */
-static char *file_sha256(const char *path, GError **err) {
-    static struct stat known;
-    static char *sha256;
-    struct stat now;
-    if (stat(path, &now) != 0) {
-        lob_fail_errno(err, LOB_ERROR_INPUT, errno, "weights %s cannot be read", path);
-        return NULL;
-    }
-    if (!sha256 || now.st_dev != known.st_dev || now.st_ino != known.st_ino || now.st_size != known.st_size ||
-        now.st_mtim.tv_sec != known.st_mtim.tv_sec || now.st_mtim.tv_nsec != known.st_mtim.tv_nsec) {
-        g_free(sha256);
-        known = now;
-        sha256 = lob_sha256_file(path, err);
-    }
-    return g_strdup(sha256);
-}
-
 /* The process that fills also writes how it went into the block, before anybody waits for it. */
 static void note_outcome(const LobLoader *loader, Header *header) {
     g_autoptr(GError) err = NULL;
     g_autofree char *sha = NULL;
     memset(header, 0, sizeof *header);
     if (!loader->error && loader->weights) {
-        sha = file_sha256(loader->weights->path, &err);
+        sha = lob_fingerprint(loader->weights->path, &err);
     }
     const GError *failure = loader->error ? loader->error : err;
     if (failure) {
@@ -252,7 +233,7 @@ static bool describe(LobPrepared *prepared, LobLoader *loader, GError **err) {
         g_propagate_error(err, g_steal_pointer(&loader->error));
         return false;
     }
-    g_autofree char *sha = loader->weights ? file_sha256(loader->weights->path, err) : g_strdup("");
+    g_autofree char *sha = loader->weights ? lob_fingerprint(loader->weights->path, err) : g_strdup("");
     g_strlcpy(prepared->sha256, sha ? sha : "", sizeof prepared->sha256);
     return sha != NULL;
 }
