@@ -29,6 +29,8 @@ typedef struct {
     LobBagSet *set;
     uint16_t *scratch; /* [scratch_rows][dim] */
     size_t scratch_rows;
+    char *filtered; /* the study's filters of tiles in words; NULL: none */
+    uint64_t n_dropped;
 } Loader;
 
 static void loader_clear(Loader *loader) {
@@ -41,6 +43,7 @@ static void loader_clear(Loader *loader) {
     g_free(loader->places);
     g_free(loader->first_file);
     g_free(loader->scratch);
+    g_free(loader->filtered);
     g_string_free(loader->trouble, true);
     g_string_free(loader->left_out, true);
 }
@@ -265,17 +268,38 @@ static RowKind row_kind(const uint16_t *row, size_t dim) {
     return ROW_UNREADABLE;
 }
 
+/* Rows of tiles that the study leaves out become NaN, like those of unreadable tiles; they stay in place, so
+ * that the place of a row in a bag does not depend on the filters. */
+static bool leave_out(Loader *loader, const Place *place, uint64_t first, size_t n,
+                      uint8_t (*quality)[LOB_QUALITIES], bool *out, GError **err) {
+    if (!loader->filtered)
+        return true;
+    if (!lob_store_read_quality(place->store, first, n, quality, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        out[i] = lob_filters_drop(loader->cohort->study, quality[i]);
+    return true;
+}
+
+static void make_unreadable(uint16_t *row, size_t dim) {
+    for (size_t d = 0; d < dim; d++)
+        row[d] = 0x7e00; /* NaN */
+}
+
 /* Reads a store's slide, checks its sum, keeps its readable rows: exactly place->rows of them. */
-static bool read_store_slide(const Loader *loader, const Place *place, uint16_t *out, GError **err) {
+static bool read_store_slide(Loader *loader, const Place *place, uint16_t *out, GError **err) {
     const LobStoreSlide *slide = place->slide;
     uint16_t *scratch = loader->scratch;
     size_t width = (size_t)loader->dim, step = loader->scratch_rows;
     uint32_t crc = 0;
     uint64_t kept = 0;
+    g_autofree uint8_t(*quality)[LOB_QUALITIES] = g_malloc(step * sizeof *quality);
+    g_autofree bool *dropped = g_new0(bool, step);
     for (uint64_t done = 0; done < slide->count; done += step) {
         size_t now = MIN(step, slide->count - done);
         uint32_t piece = 0;
-        if (!lob_store_read_halves_crc(place->store, slide->first + done, now, scratch, &piece, err))
+        if (!lob_store_read_halves_crc(place->store, slide->first + done, now, scratch, &piece, err) ||
+            !leave_out(loader, place, slide->first + done, now, quality, dropped, err))
             return false;
         crc = lob_crc32c_combine(crc, piece, now * width * (lob_store_header(place->store)->float32 ? 4 : 2));
         for (size_t r = 0; r < now; r++) {
@@ -286,8 +310,14 @@ static bool read_store_slide(const Loader *loader, const Place *place, uint16_t 
                                 place->store_path, slide->slide_id, slide->first + done + r,
                                 kind == ROW_BAD ? "a NaN or an infinity"
                                                 : "values where the tile is unreadable");
-            if (kind == ROW_GOOD)
-                memcpy(out + kept++ * width, scratch + r * width, width * sizeof *out);
+            if (kind != ROW_GOOD)
+                continue;
+            memcpy(out + kept * width, scratch + r * width, width * sizeof *out);
+            if (dropped[r]) {
+                make_unreadable(out + kept * width, width);
+                loader->n_dropped++;
+            }
+            kept++;
         }
     }
     if (crc != slide->crc32c || kept != place->rows)
@@ -299,7 +329,7 @@ static bool read_store_slide(const Loader *loader, const Place *place, uint16_t 
     return true;
 }
 
-static bool read_place(const Loader *loader, const Place *place, uint16_t *out, GError **err) {
+static bool read_place(Loader *loader, const Place *place, uint16_t *out, GError **err) {
     if (place->store)
         return read_store_slide(loader, place, out, err);
     if (place->rows == 0)
@@ -345,6 +375,9 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
         }
         set->count[p] = at - set->first[p];
     }
+    if (loader->filtered)
+        lob_info("%" PRIu64 " of %" PRIu64 " tiles are left out: %s", loader->n_dropped, rows,
+                 loader->filtered);
     set->bags = (LobBags){.n_patients = cohort->n_patients,
                           .dim = width,
                           .first = set->first,
@@ -353,6 +386,20 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
     if (!set->encoder)
         set->encoder = g_strdup("unknown");
     return true;
+}
+
+/* A tile whose quality was never measured is not taken for a good one. */
+static bool filters_can_work(const Loader *loader, GError **err) {
+    const char *without = loader->filtered && loader->folders->len > 0 ? loader->folders->pdata[0] : NULL;
+    for (guint s = 0; loader->filtered && s < loader->stores->len && !without; s++)
+        if (!lob_store_header(loader->stores->pdata[s])->quality)
+            without = loader->store_paths->pdata[s];
+    return !without ||
+           lob_fail(
+               err, LOB_ERROR_INPUT,
+               "the study leaves tiles out (%s), but %s has no columns of tile quality: embed its slides "
+               "anew, or take the filters away",
+               loader->filtered, without);
 }
 
 bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
@@ -365,7 +412,8 @@ bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
                              .folders = g_ptr_array_new_with_free_func(g_free),
                              .trouble = g_string_new(NULL),
                              .left_out = g_string_new(NULL)};
-    if (add_sources(&loader, sources, err) && place_slides(&loader, err) &&
+    loader.filtered = lob_filters_text(cohort->study);
+    if (add_sources(&loader, sources, err) && filters_can_work(&loader, err) && place_slides(&loader, err) &&
         fill_set(&loader, alloc, user, err))
         return true;
     lob_bag_set_clear(set);

@@ -32,6 +32,9 @@ typedef struct {
     int tile_size, overlap;
     double tile_mpp, min_tissue;
     char *tissue;    /* method and options in words */
+    char *stain;     /* stain normalisation in words; NULL or "" = none, as in stores that do not say */
+    char *filters;   /* of a model: which tiles were left out of its training, in words; NULL in stores */
+    bool quality;    /* there are columns of tile quality (not compared) */
     char *cpu;       /* CPU type that created the part */
     char *openslide; /* version of the library that reads the slides; NULL or "" = none (not compared) */
 } LobStoreHeader;
@@ -39,6 +42,16 @@ void lob_store_header_clear(LobStoreHeader *header);
 /* INPUT error printing every difference ("encoder: store texture, study uni") where two are not the same. */
 bool lob_store_header_agree(const LobStoreHeader *a, const LobStoreHeader *b, const char *name_a,
                             const char *name_b, GError **err);
+
+/* Columns of tile quality, uint8 percent; what could not be measured is LOB_QUALITY_UNKNOWN. */
+enum { LOB_Q_PEN, LOB_Q_FOLD, LOB_Q_BLUR, LOB_Q_OVEREXPOSED, LOB_QUALITIES };
+extern const char *const lob_quality_names[LOB_QUALITIES]; /* "pen" ... */
+#define LOB_QUALITY_UNKNOWN 255
+
+/* A slide's stains: absorption of haematoxylin in R, G, B, of eosin in R, G, B (unit vectors), strength of
+ * both (99th percentile of the concentration in tissue, natural logarithm). */
+enum { LOB_STORE_STAINS = 8 };
+extern const char *const lob_stain_names[LOB_STORE_STAINS]; /* "hema_red" ... "eosin_strength" */
 
 typedef struct {
     char *slide_id, *patient_id, *center;
@@ -48,9 +61,11 @@ typedef struct {
     char *mpp_source;
     char *quickhash;
     int64_t file_size, file_mtime;
-    uint8_t state;       /* LobSlideState */
-    uint32_t crc32c;     /* of the slide's feature rows */
-    uint32_t unreadable; /* tiles recorded as unreadable: their rows are NaN */
+    uint8_t state;                  /* LobSlideState */
+    uint32_t crc32c;                /* of the slide's feature rows */
+    uint32_t unreadable;            /* tiles recorded as unreadable: their rows are NaN */
+    uint32_t quality_crc32c;        /* of the slide's quality, tile after tile, in the columns' order */
+    double stain[LOB_STORE_STAINS]; /* NaN where not known */
 } LobStoreSlide;
 
 /* ---- writing ----
@@ -70,12 +85,27 @@ void lob_store_set_mpiio(const char *module, int stripe_count);
 LobPart *lob_part_create(const char *path, MPI_Comm comm, const LobStoreHeader *header,
                          const LobStoreSlide *slides, size_t n_slides, const int32_t (*coords)[2],
                          const uint8_t *tissue, GError **err);
+/* What rank 0 knows of the tiles when the part is laid out; other ranks may pass NULLs. */
+typedef struct {
+    const int32_t (*coords)[2]; /* [n] */
+    const uint8_t *tissue;      /* [n] */
+    const uint8_t *pen,
+        *fold; /* [n], used where the header says quality; blur and over-exposure come later */
+} LobPartTiles;
+/* As lob_part_create, with columns of quality where header->quality. */
+LobPart *lob_part_create_tiles(const char *path, MPI_Comm comm, const LobStoreHeader *header,
+                               const LobStoreSlide *slides, size_t n_slides, const LobPartTiles *tiles,
+                               GError **err);
 /* Collective. Opens an unfinished part again for writing. */
 LobPart *lob_part_open(const char *path, MPI_Comm comm, GError **err);
 /* Local. rows [n][dim] as floats are converted to the part's type; durable (fdatasync) on return. *crc:
  * CRC-32C of the bytes as stored, chained over the range alone. */
 bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *rows, uint32_t *crc,
                          GError **err);
+bool lob_part_has_quality(const LobPart *part);
+/* Local. Blur and over-exposure [n][2] of the rows; durable when the lob_part_write_rows that follows is. */
+bool lob_part_write_quality(LobPart *part, uint64_t first, size_t n, const uint8_t (*quality)[2],
+                            GError **err);
 /* Collective. States, CRCs and unreadable counts of slides (from rank 0; no slide may be pending any more) go
  * in, then the clean-end mark; closes in any case. Errors leave the part unfinished. */
 bool lob_part_finish(LobPart *part, const LobStoreSlide *slides, size_t n_slides, GError **err);
@@ -96,6 +126,10 @@ bool lob_store_read_halves(LobStore *store, uint64_t first, size_t n, uint16_t *
 bool lob_store_read_floats(LobStore *store, uint64_t first, size_t n, float *out, GError **err);
 bool lob_store_read_coords(LobStore *store, uint64_t first, size_t n, int32_t (*xy)[2], GError **err);
 bool lob_store_read_tissue(LobStore *store, uint64_t first, size_t n, uint8_t *tissue, GError **err);
+/* All columns of quality, tile after tile. INPUT error where the store has none. */
+bool lob_store_read_quality(LobStore *store, uint64_t first, size_t n, uint8_t (*quality)[LOB_QUALITIES],
+                            GError **err);
+bool lob_store_crc_quality(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err);
 /* CRC-32C of rows as stored (for verify and resume). */
 bool lob_store_crc_rows(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err);
 /* CRC of a whole slide from those of its consecutive ranges would need combination; ranges are kept in the
@@ -147,6 +181,11 @@ typedef enum {
 /* A LOB_J_RANGE with this text takes back what was said of the range: its rows turned out wrong. */
 #define LOB_J_VOID "void"
 
+/* Text of a LOB_J_RANGE whose tiles' quality was written too: its CRC, as in LobStoreSlide. Caller frees.
+ * Parsing is false for any other text. */
+char *lob_journal_quality_text(uint32_t crc);
+bool lob_journal_quality_parse(const char *text, uint32_t *crc);
+
 typedef struct {
     LobJournalKind kind;
     char *slide_id;        /* "" where none */
@@ -180,6 +219,16 @@ void lob_lock_keep(LobLock *lock);
 bool lob_lock_beat(LobLock *lock, GError **err); /* call every minute or so */
 void lob_lock_release(LobLock *lock);
 
+/* ---- tiles that a study leaves out (tiles: max_pen, max_fold, max_blur, max_overexposed) ----
+ * Of training and scoring, not of the store: other limits need no new embedding. A quality that is not known
+ * leaves no tile out. */
+char *lob_filters_text(
+    const LobStudy *study); /* in words; NULL where there is no filter, or no study. Caller frees */
+bool lob_filters_drop(const LobStudy *study, const uint8_t quality[LOB_QUALITIES]);
+/* Bit q: the tile is above the study's limit of quality q, or above the usual one (pen 10, fold 30, blur 50,
+ * over-exposure 50 %) where the study has none or a laxer one. For counts. */
+unsigned lob_quality_flags(const LobStudy *study, const uint8_t quality[LOB_QUALITIES]);
+
 /* ---- bags: all patients' rows, from stores or other tools' feature files ----
  * Local: called on one rank a node; `alloc` gives the
  * (shared) memory. Slides that are not DONE are left out (listed in the log). Patients without rows have
@@ -197,6 +246,13 @@ typedef struct {
 } LobBagSet;
 bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
                    void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
+/* The same where not all is read here: `choose` (NULL: all) is called once, before alloc, with the rows of
+ * every patient, and sets to 1 which of wanted [n_patients] are read; the others keep their place in
+ * features, untouched. */
+bool lob_bags_load_some(const LobCohort *cohort, const char *const *sources,
+                        bool (*choose)(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted,
+                                       GError **err),
+                        void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
 void lob_bag_set_clear(LobBagSet *set); /* not the features' memory */
 
 /* ---- other tools' feature files ---- */

@@ -12,6 +12,8 @@ void lob_store_header_clear(LobStoreHeader *header) {
     g_free(header->precision);
     g_strfreev(header->columns);
     g_free(header->tissue);
+    g_free(header->stain);
+    g_free(header->filters);
     g_free(header->cpu);
     g_free(header->openslide);
     *header = (LobStoreHeader){0};
@@ -44,6 +46,8 @@ bool lob_store_header_agree(const LobStoreHeader *a, const LobStoreHeader *b, co
     differ_number(list, "tile mpp", name_a, a->tile_mpp, name_b, b->tile_mpp);
     differ_number(list, "minimum tissue", name_a, a->min_tissue, name_b, b->min_tissue);
     differ(list, "tissue", name_a, a->tissue, name_b, b->tissue);
+    differ(list, "stain normalisation", name_a, a->stain, name_b, b->stain);
+    differ(list, "tiles left out", name_a, a->filters, name_b, b->filters);
     g_autofree char *columns_a = a->columns ? g_strjoinv(",", a->columns) : NULL;
     g_autofree char *columns_b = b->columns ? g_strjoinv(",", b->columns) : NULL;
     differ(list, "columns", name_a, columns_a, name_b, columns_b);
@@ -60,6 +64,16 @@ static bool write_versions(hid_t file, GError **err) {
            lob_h5_write_text(file, "lobule", LOB_VERSION, err) && lob_h5_write_text(file, "hdf5", hdf5, err);
 }
 
+/* An attribute that is only there where it says something. */
+static bool write_optional(hid_t file, const char *name, const char *text, GError **err) {
+    return !text || !*text || lob_h5_write_text(file, name, text, err);
+}
+
+static bool read_optional(hid_t file, const char *name, const char *path, char **text, GError **err) {
+    bool found = false;
+    return lob_h5_read_text(file, name, path, text, &found, err);
+}
+
 bool lob_store_header_write(hid_t file, const LobStoreHeader *header, GError **err) {
     return write_versions(file, err) && lob_h5_write_text(file, "openslide", header->openslide, err) &&
            lob_h5_write_text(file, "encoder", header->encoder, err) &&
@@ -67,6 +81,8 @@ bool lob_store_header_write(hid_t file, const LobStoreHeader *header, GError **e
            lob_h5_write_text(file, "transform", header->transform, err) &&
            lob_h5_write_text(file, "precision", header->precision, err) &&
            lob_h5_write_text(file, "tissue", header->tissue, err) &&
+           write_optional(file, "stain", header->stain, err) &&
+           write_optional(file, "filters", header->filters, err) &&
            lob_h5_write_text(file, "cpu", header->cpu, err) &&
            lob_h5_write_number(file, "tile_size", H5T_STD_I64LE, header->tile_size, err) &&
            lob_h5_write_number(file, "tile_overlap", H5T_STD_I64LE, header->overlap, err) &&
@@ -131,6 +147,8 @@ bool lob_store_header_read(hid_t file, const char *path, LobStoreHeader *header,
            lob_h5_read_text(file, "transform", path, &header->transform, NULL, err) &&
            lob_h5_read_text(file, "precision", path, &header->precision, NULL, err) &&
            lob_h5_read_text(file, "tissue", path, &header->tissue, NULL, err) &&
+           read_optional(file, "stain", path, &header->stain, err) &&
+           read_optional(file, "filters", path, &header->filters, err) &&
            lob_h5_read_text(file, "cpu", path, &header->cpu, NULL, err) &&
            lob_h5_read_text(file, "openslide", path, &header->openslide, NULL, err) &&
            read_size(file, "tile_size", path, &header->tile_size, err) &&

@@ -73,6 +73,12 @@ static bool unescape(char *text) {
     return true;
 }
 
+#define QUALITY_PREFIX "quality "
+
+char *lob_journal_quality_text(uint32_t crc) {
+    return g_strdup_printf(QUALITY_PREFIX "%08x", crc);
+}
+
 static void close_line(GString *journal, const GString *line) {
     g_string_append_len(journal, line->str, (gssize)line->len);
     g_string_append_printf(journal, "\t%08x\n", lob_crc32c(0, line->str, line->len));
@@ -107,6 +113,15 @@ static bool parse_unsigned(const char *text, int base, uint64_t most, uint64_t *
     errno = 0;
     *value = g_ascii_strtoull(text, &end, (guint)base);
     return g_ascii_isxdigit(*text) && *end == '\0' && errno == 0 && *value <= most;
+}
+
+bool lob_journal_quality_parse(const char *text, uint32_t *crc) {
+    uint64_t value = 0;
+    if (!text || !g_str_has_prefix(text, QUALITY_PREFIX) ||
+        !parse_unsigned(text + strlen(QUALITY_PREFIX), 16, UINT32_MAX, &value))
+        return false;
+    *crc = (uint32_t)value;
+    return true;
 }
 
 static bool parse_record(const char *content, size_t length, LobJournalVisit visit, void *user) {

@@ -16,6 +16,11 @@ static void append_header(const LobStoreHeader *header, GByteArray *bytes) {
         header->precision ? header->precision : "", header->dim, header->tile_size, header->overlap,
         header->tile_mpp, header->min_tissue, header->tissue ? header->tissue : "", columns ? columns : "");
     g_byte_array_append(bytes, (const guint8 *)text, (guint)strlen(text));
+    /* Models that say neither keep the hash they had before these were thought of. */
+    const char *const late[] = {header->stain, header->filters};
+    for (size_t i = 0; i < G_N_ELEMENTS(late); i++)
+        if (late[i] && *late[i])
+            g_byte_array_append(bytes, (const guint8 *)late[i], (guint)strlen(late[i]) + 1);
 }
 
 void lob_model_file_seal(LobModelFile *file) {
@@ -223,6 +228,8 @@ static bool identity_of_store(const char *path, LobStoreHeader *to, GError **err
     to->precision = g_strdup(to->precision);
     to->columns = g_strdupv(to->columns);
     to->tissue = g_strdup(to->tissue);
+    to->stain = g_strdup(to->stain);
+    to->filters = NULL;
     to->cpu = NULL;
     to->openslide = NULL;
     return true;
@@ -262,8 +269,8 @@ static bool identity_of_folder(const LobCohort *cohort, const char *folder, LobS
     return true;
 }
 
-bool lob_features_identity(const LobCohort *cohort, const char *const *sources, LobStoreHeader *header,
-                           GError **err) {
+static bool find_identity(const LobCohort *cohort, const char *const *sources, LobStoreHeader *header,
+                          GError **err) {
     *header = (LobStoreHeader){0};
     for (; sources && *sources; sources++) {
         g_autoptr(GError) cause = NULL;
@@ -281,4 +288,12 @@ bool lob_features_identity(const LobCohort *cohort, const char *const *sources, 
             return true;
     }
     return lob_fail(err, LOB_ERROR_INPUT, "features: none of the study's slides has any");
+}
+
+bool lob_features_identity(const LobCohort *cohort, const char *const *sources, LobStoreHeader *header,
+                           GError **err) {
+    if (!find_identity(cohort, sources, header, err))
+        return false;
+    header->filters = lob_filters_text(cohort->study);
+    return true;
 }

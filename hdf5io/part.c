@@ -15,7 +15,8 @@ struct LobPart {
     MPI_Comm comm;     /* own copy, or MPI_COMM_NULL */
     int rank;
     hid_t file, features, type;
-    int fd; /* of the same file, for fdatasync */
+    hid_t measured[2]; /* blur and over-exposure; LOB_NO_HID: the part has no quality */
+    int fd;            /* of the same file, for fdatasync */
     uint64_t rows;
     int dim;
     bool float32;
@@ -31,7 +32,7 @@ static LobPart *part_new(const char *path, MPI_Comm comm, GError **err) {
     part->path = g_strdup(path);
     part->what = g_strdup_printf("%s: /features", path);
     part->comm = MPI_COMM_NULL;
-    part->file = part->features = part->type = LOB_NO_HID;
+    part->file = part->features = part->type = part->measured[0] = part->measured[1] = LOB_NO_HID;
     part->fd = -1;
     lob_h5_quiet();
     if (comm == MPI_COMM_NULL)
@@ -132,6 +133,28 @@ static bool make_tiles(const LobPart *part, hid_t dcpl, const int32_t (*coords)[
     return true;
 }
 
+/* /quality: pen and folds, known now, and room for what is measured on the tiles. */
+static bool make_quality(LobPart *part, hid_t dcpl, const LobPartTiles *tiles, GError **kept, GError **err) {
+    g_auto(LobHid) gcpl = H5Pcreate(H5P_GROUP_CREATE);
+    if (!LOB_H5(err, LOB_ERROR_INTERNAL, H5Pset_obj_track_times(gcpl, false), "cannot switch times off"))
+        return false;
+    g_auto(LobHid) group = H5Gcreate2(part->file, "quality", H5P_DEFAULT, gcpl, H5P_DEFAULT);
+    if (!LOB_H5(err, LOB_ERROR_IO, group, "cannot make group quality"))
+        return false;
+    const uint8_t *const known[] = {tiles->pen, tiles->fold};
+    for (int q = 0; q < LOB_QUALITIES; q++) {
+        g_auto(LobHid) column =
+            make_dataset(group, dcpl, lob_quality_names[q], H5T_STD_U8LE, part->rows, 0, part->path, err);
+        if (column < 0)
+            return false;
+        if (q < LOB_Q_BLUR)
+            fill(part, column, H5T_STD_U8LE, part->rows, known[q], lob_quality_names[q], kept);
+        else
+            part->measured[q - LOB_Q_BLUR] = lob_hid_steal(&column);
+    }
+    return true;
+}
+
 /* What must hold before anything is made; the same answer on every rank. */
 static bool check_description(const char *path, const LobStoreHeader *header, const LobStoreSlide *slides,
                               size_t n_slides, uint64_t *rows, GError **err) {
@@ -168,13 +191,14 @@ static void prepare_rows(LobPart *part, const LobStoreHeader *header, uint64_t r
 }
 
 static bool make_contents(LobPart *part, const LobStoreHeader *header, const LobStoreSlide *slides,
-                          size_t n_slides, const int32_t (*coords)[2], const uint8_t *tissue, GError **err) {
+                          size_t n_slides, const LobPartTiles *tiles, GError **err) {
     g_autoptr(GError) kept = NULL;
     g_auto(LobHid) dcpl = frozen_dcpl(err);
     if (dcpl < 0 || !lob_store_header_write(part->file, header, err) ||
         !make_columns(part, dcpl, header->columns, &kept, err) ||
         !lob_store_slides_create(part->file, dcpl, slides, n_slides, part->rank == 0, &kept, err) ||
-        !make_tiles(part, dcpl, coords, tissue, &kept, err))
+        !make_tiles(part, dcpl, tiles->coords, tiles->tissue, &kept, err) ||
+        (header->quality && !make_quality(part, dcpl, tiles, &kept, err)))
         return false;
     part->features =
         make_dataset(part->file, dcpl, "features", part->type, part->rows, part->dim, part->path, err);
@@ -217,7 +241,7 @@ static bool create_file(LobPart *part, GError **err) {
 }
 
 static bool create_all(LobPart *part, const LobStoreHeader *header, const LobStoreSlide *slides,
-                       size_t n_slides, const int32_t (*coords)[2], const uint8_t *tissue, GError **err) {
+                       size_t n_slides, const LobPartTiles *tiles, GError **err) {
     uint64_t rows = 0;
     bool well = check_description(part->path, header, slides, n_slides, &rows, err);
     if (!all_well(part, well, err) || !name_is_free(part, err))
@@ -229,7 +253,7 @@ static bool create_all(LobPart *part, const LobStoreHeader *header, const LobSto
     well = create_file(part, err);
     if (!all_well(part, well, err))
         return false;
-    well = make_contents(part, header, slides, n_slides, coords, tissue, err);
+    well = make_contents(part, header, slides, n_slides, tiles, err);
     if (!all_well(part, well, err) ||
         !LOB_H5(err, LOB_ERROR_IO, H5Fflush(part->file, H5F_SCOPE_GLOBAL), "%s: cannot flush", part->path))
         return false;
@@ -240,11 +264,11 @@ static bool create_all(LobPart *part, const LobStoreHeader *header, const LobSto
     return all_well(part, well, err);
 }
 
-LobPart *lob_part_create(const char *path, MPI_Comm comm, const LobStoreHeader *header,
-                         const LobStoreSlide *slides, size_t n_slides, const int32_t (*coords)[2],
-                         const uint8_t *tissue, GError **err) {
+LobPart *lob_part_create_tiles(const char *path, MPI_Comm comm, const LobStoreHeader *header,
+                               const LobStoreSlide *slides, size_t n_slides, const LobPartTiles *tiles,
+                               GError **err) {
     LobPart *part = part_new(path, comm, err);
-    if (!part || create_all(part, header, slides, n_slides, coords, tissue, err))
+    if (!part || create_all(part, header, slides, n_slides, tiles, err))
         return part;
     if (part->temporary && part->rank == 0)
         unlink(part->temporary);
@@ -252,10 +276,19 @@ LobPart *lob_part_create(const char *path, MPI_Comm comm, const LobStoreHeader *
     return NULL;
 }
 
+LobPart *lob_part_create(const char *path, MPI_Comm comm, const LobStoreHeader *header,
+                         const LobStoreSlide *slides, size_t n_slides, const int32_t (*coords)[2],
+                         const uint8_t *tissue, GError **err) {
+    LobStoreHeader plain = *header;
+    plain.quality = false;
+    return lob_part_create_tiles(path, comm, &plain, slides, n_slides,
+                                 &(LobPartTiles){.coords = coords, .tissue = tissue}, err);
+}
+
 /* Rank 0 examines the file as any reader would; the others learn what it found. */
 static bool examine(LobPart *part, LobStoreHeader *found, uint64_t *rows, GError **err) {
     bool well = true;
-    uint64_t facts[4] = {0};
+    uint64_t facts[5] = {0};
     if (part->rank == 0) {
         g_autoptr(LobStore) store = lob_store_open(part->path, err);
         well = store != NULL;
@@ -270,16 +303,29 @@ static bool examine(LobPart *part, LobStoreHeader *found, uint64_t *rows, GError
             facts[1] = (uint64_t)lob_store_header(store)->dim;
             facts[2] = lob_store_header(store)->float32;
             facts[3] = n_slides;
+            facts[4] = lob_store_header(store)->quality;
         }
     }
     if (!all_well(part, well, err))
         return false;
-    if (part->comm != MPI_COMM_NULL && MPI_Bcast(facts, 4, MPI_UINT64_T, 0, part->comm) != MPI_SUCCESS)
+    if (part->comm != MPI_COMM_NULL && MPI_Bcast(facts, 5, MPI_UINT64_T, 0, part->comm) != MPI_SUCCESS)
         return lob_fail(err, LOB_ERROR_INTERNAL, "%s: broadcast failed", part->path);
     *rows = facts[0];
-    *found = (LobStoreHeader){.dim = (int)facts[1], .float32 = facts[2] != 0};
+    *found = (LobStoreHeader){.dim = (int)facts[1], .float32 = facts[2] != 0, .quality = facts[4] != 0};
     part->n_slides = facts[3];
     return true;
+}
+
+static bool open_datasets(LobPart *part, bool quality, GError **err) {
+    part->features = H5Dopen2(part->file, "features", H5P_DEFAULT);
+    bool well = LOB_H5(err, LOB_ERROR_IO, part->features, "%s: cannot open", part->what);
+    for (int q = LOB_Q_BLUR; well && quality && q < LOB_QUALITIES; q++) {
+        g_autofree char *name = g_strdup_printf("quality/%s", lob_quality_names[q]);
+        part->measured[q - LOB_Q_BLUR] = H5Dopen2(part->file, name, H5P_DEFAULT);
+        well =
+            LOB_H5(err, LOB_ERROR_IO, part->measured[q - LOB_Q_BLUR], "%s: cannot open %s", part->path, name);
+    }
+    return well;
 }
 
 LobPart *lob_part_open(const char *path, MPI_Comm comm, GError **err) {
@@ -299,9 +345,7 @@ LobPart *lob_part_open(const char *path, MPI_Comm comm, GError **err) {
     }
     if (!all_well(part, well, err))
         goto failed;
-    part->features = H5Dopen2(part->file, "features", H5P_DEFAULT);
-    well = LOB_H5(err, LOB_ERROR_IO, part->features, "%s: cannot open", part->what) &&
-           open_descriptor(part, err);
+    well = open_datasets(part, found.quality, err) && open_descriptor(part, err);
     if (all_well(part, well, err))
         return part;
 failed:
@@ -338,6 +382,24 @@ bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *r
     return sync_part(part, err);
 }
 
+bool lob_part_has_quality(const LobPart *part) {
+    return part->measured[0] >= 0;
+}
+
+bool lob_part_write_quality(LobPart *part, uint64_t first, size_t n, const uint8_t (*quality)[2],
+                            GError **err) {
+    if (!lob_part_has_quality(part))
+        return lob_fail(err, LOB_ERROR_INTERNAL, "%s has no columns of tile quality", part->path);
+    g_autofree uint8_t *column = g_malloc(MAX(n, 1));
+    for (int q = 0; q < 2; q++) {
+        for (size_t i = 0; i < n; i++)
+            column[i] = quality[i][q];
+        if (!lob_h5_write_rows(part->measured[q], H5T_STD_U8LE, first, n, column, part->path, err))
+            return explain_write(part, n, err);
+    }
+    return true;
+}
+
 static bool check_end(const LobPart *part, const LobStoreSlide *slides, size_t n_slides, GError **err) {
     if (n_slides != part->n_slides || lob_store_slides_crc(slides, n_slides) != part->slides_crc)
         return lob_fail(err, LOB_ERROR_INTERNAL, "%s: the slide table is not the one it was made with",
@@ -372,15 +434,19 @@ static bool finish(LobPart *part, const LobStoreSlide *slides, size_t n_slides, 
     g_autofree uint8_t *state = g_new0(uint8_t, part->n_slides + 1);
     g_autofree uint32_t *crc = g_new0(uint32_t, part->n_slides + 1);
     g_autofree uint32_t *unreadable = g_new0(uint32_t, part->n_slides + 1);
+    g_autofree uint32_t *quality = g_new0(uint32_t, part->n_slides + 1);
     for (size_t i = 0; part->rank == 0 && i < n_slides; i++) {
         state[i] = slides[i].state;
         crc[i] = slides[i].crc32c;
         unreadable[i] = slides[i].unreadable;
+        quality[i] = slides[i].quality_crc32c;
     }
     const uint8_t yes = 1;
     /* The mark goes in only after everything it vouches for is durable. */
     return rewrite(part, "slides/crc32c", H5T_STD_U32LE, part->n_slides, crc, err) &&
            rewrite(part, "slides/unreadable", H5T_STD_U32LE, part->n_slides, unreadable, err) &&
+           (!lob_part_has_quality(part) ||
+            rewrite(part, "slides/quality_crc32c", H5T_STD_U32LE, part->n_slides, quality, err)) &&
            rewrite(part, "slides/state", H5T_STD_U8LE, part->n_slides, state, err) &&
            flush_and_sync(part, err) && rewrite(part, "clean", H5T_STD_U8LE, 1, &yes, err) &&
            flush_and_sync(part, err);
@@ -396,6 +462,8 @@ void lob_part_close(LobPart *part) {
     if (!part)
         return;
     lob_hid_close(part->features);
+    lob_hid_close(part->measured[0]);
+    lob_hid_close(part->measured[1]);
     lob_hid_close(part->type);
     lob_hid_close(part->file);
     if (part->fd >= 0)

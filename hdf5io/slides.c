@@ -1,33 +1,51 @@
 /* The slide table: one dataset a column, so that it reads as plain arrays in h5py. */
 #include "hdf5io/hdf5io_internal.h"
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #define MOST_SLIDES 100000000
+#define STAIN_OFFSET(i) (offsetof(LobStoreSlide, stain) + (i) * sizeof(double))
+
+const char *const lob_quality_names[LOB_QUALITIES] = {"pen", "fold", "blur", "overexposed"};
+const char *const lob_stain_names[LOB_STORE_STAINS] = {"hema_red",      "hema_green",    "hema_blue",
+                                                       "eosin_red",     "eosin_green",   "eosin_blue",
+                                                       "hema_strength", "eosin_strength"};
 
 typedef enum { TEXT, U8, U32, U64, I64, F64 } ColumnType;
 
+/* Stores made before a `late` column was thought of lack it: then numbers are 0, of type F64 NaN. */
 static const struct {
     const char *name;
     ColumnType type;
     size_t offset;
+    bool late;
 } columns[] = {
-    {"slides/slide_id", TEXT, offsetof(LobStoreSlide, slide_id)},
-    {"slides/patient_id", TEXT, offsetof(LobStoreSlide, patient_id)},
-    {"slides/center", TEXT, offsetof(LobStoreSlide, center)},
-    {"slides/first", U64, offsetof(LobStoreSlide, first)},
-    {"slides/count", U64, offsetof(LobStoreSlide, count)},
-    {"slides/mpp_x", F64, offsetof(LobStoreSlide, mpp_x)},
-    {"slides/mpp_y", F64, offsetof(LobStoreSlide, mpp_y)},
-    {"slides/width", I64, offsetof(LobStoreSlide, width)},
-    {"slides/height", I64, offsetof(LobStoreSlide, height)},
-    {"slides/mpp_source", TEXT, offsetof(LobStoreSlide, mpp_source)},
-    {"slides/quickhash", TEXT, offsetof(LobStoreSlide, quickhash)},
-    {"slides/file_size", I64, offsetof(LobStoreSlide, file_size)},
-    {"slides/file_mtime", I64, offsetof(LobStoreSlide, file_mtime)},
-    {"slides/state", U8, offsetof(LobStoreSlide, state)},
-    {"slides/crc32c", U32, offsetof(LobStoreSlide, crc32c)},
-    {"slides/unreadable", U32, offsetof(LobStoreSlide, unreadable)},
+    {"slides/slide_id", TEXT, offsetof(LobStoreSlide, slide_id), false},
+    {"slides/patient_id", TEXT, offsetof(LobStoreSlide, patient_id), false},
+    {"slides/center", TEXT, offsetof(LobStoreSlide, center), false},
+    {"slides/first", U64, offsetof(LobStoreSlide, first), false},
+    {"slides/count", U64, offsetof(LobStoreSlide, count), false},
+    {"slides/mpp_x", F64, offsetof(LobStoreSlide, mpp_x), false},
+    {"slides/mpp_y", F64, offsetof(LobStoreSlide, mpp_y), false},
+    {"slides/width", I64, offsetof(LobStoreSlide, width), false},
+    {"slides/height", I64, offsetof(LobStoreSlide, height), false},
+    {"slides/mpp_source", TEXT, offsetof(LobStoreSlide, mpp_source), false},
+    {"slides/quickhash", TEXT, offsetof(LobStoreSlide, quickhash), false},
+    {"slides/file_size", I64, offsetof(LobStoreSlide, file_size), false},
+    {"slides/file_mtime", I64, offsetof(LobStoreSlide, file_mtime), false},
+    {"slides/state", U8, offsetof(LobStoreSlide, state), false},
+    {"slides/crc32c", U32, offsetof(LobStoreSlide, crc32c), false},
+    {"slides/unreadable", U32, offsetof(LobStoreSlide, unreadable), false},
+    {"slides/quality_crc32c", U32, offsetof(LobStoreSlide, quality_crc32c), true},
+    {"slides/hema_red", F64, STAIN_OFFSET(0), true},
+    {"slides/hema_green", F64, STAIN_OFFSET(1), true},
+    {"slides/hema_blue", F64, STAIN_OFFSET(2), true},
+    {"slides/eosin_red", F64, STAIN_OFFSET(3), true},
+    {"slides/eosin_green", F64, STAIN_OFFSET(4), true},
+    {"slides/eosin_blue", F64, STAIN_OFFSET(5), true},
+    {"slides/hema_strength", F64, STAIN_OFFSET(6), true},
+    {"slides/eosin_strength", F64, STAIN_OFFSET(7), true},
 };
 
 const char *lob_slide_state_name(LobSlideState state) {
@@ -159,11 +177,21 @@ static bool read_numbers(hid_t dataset, const char *what, ColumnType type, size_
     return true;
 }
 
+static void fill_late(LobStoreSlide *slides, size_t n, size_t column) {
+    const double unknown = NAN;
+    for (size_t i = 0; columns[column].type == F64 && i < n; i++)
+        memcpy((char *)&slides[i] + columns[column].offset, &unknown, sizeof unknown);
+}
+
 bool lob_store_slides_read(hid_t file, const char *path, LobStoreSlide **slides, size_t *n, GError **err) {
     if (!lob_h5_has(file, "slides"))
         return lob_fail(err, LOB_ERROR_INPUT, "%s: group slides is missing", path);
     for (size_t c = 0; c < G_N_ELEMENTS(columns); c++) {
         hsize_t dims[2];
+        if (columns[c].late && !lob_h5_has(file, columns[c].name)) {
+            fill_late(*slides, *n, c);
+            continue;
+        }
         g_autofree char *what = g_strdup_printf("%s: /%s", path, columns[c].name);
         g_auto(LobHid) dataset = lob_h5_open_dataset(file, columns[c].name, path, 1, dims, err);
         if (dataset < 0)

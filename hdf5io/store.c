@@ -11,6 +11,7 @@
 struct LobStore {
     char *path, *what;
     hid_t file, features, coords, tissue, type;
+    hid_t quality[LOB_QUALITIES]; /* LOB_NO_HID where the store has none */
     LobStoreHeader header;
     LobStoreSlide *slides;
     size_t n_slides;
@@ -26,6 +27,8 @@ void lob_store_close(LobStore *store) {
     lob_hid_close(store->features);
     lob_hid_close(store->coords);
     lob_hid_close(store->tissue);
+    for (int q = 0; q < LOB_QUALITIES; q++)
+        lob_hid_close(store->quality[q]);
     lob_hid_close(store->type);
     lob_hid_close(store->file);
     lob_store_header_clear(&store->header);
@@ -93,6 +96,22 @@ static bool open_tiles(LobStore *store, GError **err) {
     return true;
 }
 
+/* All columns of quality or none: older stores and imported ones have none. */
+static bool open_quality(LobStore *store, GError **err) {
+    store->header.quality = lob_h5_has(store->file, "quality");
+    for (int q = 0; store->header.quality && q < LOB_QUALITIES; q++) {
+        hsize_t dims[2];
+        g_autofree char *name = g_strdup_printf("quality/%s", lob_quality_names[q]);
+        store->quality[q] = lob_h5_open_dataset(store->file, name, store->path, 1, dims, err);
+        if (store->quality[q] < 0)
+            return false;
+        if (!has_type(store->quality[q], H5T_STD_U8LE) || dims[0] != store->rows)
+            return lob_fail(err, LOB_ERROR_INPUT, "%s: /%s should be uint8 [%" PRIu64 "]", store->path, name,
+                            store->rows);
+    }
+    return true;
+}
+
 static bool check_slide(const LobStore *store, const LobStoreSlide *slide, size_t i, GError **err) {
     if (!*slide->slide_id)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: slide %zu has no id", store->path, i);
@@ -148,7 +167,7 @@ static bool open_all(LobStore *store, GError **err) {
     store->file = H5Fopen(store->path, H5F_ACC_RDONLY, fapl);
     return LOB_H5(err, LOB_ERROR_INPUT, store->file, "%s: not a readable HDF5 file", store->path) &&
            lob_store_header_read(store->file, store->path, &store->header, err) &&
-           open_features(store, err) && open_tiles(store, err) &&
+           open_features(store, err) && open_tiles(store, err) && open_quality(store, err) &&
            lob_store_slides_read(store->file, store->path, &store->slides, &store->n_slides, err) &&
            check_slides(store, err);
 }
@@ -158,6 +177,8 @@ LobStore *lob_store_open(const char *path, GError **err) {
     store->path = g_strdup(path);
     store->what = g_strdup_printf("%s: /features", path);
     store->file = store->features = store->coords = store->tissue = store->type = LOB_NO_HID;
+    for (int q = 0; q < LOB_QUALITIES; q++)
+        store->quality[q] = LOB_NO_HID;
     lob_h5_quiet();
     if (!open_all(store, err)) {
         lob_store_close(store);
@@ -258,6 +279,33 @@ bool lob_store_read_coords(LobStore *store, uint64_t first, size_t n, int32_t (*
 
 bool lob_store_read_tissue(LobStore *store, uint64_t first, size_t n, uint8_t *tissue, GError **err) {
     return lob_h5_read_rows(store->tissue, H5T_STD_U8LE, first, n, tissue, "/tissue", err);
+}
+
+bool lob_store_read_quality(LobStore *store, uint64_t first, size_t n, uint8_t (*quality)[LOB_QUALITIES],
+                            GError **err) {
+    if (!store->header.quality)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s has no columns of tile quality", store->path);
+    g_autofree uint8_t *column = g_malloc(MAX(n, 1));
+    for (int q = 0; q < LOB_QUALITIES; q++) {
+        if (!lob_h5_read_rows(store->quality[q], H5T_STD_U8LE, first, n, column, lob_quality_names[q], err))
+            return false;
+        for (size_t i = 0; i < n; i++)
+            quality[i][q] = column[i];
+    }
+    return true;
+}
+
+bool lob_store_crc_quality(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err) {
+    const size_t step = SCRATCH_BYTES / LOB_QUALITIES;
+    g_autofree uint8_t(*quality)[LOB_QUALITIES] = g_malloc(MAX(MIN(n, step), 1) * sizeof *quality);
+    *crc = 0;
+    for (size_t done = 0; done < n; done += step) {
+        const size_t now = MIN(step, n - done);
+        if (!lob_store_read_quality(store, first + done, now, quality, err))
+            return false;
+        *crc = lob_crc32c(*crc, quality, now * sizeof *quality);
+    }
+    return true;
 }
 
 bool lob_store_crc_rows(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err) {

@@ -45,7 +45,8 @@ char *lob_journal_path(const char *part_path) {
 
 typedef struct {
     uint64_t first, count; /* tiles within the slide */
-    uint32_t crc;
+    uint32_t crc, quality_crc;
+    bool has_quality;
 } Range;
 
 /* A later range takes the place of the earlier ones it overlaps: their rows were written anew, or are void.
@@ -59,7 +60,8 @@ static void remember_range(const LobJournalRecord *record, void *user) {
         ranges = g_array_new(false, false, sizeof(Range));
         g_hash_table_insert(slides, g_strdup(record->slide_id), ranges);
     }
-    Range added = {record->first, record->count, record->crc};
+    Range added = {.first = record->first, .count = record->count, .crc = record->crc};
+    added.has_quality = lob_journal_quality_parse(record->text, &added.quality_crc);
     for (guint i = ranges->len; i-- > 0;) {
         const Range *old = &g_array_index(ranges, Range, i);
         if (old->first < added.first + added.count && added.first < old->first + old->count)
@@ -129,6 +131,21 @@ static bool rows_match(Verifier *verifier, const LobStoreSlide *slide, uint64_t 
     return false;
 }
 
+/* As rows_match, of the columns of tile quality. */
+static bool quality_matches(Verifier *verifier, const LobStoreSlide *slide, uint64_t first, uint64_t count,
+                            uint32_t wanted) {
+    g_autoptr(GError) cause = NULL;
+    uint32_t crc = 0;
+    bool read = lob_store_crc_quality(verifier->store, first, count, &crc, &cause);
+    verifier->report->bytes_checked += count * LOB_QUALITIES;
+    if (read && crc == wanted)
+        return true;
+    add_damage(verifier, slide, first, count,
+               read ? g_strdup_printf("checksum of tile quality is %08x, should be %08x", crc, wanted)
+                    : g_strdup(cause->message));
+    return false;
+}
+
 /* Returns how many of the slide's ranges are damaged. */
 static size_t verify_ranges(Verifier *verifier, const LobStoreSlide *slide, GArray *ranges) {
     size_t bad = 0;
@@ -142,6 +159,9 @@ static size_t verify_ranges(Verifier *verifier, const LobStoreSlide *slide, GArr
         } else if (!rows_match(verifier, slide, slide->first + range->first, range->count, range->crc,
                                true)) {
             bad++;
+        } else if (range->has_quality && !verifier->report->finished) {
+            bad += !quality_matches(verifier, slide, slide->first + range->first, range->count,
+                                    range->quality_crc);
         }
     }
     return bad;
@@ -156,6 +176,8 @@ static void verify_slide(Verifier *verifier, const LobStoreSlide *slide, GArray 
     if (slide->state != LOB_STATE_DONE)
         return;
     verifier->report->slides_checked++;
+    if (lob_store_header(verifier->store)->quality)
+        quality_matches(verifier, slide, slide->first, slide->count, slide->quality_crc32c);
     /* The slide's sum says that it is damaged; the journal, where it is still there, says where. */
     if (!rows_match(verifier, slide, slide->first, slide->count, slide->crc32c, false) &&
         verify_ranges(verifier, slide, ranges) == 0)

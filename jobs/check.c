@@ -96,7 +96,7 @@ static bool probe_encoder(Survey *survey, GError **err) {
     if (!lob_encoder_encode(encoder, rgb, n, out, NULL, NULL, err))
         return false;
     survey->seconds_per_tile = (lob_clock() - start) / (double)n;
-    survey->bytes = survey->tiles * ((double)dim * 2 + 9);
+    survey->bytes = survey->tiles * ((double)dim * 2 + 9 + LOB_QUALITIES);
     return true;
 }
 

@@ -78,6 +78,8 @@ static LobStoreHeader copy_header(const LobStoreHeader *from) {
     to.precision = g_strdup(from->precision);
     to.columns = g_strdupv(from->columns);
     to.tissue = g_strdup(from->tissue);
+    to.stain = g_strdup(from->stain);
+    to.filters = g_strdup(from->filters);
     to.cpu = g_strdup(from->cpu);
     to.openslide = g_strdup(from->openslide);
     return to;
@@ -97,7 +99,7 @@ static void visit_part(const LobJournalRecord *record, void *user) {
     if (i < 0 || visit->catalog->slides[i].part != visit->part)
         return;
     LobCatalogSlide *slide = &visit->catalog->slides[i];
-    if (record->kind == LOB_J_RANGE && record->text[0] == '\0') {
+    if (record->kind == LOB_J_RANGE && strcmp(record->text, LOB_J_VOID) != 0) {
         slide->seconds += record->seconds;
         if (!visit->finished)
             slide->unreadable += record->unreadable;
@@ -211,6 +213,16 @@ bool lob_catalog_agree(const LobCatalog *catalog, const LobStoreHeader *wanted, 
 
 /* ---- slides.csv ---- */
 
+static void put_tiles(LobCsv *csv, const LobCatalogSlide *slide) {
+    double stain[LOB_STORE_STAINS];
+    lob_plan_facts_stain(&slide->facts, stain);
+    for (int q = 0; q < LOB_QUALITIES; q++)
+        lob_csv_number(csv, slide->judged ? (double)slide->flagged[q] : (double)NAN);
+    lob_csv_number(csv, slide->judged ? (double)slide->left_out : (double)NAN);
+    for (int k = 0; k < LOB_STORE_STAINS; k++)
+        lob_csv_number(csv, slide->planned ? stain[k] : (double)NAN);
+}
+
 static void put_row(LobCsv *csv, const LobCohort *cohort, size_t i, const LobCatalogSlide *slide) {
     const LobCohortPatient *patient = &cohort->patients[cohort->slides[i].patient];
     const LobPlanFacts *f = &slide->facts;
@@ -221,7 +233,7 @@ static void put_row(LobCsv *csv, const LobCohort *cohort, size_t i, const LobCat
     lob_csv_text(csv, lob_slide_state_name(slide->state));
     lob_csv_text(csv, slide->state == LOB_STATE_DONE || !slide->reason ? "" : slide->reason);
     const double numbers[] = {q->tissue_mm2, q->pen_fraction, q->fold_fraction, q->blur,
-                              q->od_mean[0], q->od_mean[1],   q->od_mean[2]};
+                              q->od_mean[0], q->od_mean[1],   q->od_mean[2],    q->unknown};
     lob_csv_number(csv, slide->planned && f->mpp_x > 0 ? f->mpp_x : (double)NAN);
     lob_csv_text(csv, slide->planned ? lob_mpp_source_name((LobMppSource)f->mpp_source) : "");
     lob_csv_integer(csv, slide->planned ? f->tiles : 0);
@@ -229,14 +241,29 @@ static void put_row(LobCsv *csv, const LobCohort *cohort, size_t i, const LobCat
     lob_csv_number(csv, slide->seconds);
     for (size_t k = 0; k < G_N_ELEMENTS(numbers); k++)
         lob_csv_number(csv, slide->planned ? numbers[k] : (double)NAN);
+    put_tiles(csv, slide);
     lob_csv_end_row(csv);
 }
 
-bool lob_catalog_write_csv(const LobCatalog *catalog, GError **err) {
-    static const char *const columns[] = {
-        "slide_id",      "patient_id", "center",     "state",    "reason",     "mpp",
-        "mpp_source",    "tiles",      "unreadable", "seconds",  "tissue_mm2", "pen_fraction",
-        "fold_fraction", "blur",       "od_red",     "od_green", "od_blue",    NULL};
+bool lob_catalog_write_csv(LobCatalog *catalog, GError **err) {
+    static const char *const columns[] = {"slide_id",       "patient_id",
+                                          "center",         "state",
+                                          "reason",         "mpp",
+                                          "mpp_source",     "tiles",
+                                          "unreadable",     "seconds",
+                                          "tissue_mm2",     "pen_fraction",
+                                          "fold_fraction",  "blur",
+                                          "od_red",         "od_green",
+                                          "od_blue",        "overview_unreadable",
+                                          "tiles_pen",      "tiles_fold",
+                                          "tiles_blur",     "tiles_overexposed",
+                                          "tiles_left_out", "hema_red",
+                                          "hema_green",     "hema_blue",
+                                          "eosin_red",      "eosin_green",
+                                          "eosin_blue",     "hema_strength",
+                                          "eosin_strength", NULL};
+    if (!lob_catalog_judge(catalog, err))
+        return false;
     const LobCohort *cohort = catalog->cohort;
     g_autoptr(LobCsv) csv = lob_csv_new(columns);
     g_autofree char *path = lob_study_out(cohort->study, "slides.csv");

@@ -14,7 +14,9 @@ typedef struct {
     bool lasting; /* failed for what is in the file: not tried again until the file changes */
     char *reason; /* of failing, or NULL */
     uint32_t unreadable;
-    double seconds; /* of embedding */
+    double seconds;                            /* of embedding */
+    bool judged;                               /* the tiles' quality was counted */
+    uint64_t flagged[LOB_QUALITIES], left_out; /* tiles, as lob_quality_flags and lob_filters_drop say */
 } LobCatalogSlide;
 
 typedef struct {
@@ -48,7 +50,9 @@ const char *lob_catalog_reason(const LobCohort *cohort, size_t i, const char *me
 void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const char *reason, bool lasting);
 /* INPUT error naming the differences where a part was made with another encoder, transform or tiling. */
 bool lob_catalog_agree(const LobCatalog *catalog, const LobStoreHeader *wanted, GError **err);
-bool lob_catalog_write_csv(const LobCatalog *catalog, GError **err); /* output/slides.csv */
+bool lob_catalog_write_csv(LobCatalog *catalog, GError **err); /* output/slides.csv */
+/* Counts the tile quality of done slides out of their parts; once is enough. */
+bool lob_catalog_judge(LobCatalog *catalog, GError **err);
 /* Logs a slide's failure, once a process. */
 void lob_catalog_tell(const char *slide_id, LobSlideState state, const char *reason);
 /* DONE, or SLIDES_FAILED after listing failures in the log. */

@@ -217,13 +217,16 @@ static bool take_range(LobEmbed *embed, int worker, const LobEmbedResult *result
     const LobDoneRange range = {.first = result->lease.first,
                                 .count = result->lease.count,
                                 .crc = result->crc,
-                                .unreadable = result->unreadable};
+                                .unreadable = result->unreadable,
+                                .quality_crc = result->quality_crc,
+                                .has_quality = result->has_quality};
+    g_autofree char *text = range.has_quality ? lob_journal_quality_text(range.quality_crc) : g_strdup("");
     lob_slide_record_add(record, &range);
     record->seconds += result->seconds;
     count_tiles(embed, s, range.count);
     if (was_suspect && !lob_slide_record_is_suspect(record))
         lob_sched_clear_suspect(embed->sched, s);
-    if (!append(embed, LOB_J_RANGE, s, &range, result->seconds, "", err))
+    if (!append(embed, LOB_J_RANGE, s, &range, result->seconds, text, err))
         return false;
     return lob_slide_record_tiles(record) < embed->catalog_part->slides[s].count ||
            judge_whole(embed, s, result->reason, err);
@@ -281,6 +284,7 @@ bool lob_embed_settle_slides(LobEmbed *embed, GError **err) {
                                             : LOB_STATE_DONE;
         stored->unreadable = record->unreadable;
         stored->crc32c = stored->state == LOB_STATE_DONE ? lob_slide_record_crc(record, row_bytes) : 0;
+        stored->quality_crc32c = stored->state == LOB_STATE_DONE ? lob_slide_record_quality_crc(record) : 0;
         if (stored->state == LOB_STATE_DONE && lob_slide_record_tiles(record) != stored->count)
             return lob_fail(err, LOB_ERROR_INTERNAL, "slide %s is not whole at the end of its part",
                             stored->slide_id);

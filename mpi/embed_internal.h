@@ -7,8 +7,9 @@
 /* ---- what the journal says of a part (rank 0) ---- */
 
 typedef struct {
-    uint32_t first, count, crc, unreadable;
-    bool verified; /* journalled by a run that ended in an explained way, or read again since */
+    uint32_t first, count, crc, unreadable, quality_crc;
+    bool has_quality; /* quality_crc is of the tiles' quality; false: an earlier version wrote none */
+    bool verified;    /* journalled by a run that ended in an explained way, or read again since */
 } LobDoneRange;
 
 typedef struct {
@@ -43,8 +44,9 @@ void lob_slide_record_void(LobSlideRecord *slide, uint32_t first, uint32_t count
 uint64_t lob_slide_record_tiles(const LobSlideRecord *slide);
 /* Was in flight at two unexplained ends, and is not done yet. */
 bool lob_slide_record_is_suspect(const LobSlideRecord *slide);
-/* CRC of the whole slide; valid where all of it is done. */
+/* CRCs of the whole slide's rows and of its tiles' quality; valid where all of it is done. */
 uint32_t lob_slide_record_crc(const LobSlideRecord *slide, uint64_t row_bytes);
+uint32_t lob_slide_record_quality_crc(const LobSlideRecord *slide);
 
 /* Died alone this often in a row: given up. Suspects are only those that were in flight at two unexplained
  * ends, and a killed healthy slide makes progress between kills. */
@@ -65,7 +67,8 @@ typedef enum { LOB_RANGE_WRITTEN, LOB_RANGE_LATE, LOB_RANGE_SLIDE_FAILED } LobRa
 typedef struct {
     LobLease lease;
     int32_t outcome;
-    uint32_t crc, unreadable;
+    uint32_t crc, unreadable, quality_crc;
+    bool has_quality;
     double seconds;
     char reason[600]; /* of failing, or of the first unreadable tile */
 } LobEmbedResult;

@@ -87,6 +87,16 @@ uint32_t lob_slide_record_crc(const LobSlideRecord *slide, uint64_t row_bytes) {
     return crc;
 }
 
+uint32_t lob_slide_record_quality_crc(const LobSlideRecord *slide) {
+    uint32_t crc = 0;
+    for (guint i = 0; i < slide->done->len; i++) {
+        const LobDoneRange *range = &g_array_index(slide->done, LobDoneRange, i);
+        crc = i == 0 ? range->quality_crc
+                     : lob_crc32c_combine(crc, range->quality_crc, (uint64_t)range->count * LOB_QUALITIES);
+    }
+    return crc;
+}
+
 bool lob_slide_record_is_suspect(const LobSlideRecord *slide) {
     for (guint i = 0; i < slide->suspects->len; i++) {
         const LobSuspect *suspect = &g_array_index(slide->suspects, LobSuspect, i);
@@ -141,14 +151,15 @@ static void end_session(LobPartRecord *record, bool explained) {
 }
 
 static void visit_slide(LobSlideRecord *slide, const LobJournalRecord *line) {
-    const LobDoneRange range = {.first = (uint32_t)line->first,
-                                .count = (uint32_t)line->count,
-                                .crc = line->crc,
-                                .unreadable = line->unreadable};
+    LobDoneRange range = {.first = (uint32_t)line->first,
+                          .count = (uint32_t)line->count,
+                          .crc = line->crc,
+                          .unreadable = line->unreadable};
+    range.has_quality = lob_journal_quality_parse(line->text, &range.quality_crc);
     if (line->kind == LOB_J_LEASE) {
         g_array_append_val(slide->leases, range);
         slide->leased_alone = strcmp(line->text, "alone") == 0;
-    } else if (line->kind == LOB_J_RANGE && strcmp(line->text, "void") == 0) {
+    } else if (line->kind == LOB_J_RANGE && strcmp(line->text, LOB_J_VOID) == 0) {
         lob_slide_record_void(slide, range.first, range.count);
     } else if (line->kind == LOB_J_RANGE) {
         lob_slide_record_add(slide, &range);

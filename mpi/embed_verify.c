@@ -5,7 +5,8 @@
 
 typedef struct {
     uint64_t row;
-    uint32_t slide, first, count, crc;
+    uint32_t slide, first, count, crc, quality_crc;
+    bool has_quality;
 } Check;
 
 static GArray *list_checks(const LobEmbed *embed) {
@@ -16,8 +17,13 @@ static GArray *list_checks(const LobEmbed *embed) {
             const LobDoneRange *range = &g_array_index(done, LobDoneRange, i);
             if (range->verified)
                 continue;
-            const Check check = {embed->catalog_part->slides[s].first + range->first, s, range->first,
-                                 range->count, range->crc};
+            const Check check = {embed->catalog_part->slides[s].first + range->first,
+                                 s,
+                                 range->first,
+                                 range->count,
+                                 range->crc,
+                                 range->quality_crc,
+                                 range->has_quality};
             g_array_append_val(checks, check);
         }
     }
@@ -31,10 +37,12 @@ static bool check_share(const LobWorld *world, const char *path, const Check *ch
     if (!store)
         return false;
     for (size_t i = (size_t)world->rank; i < n; i += (size_t)world->size) {
-        uint32_t crc = 0;
-        if (!lob_store_crc_rows(store, checks[i].row, checks[i].count, &crc, err))
+        uint32_t crc = 0, quality = checks[i].quality_crc;
+        if (!lob_store_crc_rows(store, checks[i].row, checks[i].count, &crc, err) ||
+            (checks[i].has_quality &&
+             !lob_store_crc_quality(store, checks[i].row, checks[i].count, &quality, err)))
             return false;
-        if (crc != checks[i].crc)
+        if (crc != checks[i].crc || quality != checks[i].quality_crc)
             g_array_append_val(bad, checks[i]);
     }
     return true;
@@ -45,7 +53,7 @@ static bool void_range(LobEmbed *embed, const Check *check, GError **err) {
                                      .slide_id = embed->catalog_part->slides[check->slide].slide_id,
                                      .first = check->first,
                                      .count = check->count,
-                                     .text = (char *)"void"};
+                                     .text = (char *)LOB_J_VOID};
     lob_slide_record_void(&embed->record->slides[check->slide], check->first, check->count);
     embed->dirty = true;
     return lob_journal_append(embed->journal, &record, err);

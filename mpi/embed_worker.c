@@ -32,9 +32,13 @@ struct LobEmbedder {
     uint32_t slide; /* cohort index of the open slide, NO_SLIDE */
     LobGrid grid;   /* of the open slide */
     uint32_t asked[2];
-    int n_asked; /* requests under way, oldest first: their first tiles */
-    float *rows; /* [range][dim] */
-    size_t room; /* tiles that rows has room for */
+    int n_asked;           /* requests under way, oldest first: their first tiles */
+    float *rows;           /* [range][dim] */
+    uint8_t (*quality)[2]; /* [range] blur, over-exposure */
+    size_t room;           /* tiles that rows and quality have room for */
+    LobStainMethod stain;
+    LobStainMap stain_map; /* of the open slide */
+    uint8_t *stained;      /* a batch of normalised tiles; NULL where stains stay as they are */
 };
 
 /* ---- set-up ---- */
@@ -59,6 +63,10 @@ static void warn_of_other_cpu(const LobEmbed *embed) {
                     embed->stage.world->rank, cpu, embed->stage.header.cpu);
 }
 
+static size_t tile_bytes(const LobEmbedder *e) {
+    return 3 * (size_t)e->study->tiles.size * (size_t)e->study->tiles.size;
+}
+
 static bool open_tools(LobEmbedder *e, GError **err) {
     const LobWorld *world = e->embed->stage.world;
     e->memory = (LobEncoderMemory){.alloc = share_weights, .ready = weights_ready, .user = e};
@@ -68,6 +76,10 @@ static bool open_tools(LobEmbedder *e, GError **err) {
     if (!e->encoder)
         return false;
     e->dim = (size_t)lob_encoder_info(e->encoder)->dim;
+    if (!lob_stage_stain(e->study, &e->stain, err))
+        return false;
+    if (e->stain != LOB_STAIN_NONE)
+        e->stained = g_malloc(e->batch * tile_bytes(e));
     e->reader = lob_stage_reader(e->study, e->batch, err);
     return e->reader != NULL;
 }
@@ -95,6 +107,8 @@ void lob_embedder_free(LobEmbedder *e) {
     lob_shared_free(e->weights);
     lob_grid_clear(&e->grid);
     g_free(e->rows);
+    g_free(e->quality);
+    g_free(e->stained);
     g_free(e);
 }
 
@@ -132,10 +146,16 @@ static bool open_slide(LobEmbedder *e, const LobEmbedTask *task, GError **err) {
     test_hook(slide->slide_id);
     e->slide = NO_SLIDE;
     e->n_asked = 0;
-    if (!lob_stage_open_slide(e->reader, &spec, &info, err) ||
+    if (!lob_reader_open(e->reader, &spec, &info, err) ||
         !lob_plan_facts_same_file(&task->facts, &info, err) ||
         !lob_plan_grid_load(grid, task->facts.tiles, task->facts.grid_crc, &e->grid, err))
         return false;
+    if (e->stained && !lob_stains_known(&task->facts.stains))
+        return lob_fail(err, LOB_ERROR_SLIDE,
+                        "its plan does not know its stains: run plan again in a new "
+                        "output folder to normalise them");
+    if (e->stained)
+        lob_stain_map_init(&e->stain_map, e->stain, &task->facts.stains);
     e->slide = task->cohort_slide;
     return true;
 }
@@ -201,6 +221,18 @@ static uint32_t blank_unreadable(const LobEmbedder *e, const uint8_t *status, ui
     return unreadable;
 }
 
+/* Measured on the pixels as they were scanned. */
+static void judge_tiles(const LobEmbedder *e, const uint8_t *rgb, const uint8_t *status, uint32_t n,
+                        uint8_t (*quality)[2]) {
+    for (uint32_t t = 0; t < n; t++) {
+        const bool readable = status[t] == LOB_TILE_OK;
+        const LobTileQuality tile = readable ? lob_tile_quality(rgb + t * tile_bytes(e), e->study->tiles.size)
+                                             : (LobTileQuality){LOB_QUALITY_UNKNOWN, LOB_QUALITY_UNKNOWN};
+        quality[t][0] = tile.blur;
+        quality[t][1] = tile.overexposed;
+    }
+}
+
 static bool do_batch(LobEmbedder *e, uint32_t at, const LobLease *lease, LobEmbedResult *result,
                      GError **err) {
     const uint32_t end = lease->first + lease->count, n = batch_tiles(e, at, end);
@@ -214,6 +246,11 @@ static bool do_batch(LobEmbedder *e, uint32_t at, const LobLease *lease, LobEmbe
         !await_batch(e, &rgb, &status, &reason, err))
         return false;
     const double start = lob_clock();
+    judge_tiles(e, rgb, status, n, e->quality + (at - lease->first));
+    if (e->stained) {
+        lob_stain_apply(&e->stain_map, rgb, n * tile_bytes(e) / 3, e->stained);
+        rgb = e->stained;
+    }
     if (!lob_encoder_encode(e->encoder, rgb, n, rows, lob_farm_tick, e->farm, err))
         return false;
     if (e->stats->compute <= 0)
@@ -233,6 +270,8 @@ static bool do_range(LobEmbedder *e, const LobEmbedTask *task, LobEmbedResult *r
         e->room = lease->count;
         g_free(e->rows);
         e->rows = g_new(float, e->room * e->dim);
+        g_free(e->quality);
+        e->quality = g_malloc(e->room * sizeof *e->quality);
     }
     if (!open_slide(e, task, err))
         return false;
@@ -245,6 +284,32 @@ static bool do_range(LobEmbedder *e, const LobEmbedTask *task, LobEmbedResult *r
             return lob_fail(err, LOB_ERROR_STOPPED, "stopped");
     }
     return true;
+}
+
+/* CRC of all four columns of the range, as readers of the store see them. */
+static uint32_t quality_crc(const LobEmbedder *e, const LobLease *lease) {
+    uint32_t crc = 0;
+    for (uint32_t i = 0; i < lease->count; i++) {
+        const uint32_t tile = lease->first + i;
+        const uint8_t all[LOB_QUALITIES] = {e->grid.pen ? e->grid.pen[tile] : LOB_QUALITY_UNKNOWN,
+                                            e->grid.fold ? e->grid.fold[tile] : LOB_QUALITY_UNKNOWN,
+                                            e->quality[i][0], e->quality[i][1]};
+        crc = lob_crc32c(crc, all, sizeof all);
+    }
+    return crc;
+}
+
+/* Quality goes first, so that one sync makes both durable. */
+static bool write_range(LobEmbedder *e, LobPart *part, const LobEmbedTask *task, LobEmbedResult *answer,
+                        GError **err) {
+    const LobLease *lease = &task->lease;
+    answer->has_quality = lob_part_has_quality(part);
+    if (answer->has_quality) {
+        answer->quality_crc = quality_crc(e, lease);
+        if (!lob_part_write_quality(part, task->row, lease->count, (const uint8_t(*)[2])e->quality, err))
+            return false;
+    }
+    return lob_part_write_rows(part, task->row, lease->count, e->rows, &answer->crc, err);
 }
 
 static bool is_slides(const GError *error) {
@@ -273,7 +338,7 @@ bool lob_embed_work(void *user, LobFarm *farm, const void *data, size_t size, GB
         answer.outcome = LOB_RANGE_LATE;
     } else {
         const double writing = lob_clock();
-        if (!lob_part_write_rows(embed->part, task.row, task.lease.count, e->rows, &answer.crc, err))
+        if (!write_range(e, embed->part, &task, &answer, err))
             return false;
         e->stats->writing += lob_clock() - writing;
         e->stats->tiles += task.lease.count;

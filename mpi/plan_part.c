@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SLIDES_TYPE "a(sssttddxxssxx)"
+#define SLIDES_TYPE "a(sssttddxxssxxad)"
 
 typedef struct {
     int number; /* 0: nothing to create */
@@ -14,6 +14,7 @@ typedef struct {
     size_t n_slides;
     int32_t (*coords)[2]; /* [rows][2], rank 0 */
     uint8_t *tissue;      /* [rows], rank 0 */
+    uint8_t *pen, *fold;  /* [rows], rank 0 */
     uint64_t rows;
 } NewPart;
 
@@ -40,7 +41,7 @@ static bool choose_number(NewPart *part, const LobCatalog *catalog, GError **err
 /* The file is sparse: a full disk would show only hours later. */
 static bool preflight(const LobStage *stage, uint64_t rows, GError **err) {
     const char *output = stage->cohort->study->output;
-    const uint64_t row = (uint64_t)stage->header.dim * (stage->header.float32 ? 4 : 2) + 9;
+    const uint64_t row = (uint64_t)stage->header.dim * (stage->header.float32 ? 4 : 2) + 9 + LOB_QUALITIES;
     if (!lob_space_fits(output, rows * row, 2, err)) {
         g_prefix_error(err, "the store does not fit: ");
         return false;
@@ -50,9 +51,19 @@ static bool preflight(const LobStage *stage, uint64_t rows, GError **err) {
     return true;
 }
 
+/* A plan of an earlier version did not look. */
+static void take_column(uint8_t *to, const uint8_t *from, size_t n) {
+    if (from)
+        memcpy(to, from, n);
+    else
+        memset(to, LOB_QUALITY_UNKNOWN, n);
+}
+
 static bool load_grids(NewPart *part, const LobCatalog *catalog, const uint32_t *members, GError **err) {
     part->coords = g_malloc(MAX(part->rows, 1) * sizeof *part->coords);
     part->tissue = g_malloc(MAX(part->rows, 1));
+    part->pen = g_malloc(MAX(part->rows, 1));
+    part->fold = g_malloc(MAX(part->rows, 1));
     for (size_t s = 0; s < part->n_slides; s++) {
         const LobPlanFacts *facts = &catalog->slides[members[s]].facts;
         g_autofree char *path = lob_plan_grid_path(catalog->cohort->study, part->slides[s].slide_id);
@@ -61,6 +72,8 @@ static bool load_grids(NewPart *part, const LobCatalog *catalog, const uint32_t 
             return false;
         memcpy(part->coords + part->slides[s].first, grid.xy, grid.n * sizeof *grid.xy);
         memcpy(part->tissue + part->slides[s].first, grid.tissue, grid.n);
+        take_column(part->pen + part->slides[s].first, grid.pen, grid.n);
+        take_column(part->fold + part->slides[s].first, grid.fold, grid.n);
     }
     return true;
 }
@@ -70,19 +83,21 @@ static LobStoreSlide table_row(const LobCatalog *catalog, uint32_t i, uint64_t f
     const LobCohort *cohort = catalog->cohort;
     LobPlanFacts *facts = &catalog->slides[i].facts;
     const LobCohortPatient *patient = &cohort->patients[cohort->slides[i].patient];
-    return (LobStoreSlide){.slide_id = cohort->slides[i].slide_id,
-                           .patient_id = patient->patient_id,
-                           .center = cohort->centers[patient->center],
-                           .first = first,
-                           .count = facts->tiles,
-                           .mpp_x = facts->mpp_x,
-                           .mpp_y = facts->mpp_y,
-                           .width = facts->width,
-                           .height = facts->height,
-                           .mpp_source = (char *)lob_mpp_source_name((LobMppSource)facts->mpp_source),
-                           .quickhash = facts->quickhash,
-                           .file_size = facts->file_size,
-                           .file_mtime = facts->file_mtime};
+    LobStoreSlide row = {.slide_id = cohort->slides[i].slide_id,
+                         .patient_id = patient->patient_id,
+                         .center = cohort->centers[patient->center],
+                         .first = first,
+                         .count = facts->tiles,
+                         .mpp_x = facts->mpp_x,
+                         .mpp_y = facts->mpp_y,
+                         .width = facts->width,
+                         .height = facts->height,
+                         .mpp_source = (char *)lob_mpp_source_name((LobMppSource)facts->mpp_source),
+                         .quickhash = facts->quickhash,
+                         .file_size = facts->file_size,
+                         .file_mtime = facts->file_mtime};
+    lob_plan_facts_stain(facts, row.stain);
+    return row;
 }
 
 static bool lay_out(NewPart *part, const LobStage *stage, GError **err) {
@@ -106,9 +121,10 @@ static GVariant *pack_slides(const NewPart *part) {
     g_variant_builder_init(&builder, G_VARIANT_TYPE(SLIDES_TYPE));
     for (size_t s = 0; s < part->n_slides; s++) {
         const LobStoreSlide *t = &part->slides[s];
-        g_variant_builder_add(&builder, "(sssttddxxssxx)", t->slide_id, t->patient_id, t->center, t->first,
-                              t->count, t->mpp_x, t->mpp_y, t->width, t->height, t->mpp_source, t->quickhash,
-                              t->file_size, t->file_mtime);
+        g_variant_builder_add(
+            &builder, "(sssttddxxssxx@ad)", t->slide_id, t->patient_id, t->center, t->first, t->count,
+            t->mpp_x, t->mpp_y, t->width, t->height, t->mpp_source, t->quickhash, t->file_size, t->file_mtime,
+            g_variant_new_fixed_array(G_VARIANT_TYPE_DOUBLE, t->stain, LOB_STORE_STAINS, sizeof *t->stain));
     }
     return g_variant_builder_end(&builder);
 }
@@ -119,16 +135,21 @@ static void unpack_slides(GVariant *packed, NewPart *part) {
     part->slides = g_new0(LobStoreSlide, part->n_slides + 1);
     for (size_t s = 0; s < part->n_slides; s++) {
         LobStoreSlide *t = &part->slides[s];
-        g_variant_get_child(packed, s, "(&s&s&sttddxx&s&sxx)", &t->slide_id, &t->patient_id, &t->center,
+        g_autoptr(GVariant) stain = NULL;
+        g_variant_get_child(packed, s, "(&s&s&sttddxx&s&sxx@ad)", &t->slide_id, &t->patient_id, &t->center,
                             &t->first, &t->count, &t->mpp_x, &t->mpp_y, &t->width, &t->height, &t->mpp_source,
-                            &t->quickhash, &t->file_size, &t->file_mtime);
+                            &t->quickhash, &t->file_size, &t->file_mtime, &stain);
+        gsize n = 0;
+        const double *values = g_variant_get_fixed_array(stain, &n, sizeof *values);
+        memcpy(t->stain, values, MIN(n, (gsize)LOB_STORE_STAINS) * sizeof *values);
     }
 }
 
 static bool create(const LobStage *stage, NewPart *part, GError **err) {
     g_autofree char *path = lob_part_path(stage->cohort->study, part->number, ".h5");
-    LobPart *made = lob_part_create(path, lob_world_comm(stage->world), &stage->header, part->slides,
-                                    part->n_slides, (const int32_t(*)[2])part->coords, part->tissue, err);
+    const LobPartTiles tiles = {(const int32_t(*)[2])part->coords, part->tissue, part->pen, part->fold};
+    LobPart *made = lob_part_create_tiles(path, lob_world_comm(stage->world), &stage->header, part->slides,
+                                          part->n_slides, &tiles, err);
     if (!made)
         return false;
     lob_part_close(made);
@@ -156,5 +177,7 @@ bool lob_plan_make_part(LobPlan *plan, GError **err) {
     g_free(part.slides);
     g_free(part.coords);
     g_free(part.tissue);
+    g_free(part.pen);
+    g_free(part.fold);
     return ok;
 }

@@ -1,6 +1,7 @@
 /* One slide's plan, on a worker: decoding happens in its isolated reader. */
 #include "mpi/look.h"
 #include "mpi/plan_internal.h"
+#include "mpi/plan_stain.h"
 
 #include <string.h>
 
@@ -19,6 +20,23 @@ static void take_info(const LobSlideInfo *info, LobPlanFacts *facts) {
     g_strlcpy(facts->quickhash, info->quickhash, sizeof facts->quickhash);
 }
 
+/* What the slide's stains look like is for information, unless they are to be normalised. */
+static bool take_stains(const LobPlan *plan, LobFarm *farm, const LobLookSpec *spec, const LobLook *look,
+                        LobPlanFacts *facts, GError **err) {
+    const LobStudy *study = plan->stage.cohort->study;
+    LobStainMethod method = LOB_STAIN_NONE;
+    g_autoptr(GError) problem = NULL;
+    if (!lob_stage_stain(study, &method, err))
+        return false;
+    const bool sampled = lob_stain_sample(plan->reader, &spec->tile, &look->grid,
+                                          (size_t)study->encoder.batch, &facts->stains, &problem);
+    (void)lob_farm_tick(farm);
+    if (method == LOB_STAIN_NONE || (sampled && lob_stains_known(&facts->stains)))
+        return true;
+    return lob_fail(err, LOB_ERROR_SLIDE, "its stains cannot be estimated, so not normalised either: %s",
+                    problem ? problem->message : "too little stained tissue");
+}
+
 static bool look_at(LobPlan *plan, LobFarm *farm, uint32_t index, LobPlanFacts *facts, LobLook *look,
                     GError **err) {
     const LobCohort *cohort = plan->stage.cohort;
@@ -32,7 +50,8 @@ static bool look_at(LobPlan *plan, LobFarm *farm, uint32_t index, LobPlanFacts *
     if (!seen)
         return false;
     lob_slide_quality(&look->overview, &look->mask, look->info.mpp_x, look->info.mpp_y, &facts->quality);
-    return lob_look_has_tiles(&spec, look, err);
+    lob_grid_judge(&look->grid, &look->overview, &look->mask, look->tile_width, look->tile_height);
+    return lob_look_has_tiles(&spec, look, err) && take_stains(plan, farm, &spec, look, facts, err);
 }
 
 static bool stopped(LobFarm *farm, GError **err) {

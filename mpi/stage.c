@@ -8,7 +8,7 @@
 #define BEAT_SECONDS 60.0
 /* A job that was just killed may still be dying when it is started again. */
 #define LOCK_PATIENCE_SECONDS 5.0
-#define HEADER_TYPE "(sssassibiiddsss)"
+#define HEADER_TYPE "(sssassibiiddssssb)"
 
 LobTileSpec lob_stage_tile_spec(const LobStudy *study) {
     return (LobTileSpec){.mpp = study->tiles.mpp,
@@ -34,14 +34,10 @@ LobReader *lob_stage_reader(const LobStudy *study, size_t max_tiles, GError **er
     return lob_reader_new(&limits, err);
 }
 
-bool lob_stage_open_slide(LobReader *reader, const LobSlideSpec *spec, LobSlideInfo *info, GError **err) {
-    g_autoptr(GError) first = NULL;
-    if (lob_reader_open(reader, spec, info, &first))
-        return true;
-    if (first->domain == LOB_ERROR && first->code == LOB_ERROR_SLIDE)
-        return lob_reader_open(reader, spec, info, err);
-    g_propagate_error(err, g_steal_pointer(&first));
-    return false;
+bool lob_stage_stain(const LobStudy *study, LobStainMethod *method, GError **err) {
+    return lob_stain_method(study->stain.normalise, method) ||
+           lob_fail(err, LOB_ERROR_INPUT, "stain.normalise: '%s' is unknown (none, macenko, reinhard)",
+                    study->stain.normalise);
 }
 
 static char *tissue_text(const LobStudy *study) {
@@ -103,6 +99,9 @@ static GVariant *describe(const LobStudy *study, GError **err) {
     if (!encoder)
         return NULL;
     const LobEncoderInfo *info = lob_encoder_info(encoder);
+    LobStainMethod stain = LOB_STAIN_NONE;
+    if (!lob_stage_stain(study, &stain, err))
+        return NULL;
     g_autofree char *tissue = tissue_text(study);
     g_autofree char *cpu = lob_cpu_type();
     GVariantBuilder columns;
@@ -112,16 +111,17 @@ static GVariant *describe(const LobStudy *study, GError **err) {
     return g_variant_new(HEADER_TYPE, info->name, info->weights_sha256 ? info->weights_sha256 : "",
                          info->transform, &columns, info->precision, info->dim, FALSE, study->tiles.size,
                          study->tiles.overlap, study->tiles.mpp, study->tiles.min_tissue, tissue, cpu,
-                         openslide_get_version());
+                         openslide_get_version(), lob_stain_identity(stain), TRUE);
 }
 
 static void unpack_header(GVariant *value, LobStoreHeader *header) {
-    gboolean float32 = FALSE;
-    g_variant_get(value, "(sss^assibiiddsss)", &header->encoder, &header->weights_sha256, &header->transform,
-                  &header->columns, &header->precision, &header->dim, &float32, &header->tile_size,
-                  &header->overlap, &header->tile_mpp, &header->min_tissue, &header->tissue, &header->cpu,
-                  &header->openslide);
+    gboolean float32 = FALSE, quality = FALSE;
+    g_variant_get(value, "(sss^assibiiddssssb)", &header->encoder, &header->weights_sha256,
+                  &header->transform, &header->columns, &header->precision, &header->dim, &float32,
+                  &header->tile_size, &header->overlap, &header->tile_mpp, &header->min_tissue,
+                  &header->tissue, &header->cpu, &header->openslide, &header->stain, &quality);
     header->float32 = float32;
+    header->quality = quality;
     if (header->columns && !header->columns[0])
         g_clear_pointer(&header->columns, g_strfreev);
 }

@@ -6,6 +6,7 @@
 #include "mpi/catalog.h"
 #include "mpi/farm.h"
 #include "mpi/progress.h"
+#include "tissue/tissue.h"
 
 typedef struct {
     const LobWorld *world;
@@ -37,9 +38,7 @@ void lob_stage_report_use(const LobStage *stage, const LobFarmStats *all);
 LobEncoderOptions lob_stage_encoder_options(const LobStudy *study); /* strings are the study's */
 LobTileSpec lob_stage_tile_spec(const LobStudy *study);
 LobSlideSpec lob_stage_slide_spec(const LobCohortSlide *slide);
-/* Opens a slide, a second time where its reader died or gave up: something else may have killed it (a machine
- * short of memory), and that should not cost a healthy slide. */
-bool lob_stage_open_slide(LobReader *reader, const LobSlideSpec *spec, LobSlideInfo *info, GError **err);
+bool lob_stage_stain(const LobStudy *study, LobStainMethod *method, GError **err);
 LobReader *lob_stage_reader(const LobStudy *study, size_t max_tiles, GError **err);
 /* Tiling and tissue options in words: a plan made with others is not used. Caller frees. */
 char *lob_stage_plan_spec(const LobStudy *study);

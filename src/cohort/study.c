@@ -251,6 +251,7 @@ static const LobYamlField root_fields[] = {
     {.key = "cohort", .type = LOB_YAML_CUSTOM, .required = true, .handler = lob_study_section_cohort},
     {.key = "tiles", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_tiles},
     {.key = "tissue", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_tissue},
+    {.key = "stain", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_stain},
     {.key = "encoder", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_encoder},
     {.key = "features", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_features},
     {.key = "endpoints", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_endpoints},
@@ -272,6 +273,8 @@ static LobStudy *study_with_defaults(const char *path) {
     study->tiles.size = 224;
     study->tiles.min_tissue = 0.25;
     study->tiles.max_enlarge = 1.1;
+    study->tiles.max_pen = study->tiles.max_fold = study->tiles.max_blur = study->tiles.max_overexposed = 100;
+    study->stain.normalise = g_strdup("none");
     study->tissue.method = g_strdup("otsu");
     study->tissue.mpp = 8;
     study->tissue.keep_holes = true;
@@ -371,6 +374,7 @@ void lob_study_free(LobStudy *study) {
     g_free(study->slides);
     g_free(study->patients);
     g_free(study->tissue.method);
+    g_free(study->stain.normalise);
     g_free(study->tissue.masks);
     g_free(study->encoder.name);
     g_free(study->encoder.weights);

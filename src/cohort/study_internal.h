@@ -8,6 +8,7 @@
 bool lob_study_section_cohort(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_tiles(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_tissue(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
+bool lob_study_section_stain(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_encoder(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_features(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_endpoints(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);

@@ -57,6 +57,26 @@ static const LobYamlField tiles_fields[] = {
      .offset = offsetof(LobStudy, tiles.max_enlarge),
      .low = 1,
      .high = 16},
+    {.key = "max_pen",
+     .type = LOB_YAML_REAL,
+     .offset = offsetof(LobStudy, tiles.max_pen),
+     .low = 0,
+     .high = 100},
+    {.key = "max_fold",
+     .type = LOB_YAML_REAL,
+     .offset = offsetof(LobStudy, tiles.max_fold),
+     .low = 0,
+     .high = 100},
+    {.key = "max_blur",
+     .type = LOB_YAML_REAL,
+     .offset = offsetof(LobStudy, tiles.max_blur),
+     .low = 0,
+     .high = 100},
+    {.key = "max_overexposed",
+     .type = LOB_YAML_REAL,
+     .offset = offsetof(LobStudy, tiles.max_overexposed),
+     .low = 0,
+     .high = 100},
 };
 
 static const LobYamlField tissue_fields[] = {
@@ -67,6 +87,13 @@ static const LobYamlField tissue_fields[] = {
     {.key = "masks", .type = LOB_YAML_FILE, .offset = offsetof(LobStudy, tissue.masks), .nullable = true},
     {.key = "mpp", .type = LOB_YAML_REAL, .offset = offsetof(LobStudy, tissue.mpp), .low = 0.5, .high = 100},
     {.key = "keep_holes", .type = LOB_YAML_SWITCH, .offset = offsetof(LobStudy, tissue.keep_holes)},
+};
+
+static const LobYamlField stain_fields[] = {
+    {.key = "normalise",
+     .type = LOB_YAML_TEXT,
+     .offset = offsetof(LobStudy, stain.normalise),
+     .choices = "none|macenko|reinhard"},
 };
 
 static const LobYamlField encoder_fields[] = {
@@ -93,6 +120,10 @@ bool lob_study_section_cohort(LobYaml *yaml, Node *value, const char *key, void 
 
 bool lob_study_section_tissue(LobYaml *yaml, Node *value, const char *key, void *study, GError **err) {
     return lob_yaml_map(yaml, value, key, tissue_fields, G_N_ELEMENTS(tissue_fields), study, err);
+}
+
+bool lob_study_section_stain(LobYaml *yaml, Node *value, const char *key, void *study, GError **err) {
+    return lob_yaml_map(yaml, value, key, stain_fields, G_N_ELEMENTS(stain_fields), study, err);
 }
 
 bool lob_study_section_encoder(LobYaml *yaml, Node *value, const char *key, void *study, GError **err) {

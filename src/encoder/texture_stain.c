@@ -1,4 +1,5 @@
 #include "encoder/texture_internal.h"
+#include "tissue/tissue.h"
 
 #include <math.h>
 
@@ -41,21 +42,6 @@ static void density_table(const LobTexture *t, float table[3][256]) {
         for (int v = 0; v < 256; v++) {
             table[c][v] = (float)MAX(0, -log10((v + 1) / ((double)t->white[c] + 1)));
         }
-    }
-}
-
-/* Rows of the pseudo-inverse of the two stains: haematoxylin = unmix[0] . density, eosin = unmix[1] .
- * density.
- */
-static void unmixing(const double hema[3], const double eosin[3], double unmix[2][3]) {
-    double dot = 0;
-    for (int c = 0; c < 3; c++) {
-        dot += hema[c] * eosin[c];
-    }
-    const double scale = 1 / (1 - dot * dot);
-    for (int c = 0; c < 3; c++) {
-        unmix[0][c] = scale * (hema[c] - dot * eosin[c]);
-        unmix[1][c] = scale * (eosin[c] - dot * hema[c]);
     }
 }
 
@@ -109,7 +95,7 @@ static void find_stains(const LobTexture *t, const uint8_t *rgb, float table[3][
     StainSum blue = {{0}, 0}, pink = {{0}, 0};
     double low = 0, high = 0;
 
-    unmixing(HEMA, EOSIN, unmix);
+    lob_stain_unmixing(HEMA, EOSIN, unmix);
     for (int pass = 0; pass < 2; pass++) {
         for (size_t y = 0; y < (size_t)t->size; y += STEP) {
             for (size_t x = 0; x < (size_t)t->size; x += STEP) {
@@ -176,7 +162,7 @@ void lob_texture_stains(LobTexture *t, const uint8_t *rgb) {
     find_white(t, rgb);
     density_table(t, table);
     find_stains(t, rgb, table, hema, eosin);
-    unmixing(hema, eosin, unmix);
+    lob_stain_unmixing(hema, eosin, unmix);
     for (int c = 0; c < 3; c++) {
         h[c] = (float)unmix[0][c];
         e[c] = (float)unmix[1][c];

@@ -1,5 +1,5 @@
 /* Tiles over a mask. */
-#include "tissue/tissue.h"
+#include "tissue/tissue_internal.h"
 
 #include <math.h>
 
@@ -55,6 +55,8 @@ static int64_t fit(int64_t length, double tile, double step) {
 void lob_grid_clear(LobGrid *grid) {
     g_free(grid->xy);
     g_free(grid->tissue);
+    g_free(grid->pen);
+    g_free(grid->fold);
     *grid = (LobGrid){0};
 }
 
@@ -92,4 +94,41 @@ bool lob_grid_make(const LobMask *mask, int64_t origin_x, int64_t origin_y, int6
     grid->xy = (int32_t(*)[2])(void *)g_array_free(xy, FALSE);
     grid->tissue = g_byte_array_free(tissue, FALSE);
     return true;
+}
+
+/* Percent of each tile's footprint that a plane covers; unknown (may be NULL) as for lob_grid_judge. */
+static uint8_t *percents(const LobGrid *grid, const LobMask *mask, const LobImage *plane,
+                         const Integral *unknown, double tile_w, double tile_h) {
+    g_auto(Integral) integral = {0};
+    integral_init(&integral, plane);
+    uint8_t *percent = g_malloc(MAX(grid->n, 1));
+    double w = tile_w / mask->scale_x, h = tile_h / mask->scale_y;
+    for (size_t i = 0; i < grid->n; i++) {
+        double x = ((double)grid->xy[i][0] - (double)mask->origin_x) / mask->scale_x;
+        double y = ((double)grid->xy[i][1] - (double)mask->origin_y) / mask->scale_y;
+        double share = area_of(&integral, x, y, x + w, y + h) / (w * h);
+        bool blind = unknown != NULL && area_of(unknown, x, y, x + w, y + h) >= 0.5 * w * h;
+        percent[i] = blind ? LOB_TILE_UNKNOWN : (uint8_t)lround(100 * CLAMP(share, 0.0, 1.0));
+    }
+    return percent;
+}
+
+void lob_grid_judge(LobGrid *grid, const LobImage *overview, const LobMask *mask, double tile_w,
+                    double tile_h) {
+    g_auto(LobImage) ink = {0}, folds = {0};
+    g_auto(Integral) unknown = {0};
+    size_t n = (size_t)overview->width * (size_t)overview->height;
+    g_autofree uint8_t *tissue = g_memdup2(mask->image.data, n);
+    bool blind = mask->unknown.data != NULL;
+    for (size_t i = 0; blind && i < n; i++)
+        if (mask->unknown.data[i])
+            tissue[i] = 0;
+    if (blind)
+        integral_init(&unknown, &mask->unknown);
+    lob_ink_plane(overview, &ink);
+    lob_fold_plane(overview, tissue, &folds);
+    g_free(grid->pen);
+    g_free(grid->fold);
+    grid->pen = percents(grid, mask, &ink, blind ? &unknown : NULL, tile_w, tile_h);
+    grid->fold = percents(grid, mask, &folds, blind ? &unknown : NULL, tile_w, tile_h);
 }

@@ -1,5 +1,5 @@
 /* How good a slide is, seen from its overview. */
-#include "tissue/tissue.h"
+#include "tissue/tissue_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -34,23 +34,39 @@ static int median_of(const uint64_t histogram[256]) {
     return 255;
 }
 
-/* Share of the tissue that is, against this slide's own tissue, much darker and no less coloured: lying
- * double. */
-static double fold_share(const LobImage *rgb, const uint8_t *mask, size_t n) {
+void lob_ink_plane(const LobImage *overview, LobImage *plane) {
+    lob_image_init(plane, overview->width, overview->height, 1);
+    for (size_t i = 0; i < (size_t)overview->width * (size_t)overview->height; i++)
+        plane->data[i] = is_pen(overview->data + 3 * i) ? 255 : 0;
+}
+
+/* Tissue that is, against this slide's own tissue, much darker and no less coloured: lying double. */
+void lob_fold_plane(const LobImage *overview, const uint8_t *tissue, LobImage *plane) {
     uint64_t light[256] = {0}, colour[256] = {0};
-    size_t tissue = 0, folded = 0;
+    size_t n = (size_t)overview->width * (size_t)overview->height;
+    lob_image_init(plane, overview->width, overview->height, 1);
     for (size_t i = 0; i < n; i++)
-        if (mask[i]) {
-            light[luma(rgb->data + 3 * i)]++;
-            colour[chroma(rgb->data + 3 * i)]++;
-            tissue++;
+        if (tissue[i]) {
+            light[luma(overview->data + 3 * i)]++;
+            colour[chroma(overview->data + 3 * i)]++;
         }
     int typical_light = median_of(light), typical_colour = median_of(colour);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *p = rgb->data + 3 * i;
-        folded += mask[i] && 10 * luma(p) < 6 * typical_light && chroma(p) >= typical_colour;
+        const uint8_t *p = overview->data + 3 * i;
+        bool folded = tissue[i] && 10 * luma(p) < 6 * typical_light && chroma(p) >= typical_colour;
+        plane->data[i] = folded ? 255 : 0;
     }
-    return tissue > 0 ? (double)folded / (double)tissue : 0;
+}
+
+static double fold_share(const LobImage *rgb, const uint8_t *tissue, size_t n) {
+    g_auto(LobImage) folds = {0};
+    size_t all = 0, folded = 0;
+    lob_fold_plane(rgb, tissue, &folds);
+    for (size_t i = 0; i < n; i++) {
+        all += tissue[i] != 0;
+        folded += folds.data[i] != 0;
+    }
+    return all > 0 ? (double)folded / (double)all : 0;
 }
 
 static double laplacian_variance(const LobImage *rgb, const uint8_t *mask) {

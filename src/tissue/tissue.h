@@ -49,8 +49,9 @@ int lob_otsu_threshold(const uint64_t histogram[256]);
 /* ---- grid ---- */
 typedef struct {
     size_t n;
-    int32_t (*xy)[2]; /* [n] level-0 px, top-left; sorted by (y, x) */
-    uint8_t *tissue;  /* [n] percent of the tile's footprint that is tissue, rounded */
+    int32_t (*xy)[2];    /* [n] level-0 px, top-left; sorted by (y, x) */
+    uint8_t *tissue;     /* [n] percent of the tile's footprint that is tissue, rounded */
+    uint8_t *pen, *fold; /* [n] percent of the footprint, by lob_grid_judge; NULL before */
 } LobGrid;
 
 void lob_grid_clear(LobGrid *grid);
@@ -102,6 +103,58 @@ typedef struct {
 } LobSlideQuality;
 void lob_slide_quality(const LobImage *overview, const LobMask *mask, double mpp_x, double mpp_y,
                        LobSlideQuality *quality);
+
+/* ---- quality of tiles: percent, or LOB_TILE_UNKNOWN ---- */
+#define LOB_TILE_UNKNOWN 255
+
+/* Fills the grid's pen and fold from the overview the mask was made of: how much of each tile's footprint is
+ * ink (blue, green or black), and how much is folded tissue (much darker than this slide's own and no less
+ * coloured). Unknown where half of the footprint could not be read. */
+void lob_grid_judge(LobGrid *grid, const LobImage *overview, const LobMask *mask, double tile_w,
+                    double tile_h);
+
+/* Of the pixels of one tile, rgb [size][size][3]. blur: 100 / (1 + V / 100) for V the variance of the
+ * Laplacian of grey, as OpenCV computes both (Pech-Pacheco et al. 2000): above 50 is out of focus at 0.5 um
+ * per pixel. overexposed: percent of the pixels that are not glass in which a channel is burnt out. */
+typedef struct {
+    uint8_t blur, overexposed;
+} LobTileQuality;
+LobTileQuality lob_tile_quality(const uint8_t *rgb, int size);
+
+/* ---- stains ---- */
+typedef enum { LOB_STAIN_NONE, LOB_STAIN_MACENKO, LOB_STAIN_REINHARD } LobStainMethod;
+
+/* What a slide's own tissue looks like; NaN throughout where there is too little to tell. */
+typedef struct {
+    double hema[3], eosin[3]; /* absorption in R, G, B: unit vectors */
+    double strength[2];       /* of haematoxylin, eosin: 99th percentile of the concentration, natural log */
+    double mean[3], sd[3];    /* of l, alpha, beta over tissue (Ruderman's space, natural log) */
+} LobStains;
+
+/* From n pixels [n][3] sampled over the slide: stains by Macenko et al. 2009 (plane of the two largest
+ * eigenvectors of optical density, 1st and 99th percentile of the angle in it), colour by Reinhard et al.
+ * 2001. White is taken as 240. */
+void lob_stains_estimate(const uint8_t *rgb, size_t n, LobStains *stains);
+bool lob_stains_known(const LobStains *stains);
+
+/* Rows of the pseudo-inverse of two stains: haematoxylin = unmix[0] . density, eosin = unmix[1] . density. */
+void lob_stain_unmixing(const double hema[3], const double eosin[3], double unmix[2][3]);
+
+/* Brings pixels to the fixed reference: for Macenko the stains and strengths of the method's published code,
+ * for Reinhard the means and deviations of region TCGA-A2-A3XS-DX1 (Amgad et al. 2019). The reference is part
+ * of the program, never of a cohort. */
+typedef struct {
+    LobStainMethod method;
+    double to[3][3], shift[3]; /* on optical density (Macenko) or log LMS (Reinhard) */
+} LobStainMap;
+/* stains must be known. */
+void lob_stain_map_init(LobStainMap *map, LobStainMethod method, const LobStains *stains);
+/* n pixels; in and out may be the same. Glass stays glass. */
+void lob_stain_apply(const LobStainMap *map, const uint8_t *in, size_t n, uint8_t *out);
+/* The method by its name in a study file: "none", "macenko", "reinhard". */
+bool lob_stain_method(const char *name, LobStainMethod *method);
+/* What a store says of the normalisation: method and reference; "" for none. */
+const char *lob_stain_identity(LobStainMethod method);
 
 /* Writes the overview, a picture of any size of the part that the mask covers, with the mask's outlines and
  * the tiles (grid; NULL = none) drawn over it. */

@@ -24,6 +24,21 @@ void lob_parts_find(const LobImage *mask, uint8_t value, LobParts *parts);
 void lob_parts_clear(LobParts *parts);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobParts, lob_parts_clear)
 
+/* Where ink is, and folds (255, else 0), of an overview; tissue [height][width]. */
+void lob_ink_plane(const LobImage *overview, LobImage *plane);
+void lob_fold_plane(const LobImage *overview, const uint8_t *tissue, LobImage *plane);
+
+/* Ruderman's LMS of a pixel (0..255 each), and back; tissue absorbs at least LOB_STAIN_LEAST in a channel. */
+#define LOB_STAIN_WHITE 240.0
+#define LOB_STAIN_LEAST 0.15
+extern const double lob_lms_from_rgb[3][3], lob_rgb_from_lms[3][3];
+extern const double lob_lab_from_log_lms[3][3]; /* orthonormal: its transpose is its inverse */
+/* Natural optical density of a channel's value. */
+double lob_stain_density(uint8_t value);
+
+/* The plain form of lob_stain_apply, from which the fast one differs by one grey level at most. */
+void lob_stain_apply_reference(const LobStainMap *map, const uint8_t *in, size_t n, uint8_t *out);
+
 /* Drops objects smaller than min_object px; fills holes smaller than min_hole px, or all where !keep_holes.
  */
 void lob_clean_parts(LobImage *mask, double min_object, double min_hole, bool keep_holes);

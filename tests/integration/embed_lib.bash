@@ -50,7 +50,8 @@ Y
 digest() {
   local d
   [ -e "$1" ] || { echo "no file $1"; return; }
-  for d in features coords tissue slides/state slides/crc32c slides/unreadable; do
+  for d in features coords tissue quality/pen quality/fold quality/blur quality/overexposed slides/state slides/crc32c \
+    slides/unreadable slides/quality_crc32c slides/hema_red slides/eosin_strength; do
     rm -f "$work/digest.bin"
     h5dump -d "/$d" -b FILE -o "$work/digest.bin" "$1" >/dev/null 2>&1
     if [ -s "$work/digest.bin" ]; then sha256sum <"$work/digest.bin"; else echo "/$d of $1 is empty"; fi
