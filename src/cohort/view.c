@@ -128,6 +128,10 @@ typedef struct {
     LobView *view;
     GPtrArray *names, *columns; /* columns: float * [patient] */
     GArray *made;               /* LobDesignColumn, one a column */
+    /* The covariate in hand: NULL, or what its levels are as numbers [level]. A text in the held-out center
+     * makes the table's column one of levels; where every training cell is a number it is a number here all
+     * the same, or the held-out center would choose the model's design. NAN where a level is no number. */
+    double *numbers;
 } Design;
 
 float lob_design_number(const LobDesignColumn *column, double value) {
@@ -169,6 +173,29 @@ static const char *absent_in(const LobView *view, size_t covariate) {
     return NULL;
 }
 
+/* A cell as a number: its own, or that of its level. */
+static double number_of(const Design *design, size_t patient, size_t covariate) {
+    double value = cell(design->view, patient, covariate);
+    return design->numbers != NULL && !isnan(value) ? design->numbers[(size_t)value] : value;
+}
+
+/* Levels as numbers where all of those that training has are numbers, else NULL. Free with g_free. */
+static double *levels_as_numbers(const LobView *view, size_t covariate) {
+    char **levels = view->cohort->levels[covariate];
+    if (levels == NULL)
+        return NULL;
+    g_autofree double *numbers = g_new(double, g_strv_length(levels) + 1);
+    for (size_t l = 0; levels[l] != NULL; l++)
+        if (!lob_text_number(levels[l], &numbers[l]))
+            numbers[l] = NAN;
+    for (size_t i = 0; i < view->n_train; i++) {
+        double value = cell(view, view->train[i], covariate);
+        if (!isnan(value) && isnan(numbers[(size_t)value]))
+            return NULL;
+    }
+    return g_steal_pointer(&numbers);
+}
+
 /* Median over training values for what is missing, then mean 0 and SD 1 over training patients. */
 static void add_number(Design *design, size_t covariate, double *values, size_t n) {
     LobView *view = design->view;
@@ -177,11 +204,11 @@ static void add_number(Design *design, size_t covariate, double *values, size_t 
     const double median = quantile(values, n, 0.5);
     double mean = 0, square = 0;
     for (size_t i = 0; i < n_train; i++) {
-        double value = cell(view, view->train[i], covariate);
+        double value = number_of(design, view->train[i], covariate);
         mean += (isnan(value) ? median : value) / (double)n_train;
     }
     for (size_t i = 0; i < n_train; i++) {
-        double value = cell(view, view->train[i], covariate);
+        double value = number_of(design, view->train[i], covariate);
         double distance = (isnan(value) ? median : value) - mean;
         square += distance * distance / (double)n_train;
     }
@@ -196,7 +223,7 @@ static void add_number(Design *design, size_t covariate, double *values, size_t 
         .kind = LOB_COLUMN_NUMBER, .covariate = g_strdup(name), .median = median, .mean = mean, .sd = sd};
     float *column = add_column(design, g_strdup(name), made);
     for (size_t p = 0; p < view->cohort->n_patients; p++)
-        column[p] = lob_design_number(&made, cell(view, p, covariate));
+        column[p] = lob_design_number(&made, number_of(design, p, covariate));
 }
 
 /* One 0/1 column a level seen in training but the most frequent one, which also stands for missing values and
@@ -233,6 +260,19 @@ static bool all_equal(const double *values, size_t n) {
     return true;
 }
 
+/* Said, not acted on: what the held-out center lacks must not choose the model. */
+static void warn_of_held_out(const Design *design, size_t covariate, const char *fold_name) {
+    const LobView *view = design->view;
+    for (size_t i = 0; i < view->n_held_out; i++)
+        if (!isnan(number_of(design, view->held_out[i], covariate)))
+            return;
+    if (view->n_held_out > 0)
+        lob_warning(
+            "fold '%s': no held-out patient has a usable value of covariate '%s'; the training median or "
+            "reference stands for it",
+            fold_name, view->cohort->study->covariates[covariate]);
+}
+
 static void add_covariate(Design *design, size_t covariate, const char *fold_name) {
     LobView *view = design->view;
     const char *name = view->cohort->study->covariates[covariate];
@@ -242,30 +282,33 @@ static void add_covariate(Design *design, size_t covariate, const char *fold_nam
                  absent);
         return;
     }
+    g_autofree double *numbers = design->numbers = levels_as_numbers(view, covariate);
     g_autofree double *values = g_new(double, view->n_train);
     size_t n = 0;
     for (size_t i = 0; i < view->n_train; i++) {
-        double value = cell(view, view->train[i], covariate);
+        double value = number_of(design, view->train[i], covariate);
         if (!isnan(value))
             values[n++] = value;
     }
     if (all_equal(values, n))
         lob_info("fold '%s': covariate '%s' is left out, it is constant in training", fold_name, name);
-    else if (view->cohort->levels[covariate] != NULL)
+    else if (view->cohort->levels[covariate] != NULL && numbers == NULL)
         add_levels(design, covariate, values, n);
     else
         add_number(design, covariate, values, n);
+    warn_of_held_out(design, covariate, fold_name);
     if (n == view->n_train)
         return;
     LobDesignColumn made = {.kind = LOB_COLUMN_MISSING, .covariate = g_strdup(name)};
     float *flag = add_column(design, g_strdup_printf("%s missing", name), made);
     for (size_t p = 0; p < view->cohort->n_patients; p++)
-        flag[p] = isnan(cell(view, p, covariate)) ? 1.0f : 0.0f;
+        flag[p] = isnan(number_of(design, p, covariate)) ? 1.0f : 0.0f;
 }
 
 static void fit_covariates(LobView *view, const char *fold_name) {
     g_autoptr(GPtrArray) columns = g_ptr_array_new_with_free_func(g_free);
-    Design design = {view, g_ptr_array_new(), columns, g_array_new(FALSE, FALSE, sizeof(LobDesignColumn))};
+    Design design = {view, g_ptr_array_new(), columns, g_array_new(FALSE, FALSE, sizeof(LobDesignColumn)),
+                     NULL};
     for (size_t c = 0; c < view->cohort->study->n_covariates; c++)
         add_covariate(&design, c, fold_name);
     const size_t width = columns->len, n = view->cohort->n_patients;

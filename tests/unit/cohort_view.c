@@ -206,6 +206,28 @@ Test(cohort_view, inner_patients) {
     unload(&l);
 }
 
+/* A text in the held-out center makes the table's column one of levels; the training centers' numbers stay
+ * numbers, and the text counts as missing. */
+Test(cohort_view, held_out_text_does_not_change_a_columns_kind) {
+    static const char keys[] = "endpoints: [{name: g, kind: binary, label: g}]\ncovariates: [stage]\n";
+    Loaded plain =
+        load(keys, "patient_id,center,g,stage\np1,A,x,1\np2,A,y,2\np3,A,x,4\np4,B,y,2\np5,B,x,3\n");
+    Loaded text =
+        load(keys, "patient_id,center,g,stage\np1,A,x,1\np2,A,y,2\np3,A,x,4\np4,B,y,II\np5,B,x,3\n");
+    g_autoptr(LobView) a = lob_view_new(plain.cohort, plain.folds, 0, 0, 1, 1, NULL);
+    g_autoptr(LobView) b = lob_view_new(text.cohort, text.folds, 0, 0, 1, 1, NULL);
+    cr_assert(a->n_covariates == 1 && b->n_covariates == 1);
+    cr_expect(b->design[0].kind == LOB_COLUMN_NUMBER && b->design[0].median == 2);
+    cr_expect(a->design[0].mean == b->design[0].mean && a->design[0].sd == b->design[0].sd);
+    cr_expect_eq(b->covariates[3], lob_design_number(&b->design[0], NAN));
+    cr_expect_eq(a->covariates[4], b->covariates[4]);
+    /* In training it is what the table says it is. */
+    g_autoptr(LobView) c = lob_view_new(text.cohort, text.folds, 0, 0, 0, 1, NULL);
+    cr_expect(c->n_covariates == 1 && c->design[0].kind == LOB_COLUMN_LEVEL);
+    unload(&plain);
+    unload(&text);
+}
+
 Test(cohort_view, nothing_to_train_on) {
     Loaded l = load("endpoints: [{name: os, time: t, event: e}]\n",
                     "patient_id,center,t,e\np1,A,5,0\np2,A,7,0\np3,B,5,1\n");
