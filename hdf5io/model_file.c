@@ -27,6 +27,8 @@ void lob_model_file_seal(LobModelFile *file) {
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     append_header(&file->features, bytes);
     lob_saved_append(&file->model, bytes);
+    if (file->benefit)
+        lob_benefit_model_append(file->benefit, bytes);
     g_autofree char *hash = lob_sha256_bytes(bytes->data, bytes->len);
     g_strlcpy(file->sha256, hash, sizeof file->sha256);
 }
@@ -42,8 +44,8 @@ bool lob_model_group_name(char name[32], size_t net) {
 
 /* ---- pieces ---- */
 
-static bool put_rows(hid_t group, const char *name, hid_t file_type, hid_t type, int rank, hsize_t n,
-                     hsize_t width, const void *data, GError **err) {
+bool lob_model_put_rows(hid_t group, const char *name, hid_t file_type, hid_t type, int rank, hsize_t n,
+                        hsize_t width, const void *data, GError **err) {
     const hsize_t dims[2] = {n, width};
     g_auto(LobHid) space = H5Screate_simple(rank, dims, NULL);
     g_auto(LobHid) dcpl = H5Pcreate(H5P_DATASET_CREATE);
@@ -55,10 +57,10 @@ static bool put_rows(hid_t group, const char *name, hid_t file_type, hid_t type,
 }
 
 static bool put_doubles(hid_t group, const char *name, const double *v, size_t n, GError **err) {
-    return put_rows(group, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 1, n, 1, v, err);
+    return lob_model_put_rows(group, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 1, n, 1, v, err);
 }
 
-static bool put_texts(hid_t group, const char *name, char *const *texts, size_t n, GError **err) {
+bool lob_model_put_texts(hid_t group, const char *name, char *const *texts, size_t n, GError **err) {
     size_t longest = 1;
     for (size_t i = 0; i < n; i++)
         longest = MAX(longest, texts[i] ? strlen(texts[i]) : 0);
@@ -67,7 +69,7 @@ static bool put_texts(hid_t group, const char *name, char *const *texts, size_t 
         if (texts[i])
             memcpy(raw + i * longest, texts[i], strlen(texts[i]));
     g_auto(LobHid) type = lob_h5_string_type(longest, err);
-    return type >= 0 && put_rows(group, name, type, type, 1, n, 1, raw, err);
+    return type >= 0 && lob_model_put_rows(group, name, type, type, 1, n, 1, raw, err);
 }
 
 static bool put_columns(hid_t group, const LobSavedNet *net, GError **err) {
@@ -86,11 +88,12 @@ static bool put_columns(hid_t group, const LobSavedNet *net, GError **err) {
         scale[3 * c + 1] = column->mean;
         scale[3 * c + 2] = column->sd;
     }
-    return put_rows(group, "column_kind", H5T_STD_U8LE, H5T_NATIVE_UINT8, 1, n, 1, kinds, err) &&
-           put_texts(group, "column_covariate", names, n, err) &&
-           put_texts(group, "column_level", levels, n, err) &&
-           put_texts(group, "column_reference", references, n, err) &&
-           put_rows(group, "column_median_mean_sd", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, n, 3, scale, err);
+    return lob_model_put_rows(group, "column_kind", H5T_STD_U8LE, H5T_NATIVE_UINT8, 1, n, 1, kinds, err) &&
+           lob_model_put_texts(group, "column_covariate", names, n, err) &&
+           lob_model_put_texts(group, "column_level", levels, n, err) &&
+           lob_model_put_texts(group, "column_reference", references, n, err) &&
+           lob_model_put_rows(group, "column_median_mean_sd", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, n, 3,
+                              scale, err);
 }
 
 static bool put_endpoint(hid_t group, const LobSavedNet *net, GError **err) {
@@ -103,7 +106,8 @@ static bool put_endpoint(hid_t group, const LobSavedNet *net, GError **err) {
            lob_h5_write_text(group, "label", e->label, err) &&
            lob_h5_write_number(group, "landmark", H5T_IEEE_F64LE, e->landmark, err) &&
            put_doubles(group, "horizons", e->horizons, e->n_horizons, err) &&
-           put_texts(group, "classes", net->classes, net->classes ? g_strv_length(net->classes) : 0, err);
+           lob_model_put_texts(group, "classes", net->classes, net->classes ? g_strv_length(net->classes) : 0,
+                               err);
 }
 
 static bool put_net(hid_t group, const LobSavedNet *net, GError **err) {
@@ -117,10 +121,11 @@ static bool put_net(hid_t group, const LobSavedNet *net, GError **err) {
            lob_h5_write_number(group, "centers", H5T_STD_I64LE, (double)net->n_centers, err) &&
            put_columns(group, net, err) && put_doubles(group, "cuts", net->cuts, net->n_cuts, err) &&
            put_doubles(group, "risk_cut", net->risk_cut, seeds, err) &&
-           put_rows(group, "epochs", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, seeds, 1, net->epochs, err) &&
-           put_rows(group, "tile_mean", f32, native, 1, net->dim, 1, net->mean, err) &&
-           put_rows(group, "tile_inverse_sd", f32, native, 1, net->dim, 1, net->inverse, err) &&
-           put_rows(group, "weights", f32, native, 2, seeds, net->n_params, net->params, err);
+           lob_model_put_rows(group, "epochs", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, seeds, 1, net->epochs,
+                              err) &&
+           lob_model_put_rows(group, "tile_mean", f32, native, 1, net->dim, 1, net->mean, err) &&
+           lob_model_put_rows(group, "tile_inverse_sd", f32, native, 1, net->dim, 1, net->inverse, err) &&
+           lob_model_put_rows(group, "weights", f32, native, 2, seeds, net->n_params, net->params, err);
 }
 
 static bool put_features(hid_t root, const LobStoreHeader *header, GError **err) {
@@ -129,7 +134,7 @@ static bool put_features(hid_t root, const LobStoreHeader *header, GError **err)
            lob_store_header_write(group, header, err) &&
            lob_h5_write_number(group, "dim", H5T_STD_I64LE, header->dim, err) &&
            (!header->columns ||
-            put_texts(group, "columns", header->columns, g_strv_length(header->columns), err));
+            lob_model_put_texts(group, "columns", header->columns, g_strv_length(header->columns), err));
 }
 
 static bool put_nets(hid_t root, const LobSavedModel *model, GError **err) {
@@ -156,7 +161,8 @@ static bool put_all(hid_t root, const LobModelFile *file, GError **err) {
            lob_h5_write_number(root, "seeds", H5T_STD_I64LE, model->seeds, err) &&
            lob_h5_write_number(root, "endpoints", H5T_STD_I64LE, (double)model->n_endpoints, err) &&
            lob_h5_write_number(root, "kinds", H5T_STD_I64LE, (double)model->n_kinds, err) &&
-           put_features(root, &file->features, err) && put_nets(root, model, err);
+           put_features(root, &file->features, err) && put_nets(root, model, err) &&
+           (!file->benefit || lob_model_put_benefit(root, file->benefit, err));
 }
 
 /* ---- files ---- */
@@ -212,6 +218,9 @@ bool lob_model_file_write(const char *path, const LobModelFile *file, GError **e
 void lob_model_file_clear(LobModelFile *file) {
     lob_saved_clear(&file->model);
     lob_store_header_clear(&file->features);
+    if (file->benefit)
+        lob_benefit_model_clear(file->benefit);
+    g_free(file->benefit);
     *file = (LobModelFile){0};
 }
 

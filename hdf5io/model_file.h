@@ -3,14 +3,16 @@
 #define LOB_MODEL_FILE_H
 
 #include "hdf5io/hdf5io.h"
+#include "model/benefit.h"
 #include "model/saved.h"
 
 #define LOB_MODEL_VERSION 1
 
 typedef struct {
     LobSavedModel model;
-    LobStoreHeader features; /* what made the features it was trained on; dim 0 where it uses none */
-    char sha256[65];         /* of all of the above: the model's name in other files */
+    LobStoreHeader features;  /* what made the features it was trained on; dim 0 where it uses none */
+    LobBenefitModel *benefit; /* owned; NULL: none was asked for */
+    char sha256[65];          /* of all of the above: the model's name in other files */
 } LobModelFile;
 
 /* Computes sha256. */

@@ -1,6 +1,7 @@
 /* The prediction job: a locked model applied to a new cohort. Nothing is fitted: scale, medians, cuts and
  * thresholds are the file's. Networks are dealt to ranks, each scored by one, so that the number of ranks
  * changes nothing. */
+#include "mpi/predict_benefit.h"
 #include "mpi/predict_setting.h"
 #include "mpi/stop.h"
 
@@ -187,9 +188,9 @@ static bool write_tables(Job *job, GError **err) {
     for (size_t i = 0; i < n; i++)
         lob_scores_collect(&scores[i], plan, job->results, i / plan->n_models, i % plan->n_models);
     bool ok = lob_predictions_write(plan, scores, err) &&
+              lob_predict_benefit(plan, &job->file, job->resident_loaded ? &job->resident.bags : NULL, err) &&
               lob_top_tiles_write(plan, job->results, &job->resident, err) &&
-              lob_maps_write(plan, job->results, &job->resident, err) &&
-              write_metrics(job, scores, n, err);
+              lob_maps_write(plan, job->results, &job->resident, err) && write_metrics(job, scores, n, err);
     if (ok)
         lob_info("predicted %zu patients with model %s", scores[0].n, job->file.sha256);
     for (size_t i = 0; i < n; i++)

@@ -3,7 +3,7 @@
 #include "hdf5io/model_file.h"
 #include "model/sweep.h"
 #include "mpi/stop.h"
-#include "mpi/validate.h"
+#include "mpi/train_benefit.h"
 
 #include <string.h>
 
@@ -198,7 +198,9 @@ static bool take_parcels(Job *job, const char *at, size_t size, GError **err) {
 static bool lock_model(Job *job, const char *all, size_t size, GError **err) {
     g_autofree char *path = lob_study_out(job->plan.cohort->study, "model.h5");
     if (!describe(job, err) || !take_parcels(job, (const char *)job->kept->data, job->kept->len, err) ||
-        !take_parcels(job, all, size, err) || !lob_saved_check(&job->file.model, err))
+        !take_parcels(job, all, size, err) || !lob_saved_check(&job->file.model, err) ||
+        !lob_train_benefit(&job->plan, job->resident_loaded ? &job->resident.bags : NULL, &job->file.benefit,
+                           err))
         return false;
     lob_model_file_seal(&job->file);
     if (!lob_model_file_write(path, &job->file, err))

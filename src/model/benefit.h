@@ -69,6 +69,7 @@ typedef struct {
     double *horizons;
     LobBasis basis;
     bool use_product, estimable[LOB_PARTS];
+    bool earned;                        /* a validation has proven the effect score: advice may follow it */
     char *reason[LOB_PARTS];            /* why not */
     double sd[LOB_PARTS];               /* of the effect score over training patients */
     double *propensity_beta[LOB_PARTS]; /* [n_covariates + 2], NULL where not estimable */

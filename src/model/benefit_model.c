@@ -75,9 +75,17 @@ static void append_doubles(GByteArray *bytes, const double *v, size_t n) {
 void lob_benefit_model_append(const LobBenefitModel *model, GByteArray *bytes) {
     const LobBasis *basis = &model->basis;
     size_t k = basis->k, draws = model->n_draws;
-    const uint64_t sizes[] = {
-        model->n_covariates, model->n_arms,  model->n_horizons,  draws,      k, basis->dim,
-        basis->of_tiles,     basis->factors, model->use_product, model->seed};
+    const uint64_t sizes[] = {model->n_covariates,
+                              model->n_arms,
+                              model->n_horizons,
+                              draws,
+                              k,
+                              basis->dim,
+                              basis->of_tiles,
+                              basis->factors,
+                              model->use_product,
+                              model->seed,
+                              model->earned};
     append_text(bytes, model->endpoint);
     append(bytes, sizes, sizeof sizes);
     for (size_t a = 0; a < model->n_arms; a++) {

@@ -1,0 +1,94 @@
+#include "mpi/predict_benefit.h"
+#include "mpi/benefit_rows.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The net of the stage's endpoint: it knows the covariates' columns. */
+static const LobSavedNet *find_net(const LobModelFile *file, size_t *endpoint, GError **err) {
+    const LobSavedModel *model = &file->model;
+    for (*endpoint = 0; *endpoint < model->n_endpoints; (*endpoint)++) {
+        const LobSavedNet *net = &model->nets[*endpoint * model->n_kinds];
+        if (strcmp(net->endpoint.name, file->benefit->endpoint) != 0)
+            continue;
+        if (net->n_columns == file->benefit->n_covariates)
+            return net;
+        break;
+    }
+    lob_fail(err, LOB_ERROR_INPUT, "the model's benefit stage goes with none of its endpoints");
+    return NULL;
+}
+
+static const char *part_name(const LobBenefitModel *model, int part) {
+    for (size_t a = 0; a < model->n_arms; a++)
+        if (model->arms[a].code[part] == 1 && model->arms[a].code[1 - part] == 0)
+            return model->arms[a].name;
+    return NULL;
+}
+
+/* One advice a case; effects [LOB_PARTS][n]. */
+static LobAdvice *advise(const LobPlan *plan, const LobBenefitModel *model, size_t endpoint,
+                         const uint32_t *patients, const size_t *kept, const LobBenefitCases *cases,
+                         const LobBenefitPrediction *prediction) {
+    const LobCohort *cohort = plan->cohort;
+    LobAdvice *advice = g_new0(LobAdvice, cases->n + 1);
+    g_autofree double *effects = g_new(double, LOB_PARTS * cases->n + 1);
+    for (size_t f = 0; f < LOB_PARTS; f++)
+        lob_benefit_model_score(model, cases, (int)f, effects + f * cases->n);
+    for (size_t i = 0; i < cases->n; i++) {
+        uint32_t p = patients[kept[i]];
+        int arm = cohort->study->arm_column ? cohort->arm_at[endpoint][p] : -1;
+        advice[i] = (LobAdvice){.patient_id = cohort->patients[p].patient_id,
+                                .center = cohort->centers[cohort->patients[p].center],
+                                .arm = arm >= 0 ? cohort->study->arms[arm].name : "",
+                                .earned = model->earned};
+        for (size_t f = 0; f < LOB_PARTS; f++)
+            advice[i].effect[f] = model->estimable[f] ? effects[f * cases->n + i] : NAN;
+        lob_advice_take(&advice[i], prediction, i);
+    }
+    return advice;
+}
+
+static bool write_advice(const LobPlan *plan, const LobBenefitModel *model, const LobAdvice *advice, size_t n,
+                         GError **err) {
+    LobAdviceFrame frame = {.endpoint = model->endpoint,
+                            .model = plan->models[0],
+                            .arms = model->arms,
+                            .n_arms = model->n_arms,
+                            .n_horizons = model->n_horizons,
+                            .horizons = model->horizons,
+                            .part = {part_name(model, 0), part_name(model, 1)}};
+    g_autofree char *path = lob_study_out(plan->cohort->study, "benefit.csv");
+    g_autofree char *predictions = lob_study_out(plan->cohort->study, "predictions.csv");
+    return lob_advice_write(path, &frame, advice, n, err) &&
+           lob_advice_join(predictions, &frame, advice, n, err);
+}
+
+bool lob_predict_benefit(const LobPlan *plan, const LobModelFile *file, const LobBags *bags, GError **err) {
+    const LobBenefitModel *model = file->benefit;
+    const LobCohort *cohort = plan->cohort;
+    size_t endpoint, n = 0;
+    if (!model)
+        return true;
+    const LobSavedNet *net = find_net(file, &endpoint, err);
+    g_autofree float *covariates = net ? lob_saved_covariates(net, cohort, err) : NULL;
+    if (!covariates)
+        return false;
+    if (model->basis.of_tiles && (!bags || bags->dim != model->basis.dim))
+        return lob_fail(err, LOB_ERROR_INPUT, "the model's benefit stage wants features of %zu columns",
+                        model->basis.dim);
+    g_autofree uint32_t *patients = g_new(uint32_t, cohort->n_patients + 1);
+    g_autofree size_t *kept = g_new(size_t, cohort->n_patients + 1);
+    for (size_t p = 0; p < cohort->n_patients; p++)
+        if (cohort->patients[p].eligible)
+            patients[n++] = (uint32_t)p;
+    LobBenefitCases cases;
+    LobBenefitPrediction prediction;
+    lob_benefit_cases(&cases, model, cohort, bags, covariates, patients, n, kept);
+    lob_benefit_model_predict(model, &cases, &prediction);
+    g_autofree LobAdvice *advice = advise(plan, model, endpoint, patients, kept, &cases, &prediction);
+    bool ok = write_advice(plan, model, advice, cases.n, err);
+    lob_benefit_prediction_clear(&prediction);
+    lob_benefit_cases_clear(&cases);
+    return ok;
+}
