@@ -34,7 +34,7 @@ libjpeg|pkg-config --exists libjpeg|libjpeg-dev|libjpeg-turbo|libjpeg-turbo|libj
 libpng|pkg-config --exists libpng|libpng-dev|libpng|libpng|libpng
 cairo|pkg-config --exists cairo|libcairo2-dev|cairo|cairo|cairo
 libcrypto|pkg-config --exists libcrypto|libssl-dev|openssl|openssl|openssl
-optional: oneDNN 2.x, for precision bf16|printf "#include <dnnl.h>\n" \| cc -E -|libdnnl-dev|onednn@2|onednn<3|onednn
+optional: oneDNN 2 or 3, for precision bf16|printf "#include <dnnl.h>\n" \| cc -E -|libdnnl-dev|onednn|onednn|onednn
 '
 if [ $tests = yes ]; then pieces+='
 Criterion|printf "#include <criterion/criterion.h>\n" \| cc -E - |libcriterion-dev|criterion|criterion|criterion

@@ -7,7 +7,7 @@
 
 static bool unusable(GError **err) {
     return lob_fail(err, LOB_ERROR_INPUT,
-                    "encoder: precision bf16 needs oneDNN 2.x (Debian: libdnnl-dev), and this lobule was "
+                    "encoder: precision bf16 needs oneDNN 2 or 3 (Debian: libdnnl-dev), and this lobule was "
                     "built without it; use fp32 or build again");
 }
 
@@ -65,12 +65,70 @@ round_rows(const float *in, uint16_t *out, size_t n) {
     }
 }
 
-static dnnl_memory_desc_t matrix(size_t rows, size_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag) {
-    dnnl_memory_desc_t desc;
-    memset(&desc, 0, sizeof desc);
+/* ---- what versions 2 and 3 of the library say differently ---- */
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t Layout;
+typedef const_dnnl_memory_desc_t KnownLayout;
+
+static dnnl_status_t layout_new(Layout *to, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_create_with_tag(to, 2, dims, type, tag);
+}
+
+static void layout_free(Layout layout) {
+    dnnl_memory_desc_destroy(layout);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+}
+
+static dnnl_status_t append_gelu(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_gelu_erf, 0, 0);
+}
+
+static dnnl_status_t matmul(dnnl_primitive_desc_t *to, dnnl_engine_t engine, Layout in, Layout weight,
+                            Layout bias, Layout out, dnnl_primitive_attr_t attributes) {
+    return dnnl_matmul_primitive_desc_create(to, engine, in, weight, bias, out, attributes);
+}
+#else
+typedef dnnl_memory_desc_t *Layout;
+typedef const dnnl_memory_desc_t *KnownLayout;
+
+static dnnl_status_t layout_new(Layout *to, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                dnnl_format_tag_t tag) {
+    *to = g_new0(dnnl_memory_desc_t, 1);
+    return dnnl_memory_desc_init_by_tag(*to, 2, dims, type, tag);
+}
+
+static void layout_free(Layout layout) {
+    g_free(layout);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_sum(ops, 1);
+}
+
+static dnnl_status_t append_gelu(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
+}
+
+static dnnl_status_t matmul(dnnl_primitive_desc_t *to, dnnl_engine_t engine, Layout in, Layout weight,
+                            Layout bias, Layout out, dnnl_primitive_attr_t attributes) {
+    dnnl_matmul_desc_t product;
+    const dnnl_status_t status = dnnl_matmul_desc_init(&product, in, weight, bias, out);
+    return status != dnnl_success ? status
+                                  : dnnl_primitive_desc_create(to, &product, attributes, engine, NULL);
+}
+#endif
+
+/* ---- a product ---- */
+
+static bool matrix(Layout *to, size_t rows, size_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag,
+                   GError **err) {
     const dnnl_dims_t dims = {(dnnl_dim_t)rows, (dnnl_dim_t)columns};
-    dnnl_memory_desc_init_by_tag(&desc, 2, dims, type, tag);
-    return desc;
+    return !failed(layout_new(to, dims, type, tag), "layout", err);
 }
 
 static bool describe_after(LobGemmAfter after, dnnl_primitive_attr_t attributes, GError **err) {
@@ -80,9 +138,9 @@ static bool describe_after(LobGemmAfter after, dnnl_primitive_attr_t attributes,
     }
     dnnl_status_t status = dnnl_success;
     if (after == LOB_GEMM_ADD) {
-        status = dnnl_post_ops_append_sum(ops, 1);
+        status = append_sum(ops);
     } else if (after == LOB_GEMM_BIAS_GELU) {
-        status = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
+        status = append_gelu(ops);
     }
     if (status == dnnl_success) {
         status = dnnl_primitive_attr_set_post_ops(attributes, ops);
@@ -94,18 +152,22 @@ static bool describe_after(LobGemmAfter after, dnnl_primitive_attr_t attributes,
 static bool describe(LobGemm *gemm, GError **err) {
     const LobGemmShape *s = &gemm->shape;
     const bool gelu = s->after == LOB_GEMM_BIAS_GELU;
-    const dnnl_memory_desc_t in = matrix(s->block, s->k, dnnl_bf16, dnnl_ab),
-                             weight = matrix(s->k, s->n, dnnl_bf16, dnnl_format_tag_any),
-                             bias = matrix(1, s->n, dnnl_f32, dnnl_ab),
-                             out = matrix(s->block, s->n, gelu ? dnnl_bf16 : dnnl_f32, dnnl_ab);
-    dnnl_matmul_desc_t product;
+    Layout in = NULL, weight = NULL, bias = NULL, out = NULL;
     dnnl_primitive_attr_t attributes = NULL;
-    bool ok =
-        !failed(dnnl_matmul_desc_init(&product, &in, &weight, gelu ? &bias : NULL, &out), "matmul", err) &&
-        !failed(dnnl_primitive_attr_create(&attributes), "attributes", err) &&
-        describe_after(s->after, attributes, err) &&
-        !failed(dnnl_primitive_desc_create(&gemm->described, &product, attributes, gemm->engine, NULL),
-                "bf16 matmul", err);
+    const bool ok = matrix(&in, s->block, s->k, dnnl_bf16, dnnl_ab, err) &&
+                    matrix(&weight, s->k, s->n, dnnl_bf16, dnnl_format_tag_any, err) &&
+                    (!gelu || matrix(&bias, 1, s->n, dnnl_f32, dnnl_ab, err)) &&
+                    matrix(&out, s->block, s->n, gelu ? dnnl_bf16 : dnnl_f32, dnnl_ab, err) &&
+                    !failed(dnnl_primitive_attr_create(&attributes), "attributes", err) &&
+                    describe_after(s->after, attributes, err) &&
+                    !failed(matmul(&gemm->described, gemm->engine, in, weight, bias, out, attributes),
+                            "bf16 matmul", err);
+    const Layout layouts[] = {in, weight, bias, out};
+    for (size_t i = 0; i < G_N_ELEMENTS(layouts); i++) {
+        if (layouts[i]) {
+            layout_free(layouts[i]);
+        }
+    }
     if (attributes) {
         dnnl_primitive_attr_destroy(attributes);
     }
@@ -173,12 +235,12 @@ static LobGemm *bf16_open(const LobGemmShape *shape, GError **err) {
 }
 
 static size_t bf16_prepared(const LobGemm *gemm) {
-    const dnnl_memory_desc_t *desc = dnnl_primitive_desc_query_md(gemm->described, dnnl_query_weights_md, 0);
+    const KnownLayout desc = dnnl_primitive_desc_query_md(gemm->described, dnnl_query_weights_md, 0);
     return (dnnl_memory_desc_get_size(desc) + sizeof(float) - 1) / sizeof(float);
 }
 
 static bool reorder(const LobGemm *gemm, dnnl_memory_t from, dnnl_memory_t to, GError **err) {
-    const dnnl_memory_desc_t *source = NULL, *target = NULL;
+    KnownLayout source = NULL, target = NULL;
     dnnl_primitive_desc_t described = NULL;
     dnnl_primitive_t primitive = NULL;
     const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
@@ -202,10 +264,11 @@ static bool reorder(const LobGemm *gemm, dnnl_memory_t from, dnnl_memory_t to, G
 
 static bool bf16_prepare(const LobGemm *gemm, const float *weight, float *to, GError **err) {
     /* [n][k] row-major is [k][n] with its columns contiguous */
-    const dnnl_memory_desc_t plain = matrix(gemm->shape.k, gemm->shape.n, dnnl_f32, dnnl_ba);
+    Layout plain = NULL;
     dnnl_memory_t from = NULL, into = NULL;
     const bool ok =
-        !failed(dnnl_memory_create(&from, &plain, gemm->engine, (void *)(uintptr_t)weight), "memory", err) &&
+        matrix(&plain, gemm->shape.k, gemm->shape.n, dnnl_f32, dnnl_ba, err) &&
+        !failed(dnnl_memory_create(&from, plain, gemm->engine, (void *)(uintptr_t)weight), "memory", err) &&
         !failed(dnnl_memory_create(&into,
                                    dnnl_primitive_desc_query_md(gemm->described, dnnl_query_weights_md, 0),
                                    gemm->engine, to),
@@ -216,6 +279,9 @@ static bool bf16_prepare(const LobGemm *gemm, const float *weight, float *to, GE
     }
     if (into) {
         dnnl_memory_destroy(into);
+    }
+    if (plain) {
+        layout_free(plain);
     }
     return ok;
 }
