@@ -127,7 +127,7 @@ bool lob_bench_schedule(const LobBench *bench, GError **err) {
         return false;
     r.ceiling = plain.rate;
     lob_bench_report(bench, &r);
-    return true;
+    return !bench->world->has_mpi || lob_bench_farm(bench, err);
 }
 
 /* ---- statistics ---- */

@@ -59,6 +59,8 @@ bool lob_bench_read(const LobBench *bench, GError **err);
 bool lob_bench_store(const LobBench *bench, GError **err);
 bool lob_bench_train(const LobBench *bench, GError **err);
 bool lob_bench_schedule(const LobBench *bench, GError **err);
+/* Rank 0 of a real farm, asked by all other ranks; needs several. */
+bool lob_bench_farm(const LobBench *bench, GError **err);
 bool lob_bench_stats(const LobBench *bench, GError **err);
 
 #endif

@@ -194,13 +194,14 @@ static void take(LobCoordinator *c, int worker, int tag, const GByteArray *messa
     }
 }
 
-static void receive_all(LobCoordinator *c) {
-    for (;;) {
+/* Whether there were any. */
+static bool receive_all(LobCoordinator *c) {
+    for (bool any = false;; any = true) {
         int there = 0, size = 0;
         MPI_Status status;
         MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, c->farm->comm, &there, &status);
         if (!there)
-            return;
+            return any;
         MPI_Get_count(&status, MPI_BYTE, &size);
         g_byte_array_set_size(c->task, (guint)size);
         MPI_Recv(c->task->data, size, MPI_BYTE, status.MPI_SOURCE, status.MPI_TAG, c->farm->comm,
@@ -228,14 +229,15 @@ static void give_up_on_silent(LobCoordinator *c) {
     lob_coordinator_fatal(c, err);
 }
 
-void lob_coordinator_serve(LobCoordinator *c) {
+bool lob_coordinator_serve(LobCoordinator *c) {
     if (c->serving)
-        return;
+        return false;
     c->serving = true;
     const LobFarmJob *job = c->farm->job;
     GError *err = NULL;
+    bool heard = false;
     if (c->farm->world->has_mpi) {
-        receive_all(c);
+        heard = receive_all(c);
         reap_outgoing(c);
     }
     const double now = lob_clock();
@@ -252,6 +254,7 @@ void lob_coordinator_serve(LobCoordinator *c) {
         say_end(c, LOB_RUN_ON);
     give_up_on_silent(c);
     c->serving = false;
+    return heard;
 }
 
 bool lob_coordinator_is_over(const LobCoordinator *c) {

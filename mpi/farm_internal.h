@@ -35,8 +35,8 @@ typedef struct {
 
 LobCoordinator *lob_coordinator_new(LobFarm *farm, LobFarmStats *all);
 void lob_coordinator_free(LobCoordinator *coordinator);
-/* Takes messages, deals tasks; a fatal error ends the job. */
-void lob_coordinator_serve(LobCoordinator *coordinator);
+/* Takes messages, deals tasks; a fatal error ends the job. Whether there were messages. */
+bool lob_coordinator_serve(LobCoordinator *coordinator);
 bool lob_coordinator_is_over(const LobCoordinator *coordinator); /* every worker said BYE */
 /* Rank 0's own worker, without messages. */
 void lob_coordinator_want(LobCoordinator *coordinator, int tasks);

@@ -3,13 +3,18 @@
 #include "mpi/farm_rules.h"
 #include "mpi/stop.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Messages are looked at this often while working; rank 0 answers others, so it looks more often. */
 #define LOOK_SECONDS 0.05
 #define LOOK_SECONDS_RANK0 0.005
 
+/* LOB_TEST_RANK0=deals: as in a large world. */
 bool lob_farm_rank0_works(const LobWorld *world) {
+    const char *hook = getenv("LOB_TEST_RANK0");
+    if (hook && world->size > 1 && strcmp(hook, "deals") == 0)
+        return false;
     return world->size <= LOB_RANK0_WORKS_UP_TO;
 }
 
@@ -62,21 +67,21 @@ static void ask_to_stop(LobFarm *farm) {
     farm->asked_to_stop = true;
 }
 
-static void look(LobFarm *farm) {
+/* Whether rank 0 heard from anybody. */
+static bool look(LobFarm *farm) {
     farm->looked = lob_clock();
-    if (farm->coordinator) {
-        lob_coordinator_serve(farm->coordinator);
-        return;
-    }
+    if (farm->coordinator)
+        return lob_coordinator_serve(farm->coordinator);
     receive_all(farm);
     ask_to_stop(farm);
+    return false;
 }
 
 bool lob_farm_tick(void *user) {
     LobFarm *farm = user;
     const double often = farm->coordinator ? LOOK_SECONDS_RANK0 : LOOK_SECONDS;
     if (lob_clock() - farm->looked >= often)
-        look(farm);
+        (void)look(farm);
     return lob_run_state() == LOB_RUN_ON;
 }
 
@@ -135,7 +140,9 @@ static void loop(LobFarm *farm, bool works) {
     double waited = 0;
     bool said_bye = !works;
     for (;;) {
-        look(farm);
+        /* Where one asks, others may: rank 0 looks again soon. */
+        if (look(farm))
+            waited = 0;
         if (farm->ended && !said_bye) {
             say_bye(farm);
             said_bye = true;

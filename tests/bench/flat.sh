@@ -1,10 +1,13 @@
 #!/bin/bash
-# Memory of the ranks over a run of N tiny slides.
-# usage: flat.sh [N [RANKS]]    environment: LOBULE, LOB_SOURCE, LOB_BINARY_DIR
-# Prints one JSON line: private memory of the largest worker and of rank 0, a quarter into embed and at its end.
+# Memory of the ranks over a run of N tiny slides: what opening and closing leaks would show.
+# usage: flat.sh [N [RANKS]]    default 2000 2    environment: LOBULE, LOB_SOURCE, LOB_BINARY_DIR
+# Prints one JSON line: proportional memory (PSS: shared pages in parts) of the largest worker with its reader, and of rank 0, once
+# 200 slides (or a tenth) and once all are done. Rank 0 only deals, as in a large world; it keeps a record of every range.
 . "$(dirname "$0")/../integration/cohort_lib.bash"
 count=${1:-2000} ranks=${2:-2}
+early=$((count / 10))
 many=$work/many few=$work/few
+export LOB_TEST_RANK0=deals
 mkdir -p "$many"
 "$LOBULE" demo "$few" --patients 20 --tiles 4 --centers 3 >"$work/log" 2>&1 || { tail "$work/log"; exit 1; }
 # A few drawn slides under many names: what may leak is opening and closing, not decoding.
@@ -12,14 +15,23 @@ awk -F, -v OFS=, -v n="$count" -v root="$few" 'NR == 1 { print; next } { id[NR -
   END { for (i = 0; i < n; i++) print id[i % (NR - 1)] "-" i, rest[i % (NR - 1)] }' "$few/slides.csv" >"$many/slides.csv"
 cp "$few/study.yaml" "$few/patients.csv" "$many/"
 
-# Private memory in KiB: of rank 0, which keeps a record of every range, or of the largest worker. Readers are apart.
-private() { # rank0 | workers
-  local p pids most=0 kib
+family() { # PID: itself and all below it
+  local child
+  echo "$1"
+  for child in $(pgrep -P "$1"); do family "$child"; done
+}
+# PSS in KiB of rank 0, or of the largest worker; zygote and readers count with their rank.
+pss() { # rank0 | workers
+  local rank member pids most=0 sum kib
   pids=($(pgrep -P "$mpirun"))
   [ "$1" = rank0 ] && pids=("${pids[0]:-}") || pids=("${pids[@]:1}")
-  for p in "${pids[@]}"; do
-    kib=$(awk '/^Private_Dirty:/ { print $2 }' "/proc/$p/smaps_rollup" 2>/dev/null)
-    [ "${kib:-0}" -le $most ] || most=$kib
+  for rank in "${pids[@]}"; do
+    sum=0
+    for member in $(family "$rank"); do
+      kib=$(awk '/^Pss:/ { print $2 }' "/proc/$member/smaps_rollup" 2>/dev/null)
+      sum=$((sum + ${kib:-0}))
+    done
+    [ $sum -le $most ] || most=$sum
   done
   echo $most
 }
@@ -31,14 +43,16 @@ mpirun=
 until mpirun=$(pgrep -P $job -x mpirun) || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
 first=0 last=0 first0=0 last0=0
 while kill -0 $job 2>/dev/null; do
-  done_now=$(ranges "$many/out") now=$(private workers) now0=$(private rank0)
-  if [ $first = 0 ] && [ "$done_now" -ge $((count / 4)) ]; then first=$now first0=$now0; fi
-  if [ "$now" != 0 ] && [ "$now0" != 0 ]; then last=$now last0=$now0; fi
+  done_now=$(ranges "$many/out") now=$(pss workers) now0=$(pss rank0)
+  if [ $first = 0 ] && [ "$done_now" -ge $early ]; then first=$now first0=$now0; fi
+  # The last look may meet a process that is ending.
+  if [ "$now" -gt $((last / 2)) ] && [ "$now0" -gt $((last0 / 2)) ]; then last=$now last0=$now0; fi
   sleep 0.3
 done
 wait $job; expect "embed ends as plan did" $planned $?
 expect "slides with a fate" "$count" "$(grep -Ec ',(done|failed),' "$many/out/slides.csv")"
-printf '{"bench": "flat", "slides": %d, "ranks": %d, "worker_kib_quarter": %d, "worker_kib_end": %d, "rank0_kib_quarter": %d, "rank0_kib_end": %d}\n' \
-  "$count" "$ranks" $first $last $first0 $last0
+printf '{"bench": "flat", "slides": %d, "ranks": %d, "worker_pss_kib_at_%d": %d, "worker_pss_kib_at_end": %d, "rank0_pss_kib_at_%d": %d, "rank0_pss_kib_at_end": %d}\n' \
+  "$count" "$ranks" $early $first $last $early $first0 $last0
+[ $first -gt 0 ] || fail "nothing was measured"
 [ $last -le $((first * 105 / 100)) ] || fail "a worker's memory grew by more than a twentieth"
 finish

@@ -2,10 +2,11 @@
 # CPU that waiting costs: one worker is stopped in the middle of a range, the others finish what there is and wait for it.
 # usage: idle.sh [RANKS [SECONDS]]    environment: LOBULE, LOB_SOURCE, LOB_BINARY_DIR
 # Prints one JSON line: shares of a core of rank 0, of the median and of the busiest waiting worker. Rank 0 only
-# coordinates in worlds of more than 8 ranks.
+# deals, as in worlds of more than 64 ranks.
 . "$(dirname "$0")/../integration/cohort_lib.bash"
 ranks=${1:-10} seconds=${2:-5} out=$work/out
 draw_cohort
+export LOB_TEST_RANK0=deals
 launch 2 "$LOBULE" plan --output "$out" "$study" >"$work/log" 2>&1; expect "plan" 0 $?
 launch "$ranks" "$LOBULE" embed --output "$out" "$study" >>"$work/log" 2>&1 &
 job=$!

@@ -25,4 +25,15 @@ print(f"{sys.argv[1]} ranks: measured {real['makespan']:.2f} s, simulated {simul
 sys.exit(not 0.9 <= ratio <= 1.1)
 PY
 done
+# Rank 0 answers real messages, and its journal's syncs keep within their share however often it is asked.
+mpirun --oversubscribe -n 8 "$lobule" bench schedule --seconds 0.5 --dir "$work" >"$work/farm.json" 2>"$work/farm.txt"
+python3 - "$work/farm.json" "$work/farm.txt" <<'PY'
+import json, re, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+fast, paced = (next(r for r in rows if word in r["case"]) for word in ("as fast as they can", "with a journal"))
+shares = [float(x) for x in re.findall(r"took ([0-9.]+) % of the time", open(sys.argv[2]).read())]
+print(f"8 ranks: {fast['rate']:.0f} requests/s, {fast['ratio']:.1f} times what 10,000 ranks ask; journal {shares[1]} % busy")
+sys.exit(not (fast["rate"] > paced["rate"] > 0 and fast["ratio"] > 2 and shares[0] == 0 and shares[1] < 20))
+PY
+[ -z "$(find "$work" -name 'lobule-bench*')" ] || { echo "the bench leaves files behind"; exit 1; }
 echo "passed"
