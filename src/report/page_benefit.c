@@ -164,7 +164,8 @@ bool lob_page_benefit(LobPage *page, GError **err) {
     lob_html_section(page->html, "benefit", "Treatment benefit",
                      "One contrast and one statistic were registered before a held-out center was opened. "
                      "Treatment was not assigned at random: what is found is a hypothesis for a trial.");
-    if (!forests(page, &c, err) || !table(page, &c, err) || (page->benefit && !recommendations(page, err)))
+    if (!forests(page, &c, err) || !lob_page_targeting(page, err) || !table(page, &c, err) ||
+        (page->benefit && !recommendations(page, err)))
         return false;
     lob_html_section_end(page->html);
     return true;

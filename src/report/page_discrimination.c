@@ -174,14 +174,44 @@ static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoi
         "pairs of "
         "patients compared within centers only, all pairs counted together.%s Intervals are conditional on "
         "the "
-        "trained models: folds share training centers, so a test against no effect needs permutations with "
-        "refitting.",
+        "trained models: folds share training centers, so a test of the whole against no effect "
+        "would need permutations with refitting; the table of permutations below keeps the models.",
         kind->bounded
             ? " Diamond \xe2\x80\x9crandom effects\xe2\x80\x9d: the centers\xe2\x80\x99 values pooled on the "
               "logit scale (REML, Hartung-Knapp). Dashed: 95 % prediction interval for one more center."
             : "");
     lob_figure_end(page, csv, caption);
     return table_of_rows(page, rows, title, kind, e, m, err);
+}
+
+/* Beside the intervals, which do not test against chance: scores dealt out anew within centers. */
+static bool permutations(LobPage *page, const Columns *c, size_t e, guint m, GError **err) {
+    static const char *const metrics[] = {"harrell_c_permutation_p", "auc_permutation_p"};
+    const char *endpoint = page->cohort->study->endpoints[e].name, *model = page->models->pdata[m];
+    for (size_t k = 0; k < G_N_ELEMENTS(metrics); k++) {
+        g_autoptr(GArray) rows = rows_of(page, c, endpoint, model, metrics[k], err);
+        if (!rows)
+            return false;
+        if (rows->len == 0)
+            continue;
+        g_autofree char *caption = g_strdup_printf(
+            "Permutation test of ranking against chance, endpoint %s, model %s: one-sided, 999 "
+            "draws of the scores within centers, the trained models as they are",
+            endpoint, model);
+        LobSheet *sheet =
+            lob_sheet_new(page, caption, (const char *[]){"center", "#p", "#n", "#events", NULL},
+                          "permutation_%zu_%u", e + 1, m + 1);
+        for (guint i = 0; i < rows->len; i++) {
+            const LobForestRow *row = &g_array_index(rows, LobForestRow, i);
+            lob_sheet_text(sheet, row->center);
+            lob_sheet_p(sheet, row->estimate);
+            lob_sheet_number(sheet, row->n, 0);
+            lob_sheet_number(sheet, row->events, 0);
+        }
+        if (!lob_sheet_end(sheet, err))
+            return false;
+    }
+    return true;
 }
 
 /* Each class against the rest. */
@@ -211,6 +241,8 @@ bool lob_page_discrimination(LobPage *page, GError **err) {
                     return false;
             if (page->cohort->study->endpoints[e].kind == LOB_ENDPOINT_MULTICLASS &&
                 !class_figures(page, &c, e, m, err))
+                return false;
+            if (!permutations(page, &c, e, m, err))
                 return false;
         }
     if (!lob_page_time_dependent(page, err))

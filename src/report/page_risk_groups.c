@@ -64,7 +64,7 @@ static bool groups_of_endpoint(LobPage *page, size_t e, GError **err) {
     lob_figure_end(page, csv,
                    "Held-out patients of all centers. The cut between groups is the median of each fold's "
                    "training patients, never of the patients shown. Bands: 95 % intervals (log-log).");
-    return compare(page, &s, group, err);
+    return compare(page, &s, group, err) && lob_page_competing(page, &s, err);
 }
 
 bool lob_page_risk_groups(LobPage *page, GError **err) {

@@ -36,9 +36,9 @@ static bool roc_figure(LobPage *page, const LobSample *all, size_t h, GError **e
     g_autoptr(LobCsv) csv =
         lob_csv_new((const char *[]){"center", "threshold", "sensitivity", "false_positive_rate", NULL});
     GString *whole = page->html, *svg = g_string_new(NULL);
-    LobPlot plot = {.left = 54, .right = 250, .top = 12, .bottom = 46, .x0 = 0, .x1 = 1, .y0 = 0, .y1 = 1};
+    LobPlot plot = {.left = 54, .right = 275, .top = 12, .bottom = 46, .x0 = 0, .x1 = 1, .y0 = 0, .y1 = 1};
     const double ticks[] = {0, 0.2, 0.4, 0.6, 0.8, 1};
-    lob_plot_begin(&plot, svg, 620, 370, title, "Sensitivity against false positive rate, a line a center.");
+    lob_plot_begin(&plot, svg, 645, 370, title, "Sensitivity against false positive rate, a line a center.");
     lob_plot_y_axis(&plot, ticks, 6, 1, "sensitivity");
     lob_plot_x_axis(&plot, ticks, 6, 1, "1 - specificity");
     lob_plot_line(&plot, 0, 0, 1, 1, "ref");

@@ -220,11 +220,15 @@ bool lob_page_discrimination(LobPage *page, GError **err);
 /* Part of the discrimination section: AUC at the horizons, ROC curves, Uno's C. */
 bool lob_page_time_dependent(LobPage *page, GError **err);
 bool lob_page_risk_groups(LobPage *page, GError **err);
+/* Part of the risk groups: cumulative incidence where the endpoint names a competing event. */
+bool lob_page_competing(LobPage *page, const LobSample *sample, GError **err);
 bool lob_page_calibration(LobPage *page, GError **err);
 bool lob_page_utility(LobPage *page, GError **err);
 bool lob_page_subgroups(LobPage *page, GError **err);
 bool lob_page_arms(LobPage *page, GError **err);
 bool lob_page_benefit(LobPage *page, GError **err);
+/* Part of the benefit section: permutation null, targeting curve, arms by third, decision curve. */
+bool lob_page_targeting(LobPage *page, GError **err);
 bool lob_page_maps(LobPage *page, GError **err);
 bool lob_page_immune(LobPage *page, GError **err);
 bool lob_page_leakage(LobPage *page, GError **err);

@@ -66,7 +66,10 @@ static const char *cell_class(const char *text) {
         run = *p == ' ' ? 0 : run + 1;
         most = MAX(most, run);
     }
-    return most > 24 ? " class=\"long\"" : length > 40 ? " class=\"wide\"" : "";
+    return most > 24      ? " class=\"long\""
+           : length > 100 ? " class=\"wider\""
+           : length > 40  ? " class=\"wide\""
+                          : "";
 }
 
 void lob_sheet_text(LobSheet *sheet, const char *text) {

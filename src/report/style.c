@@ -21,7 +21,7 @@ const char lob_html_style[] =
     "caption{text-align:left;font-weight:600;padding:.3rem 0}"
     "th,td{padding:.25rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;"
     "max-width:22rem;overflow-wrap:break-word}th{vertical-align:bottom}td.w{white-space:nowrap}"
-    "td.wide{min-width:15rem}td.long{overflow-wrap:anywhere;min-width:10rem}"
+    "td.wide{min-width:15rem}td.wider{min-width:26rem}td.long{overflow-wrap:anywhere;min-width:10rem}"
     "td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}th.n{text-align:right}"
     "th button{all:unset;cursor:pointer;font-weight:600}th button:focus-visible{outline:2px solid var(--c0)}"
     "th[aria-sort=ascending] button::after{content:' \\2191'}"

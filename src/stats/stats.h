@@ -358,7 +358,7 @@ typedef struct {
     LobEstimate value;
 } LobNamedEstimate;
 /* auc, brier, brier_null, ipa, observed_risk, expected_risk, observed_expected, calibration_slope, ici, e50,
- * e90 (no stratum is used). risk [n], or NULL: no prediction. */
+ * e90. Strata count for the slope alone. risk [n], or NULL: no prediction. */
 void lob_horizon_rows(const LobFollowUp *data, const double *score, const double *risk, double t,
                       LobNamedEstimate rows[LOB_HORIZON_ROWS]);
 /* net_benefit_at_0.1, net_benefit_of_all_at_0.1 ... to 0.9. */

@@ -9,7 +9,7 @@ skipped=""
 
 # Slides of three centers for the sections about slides; features of four for the statistics.
 launch 2 "$LOBULE" demo "$dir/s" --patients 24 --centers 3 --tiles 12 --seed 3 >"$dir/log" 2>&1 || { cat "$dir/log"; fail "demo failed"; }
-launch 1 "$LOBULE" demo "$dir/b" --bags --patients 240 --centers 4 --seed 4 >"$dir/log" 2>&1 || { cat "$dir/log"; fail "demo --bags failed"; }
+launch 1 "$LOBULE" demo "$dir/b" --bags --patients 480 --centers 4 --seed 4 >"$dir/log" 2>&1 || { cat "$dir/log"; fail "demo --bags failed"; }
 mkdir "$dir/s/regions"
 slide=$(sed -n 2p "$dir/s/slides.csv" | cut -d, -f1)
 cat >"$dir/s/regions/$slide.geojson" <<'EOF'
@@ -33,6 +33,12 @@ done
 grep -q ',over the slide$' "$dir/s/out/figures/maps.csv" || fail "no map lies over its slide"
 [ "$(awk -F, 'NR > 1 && $8 > 0' "$dir/s/out/immune.csv" | wc -l)" = 1 ] || fail "one slide has a margin"
 grep -q "^$slide,.*,fewer than 10 tiles in tumour core or margin$" "$dir/s/out/immune.csv" || fail "a small tumour has no core"
+# The permutation null, the targeting curve, arms by third of benefit, the decision curve of benefit.
+for figure in permutation_null_1 targeting_1 benefit_thirds_1 km_benefit_1_lowest km_benefit_1_highest benefit_decision_1 \
+  permutation_1_1; do
+  [ -s "$dir/b/out/figures/$figure.csv" ] || fail "no figure $figure"
+  grep -q "figures/$figure.csv" "$dir/b/out/report.html" || fail "$figure is not on the page"
+done
 # What an earlier run left goes; slides that are no longer there cost thumbnails, nothing else.
 echo old >"$dir/s/out/figures/old.csv"
 cp -r "$dir/s" "$dir/gone"; rm -r "$dir/gone/slides"
