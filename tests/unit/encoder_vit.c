@@ -53,6 +53,11 @@ static LobEncoder *open_case(const Case *c, const char *folder, const char *weig
     return lob_encoder_open(&options, err);
 }
 
+/* LOB_FULL_DEPTH=NAME,...: these presets at their full depth; figures are told. Minutes and gigabytes. */
+static const char *full_depth(void) {
+    return g_getenv("LOB_FULL_DEPTH");
+}
+
 static void assert_close(const float *out, const float *want, size_t n, const char *what) {
     double difference = 0, a = 0, b = 0, dot = 0;
     for (size_t i = 0; i < n; i++) {
@@ -61,6 +66,10 @@ static void assert_close(const float *out, const float *want, size_t n, const ch
         a += x * x;
         b += y * y;
         dot += x * y;
+    }
+    if (full_depth()) {
+        fprintf(stderr, "%s: fp32 relative error %.3g, cosine %.9f\n", what, sqrt(difference / b),
+                dot / sqrt(a * b));
     }
     cr_assert_lt(sqrt(difference / b), 1e-4, "%s: relative error %g", what, sqrt(difference / b));
     cr_assert_gt(dot / sqrt(a * b), 0.99999, "%s", what);
@@ -115,7 +124,7 @@ static void check_bf16(const char *folder) {
     Case c = case_read(folder);
     g_autofree char *missing = bf16_missing(&c, folder);
     if (missing) {
-        cr_log_warn("skipped: bf16 (%s)", missing);
+        fprintf(stderr, "skipped: bf16 (%s)\n", missing);
         case_clear(&c);
         return;
     }
@@ -129,6 +138,9 @@ static void check_bf16(const char *folder) {
     cr_assert(lob_encoder_encode(encoder, tiles, c.tiles, out, NULL, NULL, &err));
     for (size_t b = c.tiles; b-- > 0;) {
         const double is = cosine(out + b * dim, expected + b * dim, dim);
+        if (full_depth()) {
+            fprintf(stderr, "%s: bf16 cosine of tile %zu %.6f\n", folder, b, is);
+        }
         cr_assert_gt(is, 0.999, "%s: tile %zu: cosine %g", folder, b, is);
         cr_assert_neq(memcmp(out + b * dim, expected + b * dim, dim * sizeof *out), 0);
         cr_assert(lob_encoder_encode(encoder, tiles + b * c.tile_bytes, 1, single, NULL, NULL, &err));
@@ -176,16 +188,16 @@ static void remove_tree(const char *path) {
                  NULL, NULL);
 }
 
-/* One preset at depth 1, made, checked and removed: the widest needs 120 MB. */
-static void check_preset(const char *preset) {
+/* One preset at a depth, made, checked and removed: at depth 1 the widest needs 120 MB. */
+static void check_preset(const char *preset, const char *depth) {
     g_autofree char *folder = g_dir_make_tmp("lobule-vit-XXXXXX", NULL);
     const char *argv[] = {"/usr/bin/python3",
                           LOB_SOURCE_DIR "/tests/oracles/vit_torch.py",
                           folder,
                           "--depth",
-                          "1",
+                          depth,
                           "--tiles",
-                          "2",
+                          "3",
                           "--size",
                           "240",
                           preset,
@@ -223,8 +235,32 @@ Test(vit, presets_as_in_pytorch, .timeout = 300) {
     while ((file = g_dir_read_name(dir)) != NULL) {
         g_autofree char *path = g_build_filename(LOB_SOURCE_DIR "/configs/encoders", file, NULL);
         if (g_str_has_suffix(file, ".yaml") && in_short_list(file)) {
-            check_preset(path);
+            check_preset(path, "1");
         }
+    }
+}
+
+/* The preset's own depth, from its file. */
+static char *depth_of(const char *preset) {
+    size_t size;
+    g_autofree char *text = NULL;
+    cr_assert(g_file_get_contents(preset, &text, &size, NULL), "%s", preset);
+    const char *line = strstr(text, "\ndepth:");
+    cr_assert_not_null(line);
+    return g_strdup_printf("%d", (int)g_ascii_strtoll(line + strlen("\ndepth:"), NULL, 10));
+}
+
+/* The oracle's blocks change the residual stream as trained ones do: layer scales around 0.7, gains of one.
+ */
+Test(vit, full_depth_as_in_pytorch, .timeout = 1800) {
+    if (!full_depth() || !python_has_torch()) {
+        return;
+    }
+    g_auto(GStrv) names = g_strsplit(full_depth(), ",", -1);
+    for (char **name = names; *name; name++) {
+        g_autofree char *path = g_strdup_printf("%s/configs/encoders/%s.yaml", LOB_SOURCE_DIR, *name);
+        g_autofree char *depth = depth_of(path);
+        check_preset(path, depth);
     }
 }
 
