@@ -58,6 +58,24 @@ static bool open_source(LobSlide *slide, GError **err) {
     return false;
 }
 
+static int64_t integer_or(const char *text, int64_t fallback) {
+    int64_t value;
+    if (text == NULL || !g_ascii_string_to_signed(text, 10, INT64_MIN, INT64_MAX, &value, NULL))
+        return fallback;
+    return value;
+}
+
+void lob_bounds_from_texts(const char *const texts[4], LobSlideInfo *info) {
+    int64_t x = integer_or(texts[0], 0), y = integer_or(texts[1], 0);
+    int64_t w = integer_or(texts[2], info->width), h = integer_or(texts[3], info->height);
+    bool inside = x >= 0 && y >= 0 && x < info->width && y < info->height && w > 0 && h > 0 &&
+                  w <= info->width - x && h <= info->height - y;
+    info->bounds_x = inside ? x : 0;
+    info->bounds_y = inside ? y : 0;
+    info->bounds_width = inside ? w : info->width;
+    info->bounds_height = inside ? h : info->height;
+}
+
 /* The manifest's or the center's word comes before the file's. */
 static void apply_given_mpp(LobSlide *slide) {
     if (slide->spec.mpp > 0) {

@@ -41,6 +41,10 @@ typedef struct {
 } LobMppTexts;
 void lob_mpp_from_texts(const LobMppTexts *texts, LobSlideInfo *info);
 
+/* Bounds of the scanned part from the text of the properties x, y, width, height (any may be NULL); those
+ * that do not lie inside the slide's width and height are not believed. */
+void lob_bounds_from_texts(const char *const texts[4], LobSlideInfo *info);
+
 /* Sets an error that says what is wrong with a file no source recognised: a picture with a slide's name, a
  * TIFF that ends too early, something else. Always returns false. */
 bool lob_slide_diagnose(const char *path, int64_t size, GError **err);

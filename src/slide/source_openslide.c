@@ -9,14 +9,6 @@ typedef struct {
     LobTiffTiles *tiles; /* NULL: none */
 } Handle;
 
-static int64_t property_integer(openslide_t *os, const char *name, int64_t fallback) {
-    const char *text = openslide_get_property_value(os, name);
-    int64_t value;
-    if (text == NULL || !g_ascii_string_to_signed(text, 10, INT64_MIN, INT64_MAX, &value, NULL))
-        return fallback;
-    return value;
-}
-
 static bool fill_levels(openslide_t *os, LobSlideInfo *info, GError **err) {
     int levels = openslide_get_level_count(os);
     if (levels < 1)
@@ -33,18 +25,14 @@ static bool fill_levels(openslide_t *os, LobSlideInfo *info, GError **err) {
     return true;
 }
 
-/* Bounds that do not lie inside the slide are not believed. */
 static void fill_bounds(openslide_t *os, LobSlideInfo *info) {
-    int64_t x = property_integer(os, OPENSLIDE_PROPERTY_NAME_BOUNDS_X, 0);
-    int64_t y = property_integer(os, OPENSLIDE_PROPERTY_NAME_BOUNDS_Y, 0);
-    int64_t w = property_integer(os, OPENSLIDE_PROPERTY_NAME_BOUNDS_WIDTH, info->width);
-    int64_t h = property_integer(os, OPENSLIDE_PROPERTY_NAME_BOUNDS_HEIGHT, info->height);
-    bool inside = x >= 0 && y >= 0 && x < info->width && y < info->height && w > 0 && h > 0 &&
-                  w <= info->width - x && h <= info->height - y;
-    info->bounds_x = inside ? x : 0;
-    info->bounds_y = inside ? y : 0;
-    info->bounds_width = inside ? w : info->width;
-    info->bounds_height = inside ? h : info->height;
+    static const char *const names[] = {OPENSLIDE_PROPERTY_NAME_BOUNDS_X, OPENSLIDE_PROPERTY_NAME_BOUNDS_Y,
+                                        OPENSLIDE_PROPERTY_NAME_BOUNDS_WIDTH,
+                                        OPENSLIDE_PROPERTY_NAME_BOUNDS_HEIGHT};
+    const char *texts[4];
+    for (size_t i = 0; i < 4; i++)
+        texts[i] = openslide_get_property_value(os, names[i]);
+    lob_bounds_from_texts(texts, info);
 }
 
 static void fill_properties(openslide_t *os, LobSlideInfo *info) {

@@ -234,3 +234,44 @@ Test(slide, a_slide_of_one_pixel_opens_and_has_an_overview) {
     cr_expect(lob_slide_overview(slide, 8, &image, &sx, &sy, &err));
     cr_expect(image.width == 1 && image.height == 1);
 }
+
+Test(bounds, are_believed_inside_the_slide_only) {
+    static const struct {
+        const char *texts[4];
+        int64_t x, y, width, height;
+    } cases[] = {
+        {{"100", "200", "300", "400"}, 100, 200, 300, 400},
+        {{NULL, NULL, NULL, NULL}, 0, 0, 1000, 900},
+        {{"0", "0", "1000", "900"}, 0, 0, 1000, 900},
+        {{"-1", "0", "10", "10"}, 0, 0, 1000, 900},
+        {{"900", "0", "101", "10"}, 0, 0, 1000, 900},
+        {{"5", "5", "0", "10"}, 0, 0, 1000, 900},
+        {{"9223372036854775807", "1", "9223372036854775807", "1"}, 0, 0, 1000, 900},
+        {{"1.5", "2", "10", "10"}, 0, 2, 10, 10},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        LobSlideInfo info = {.width = 1000, .height = 900};
+        lob_bounds_from_texts(cases[i].texts, &info);
+        cr_expect(info.bounds_x == cases[i].x && info.bounds_y == cases[i].y &&
+                      info.bounds_width == cases[i].width && info.bounds_height == cases[i].height,
+                  "case %zu: %d,%d %d x %d", i, (int)info.bounds_x, (int)info.bounds_y,
+                  (int)info.bounds_width, (int)info.bounds_height);
+    }
+}
+
+/* As a MIRAX slide says where in its large canvas it was scanned. */
+Test(bounds, an_overview_shows_the_scanned_part_only) {
+    g_autofree char *path = scratch_path("bounds.tif");
+    slide_write_tiff(path, 1200, 1000, 0.5, 0.5, draw_pattern);
+    g_autoptr(LobSlide) slide = lob_slide_open(&(LobSlideSpec){path, 0, LOB_MPP_UNKNOWN}, NULL);
+    LobSlideInfo *info = (LobSlideInfo *)lob_slide_info(slide);
+    lob_bounds_from_texts((const char *const[]){"200", "104", "800", "640"}, info);
+    g_auto(LobImage) image = {0};
+    double sx, sy;
+    cr_assert(lob_slide_overview(slide, 4, &image, &sx, &sy, NULL));
+    cr_assert(image.width == 100 && image.height == 80 && sx == 8 && sy == 8);
+    g_autofree uint8_t *part = g_malloc(3 * 800 * 640), *want = g_malloc(3 * 100 * 80);
+    cr_assert(lob_slide_read(slide, 0, 200, 104, 800, 640, part, NULL));
+    lob_resample(part, 800, 640, 0, 0, 800, 640, want, 100, 80);
+    cr_expect(memcmp(want, image.data, 3 * 100 * 80) == 0);
+}

@@ -220,6 +220,50 @@ Test(readers, undecodable_tiles_are_told_and_the_others_read) {
     cr_expect_not_null(strstr(reason, "JPEG"), "%s", reason);
 }
 
+/* One bad tile of a slide of one level: the overview is that of the undamaged slide but for a few blocks. */
+Test(readers, an_overview_tells_what_it_could_not_read) {
+    g_autofree char *whole = shared_file("slides/CMU-1-Small-Region.svs");
+    g_autofree char *damaged = shared_file("broken/corrupt-tiles.svs");
+    if (whole == NULL || damaged == NULL)
+        return;
+    cr_assert(lob_zygote_start(NULL));
+    g_autoptr(LobReader) reader = lob_reader_new(&lob_reader_default_limits, NULL);
+    g_auto(LobImage) want = {0}, got = {0}, unknown = {0}, none = {0};
+    g_autoptr(GError) err = NULL;
+    LobSlideInfo info;
+    double x, y;
+    open_in(reader, whole, &info);
+    cr_assert(lob_reader_overview(reader, 8, &want, &none, &x, &y, NULL));
+    cr_expect(memchr(none.data, 255, (size_t)none.width * (size_t)none.height) == NULL);
+    open_in(reader, damaged, &info);
+    cr_assert(lob_reader_overview(reader, 8, &got, &unknown, &x, &y, &err), "%s", err ? err->message : "");
+    size_t n = (size_t)got.width * (size_t)got.height, missing = 0;
+    for (size_t i = 0; i < n; i++) {
+        missing += unknown.data[i] == 255;
+        cr_assert(unknown.data[i] == 255 || memcmp(want.data + 3 * i, got.data + 3 * i, 3) == 0, "px %zu", i);
+    }
+    cr_expect(missing > 0 && missing < n / 20, "%zu of %zu px", missing, n);
+    g_auto(LobImage) strict = {0};
+    open_in(reader, damaged, &info);
+    cr_expect_not(lob_reader_overview(reader, 8, &strict, NULL, &x, &y, &err));
+    cr_expect_not_null(strstr(err->message, "JPEG"), "%s", err->message);
+}
+
+Test(readers, an_overview_of_nothing_readable_is_an_error) {
+    g_autofree char *path = shared_file("broken/unreadable-tile.svs");
+    if (path == NULL)
+        return;
+    g_autoptr(LobReader) reader = start(NULL);
+    g_auto(LobImage) image = {0}, unknown = {0};
+    g_autoptr(GError) err = NULL;
+    LobSlideInfo info;
+    double x, y;
+    cr_assert(lob_reader_open(reader, &(LobSlideSpec){path, 0.5, LOB_MPP_MANIFEST}, &info, NULL));
+    cr_expect_not(lob_reader_overview(reader, 8, &image, &unknown, &x, &y, &err));
+    cr_expect(g_error_matches(err, LOB_ERROR, LOB_ERROR_SLIDE));
+    cr_expect_not_null(strstr(err->message, "cannot decode"), "%s", err->message);
+}
+
 /* pids of this process's children and theirs. */
 static GArray *descendants(pid_t of) {
     GArray *pids = g_array_new(FALSE, FALSE, sizeof(pid_t));
