@@ -2,6 +2,7 @@
 # Strong and weak scaling on a Slurm: submits one job a size and gathers one JSON line a result.
 # usage: scaling.sh submit STUDY DIR "RANKS..." [strong|weak|both] [SBATCH OPTIONS]     plans once, then one embed job a size
 #        scaling.sh gather DIR                                                          JSON lines on standard output
+#        scaling.sh table DIR | scaling.sh plot DIR FILE.svg                            the same for people: a table, the curves
 # strong: every size embeds the whole cohort. weak: slides in proportion to the ranks, the largest size gets them all.
 # Ratios are against the smallest size's own measured rate, so the smallest should be one rank where that is bearable.
 set -eu
@@ -39,7 +40,7 @@ one() { # DIR
 }
 
 submit() {
-  [ $# -ge 3 ] || { sed -n '3,6s/^# //p' "$0"; exit 2; }
+  [ $# -ge 3 ] || { sed -n '3,7s/^# //p' "$0"; exit 2; }
   local study dir sizes=$3 kinds=${4:-both} kind ranks most=0 job=
   study=$(realpath "$1") dir=$(realpath -m "$2")
   shift $(($# < 4 ? 3 : 4))
@@ -73,9 +74,54 @@ gather() {
         $1, $2, $3, $4, rate, base * $2, rate / (base * $2), $5, $6 }'
 }
 
+# "case ranks tiles seconds rate ideal ratio busy" of each line of gather.
+columns() { gather "$1" | sed 's/.*"case": "\([a-z]*\)", "ranks": \([0-9]*\), "tiles": \([0-9]*\), "seconds": \([0-9.]*\), "rate": \([0-9.]*\),.*"ceiling": \([0-9.]*\), "ratio": \([0-9.]*\), "busy_percent": \([0-9]*\).*/\1 \2 \3 \4 \5 \6 \7 \8/'; }
+
+table() {
+  columns "$1" | awk 'BEGIN { printf "%-7s %6s %10s %10s %12s %12s %11s %7s\n", "case", "ranks", "tiles", "seconds", "tiles/s", "ideal", "efficiency", "busy %" }
+    { printf "%-7s %6d %10d %10.2f %12.2f %12.2f %11.3f %7d\n", $1, $2, $3, $4, $5, $6, $7, $8 }'
+}
+
+# Two panels, ranks in doublings: rate over the smallest size's (both axes logarithmic, dashed: ideal), and efficiency.
+plot() { # DIR FILE
+  columns "$1" | awk '
+    { n++; kind[n] = $1; ranks[n] = $2; rate[n] = $5; ideal[n] = $6; eff[n] = $7; if (n == 1 || $2 < low) low = $2; if ($2 > high) high = $2 }
+    function x(r, left) { return left + 320 * (high > low ? log(r / low) / log(high / low) : 0) }
+    function y(s) { return 340 - 280 * (high > low ? log(s) / log(high / low) : 0) }
+    function label(px, py, anchor, text) { printf "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", px, py, anchor, text }
+    END {
+      if (n == 0) exit 1
+      print "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"420\" font-family=\"sans-serif\" font-size=\"12\"><rect width=\"860\" height=\"420\" fill=\"white\"/>"
+      label(220, 30, "middle", "speed-up over the smallest size"); label(630, 30, "middle", "efficiency")
+      for (p = 0; p < 2; p++) printf "<path d=\"M%d 60V340H%d\" fill=\"none\" stroke=\"black\"/>\n", 60 + 410 * p, 380 + 410 * p
+      printf "<path d=\"M60 340L380 60\" stroke=\"gray\" stroke-dasharray=\"5 4\"/><path d=\"M470 60H790\" stroke=\"gray\" stroke-dasharray=\"5 4\"/>\n"
+      for (s = 1; s <= high / low; s *= 2) label(52, y(s) + 4, "end", s)
+      for (e = 0; e <= 1; e += 0.25) label(462, 344 - 280 * e, "end", e)
+      for (r = low; r <= high; r *= 2) for (p = 0; p < 2; p++) label(x(r, 60 + 410 * p), 360, "middle", r)
+      label(220, 385, "middle", "ranks"); label(630, 385, "middle", "ranks")
+      colour["strong"] = "#1b6ca8"; colour["weak"] = "#c8553d"; row = 0
+      for (k in colour) {
+        a = b = ""
+        for (i = 1; i <= n; i++) if (kind[i] == k) {
+          base = ideal[i] / ranks[i] * low; px = x(ranks[i], 60)
+          a = a (a == "" ? "M" : "L") sprintf("%.1f %.1f", px, y(rate[i] / base))
+          b = b (b == "" ? "M" : "L") sprintf("%.1f %.1f", px + 410, 340 - 280 * eff[i])
+          printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/><circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", px, y(rate[i] / base), colour[k], px + 410, 340 - 280 * eff[i], colour[k]
+        }
+        if (a == "") continue
+        printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\"/><path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\"/>\n", a, colour[k], b, colour[k]
+        printf "<path d=\"M%d 405h24\" stroke=\"%s\" stroke-width=\"2\"/>", 60 + 130 * row, colour[k]; label(90 + 130 * row++, 409, "start", k)
+      }
+      label(250 + 60, 409, "start", "dashed: ideal")
+      print "</svg>"
+    }' >"$2" || { echo "scaling: nothing to plot in $1" >&2; return 1; }
+}
+
 case ${1:-} in
   submit) shift; submit "$@" ;;
   one) one "$2" ;;
   gather) gather "${2?"gather needs the folder of the sweep"}" ;;
-  *) sed -n '3,6s/^# //p' "$0"; exit 2 ;;
+  table) table "${2?"table needs the folder of the sweep"}" ;;
+  plot) plot "${2?"plot needs the folder of the sweep"}" "${3?"plot needs a file to write"}" ;;
+  *) sed -n '3,7s/^# //p' "$0"; exit 2 ;;
 esac

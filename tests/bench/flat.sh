@@ -18,12 +18,12 @@ cp "$few/study.yaml" "$few/patients.csv" "$many/"
 family() { # PID: itself and all below it
   local child
   echo "$1"
-  for child in $(pgrep -P "$1"); do family "$child"; done
+  for child in $(pgrep -P "$1" 2>/dev/null); do family "$child"; done
 }
 # PSS in KiB of rank 0, or of the largest worker; zygote and readers count with their rank.
 pss() { # rank0 | workers
   local rank member pids most=0 sum kib
-  pids=($(pgrep -P "$mpirun"))
+  pids=($(pgrep -P "${mpirun:-0}" 2>/dev/null))
   [ "$1" = rank0 ] && pids=("${pids[0]:-}") || pids=("${pids[@]:1}")
   for rank in "${pids[@]}"; do
     sum=0
