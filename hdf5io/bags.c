@@ -29,7 +29,10 @@ typedef struct {
     LobBagSet *set;
     uint16_t *scratch; /* [scratch_rows][dim] */
     size_t scratch_rows;
-    char *filtered; /* the study's filters of tiles in words; NULL: none */
+    bool (*choose)(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted, GError **err);
+    void *user;
+    uint8_t *wanted; /* [patients] */
+    char *filtered;  /* the study's filters of tiles in words; NULL: none */
     uint64_t n_dropped;
 } Loader;
 
@@ -43,6 +46,7 @@ static void loader_clear(Loader *loader) {
     g_free(loader->places);
     g_free(loader->first_file);
     g_free(loader->scratch);
+    g_free(loader->wanted);
     g_free(loader->filtered);
     g_string_free(loader->trouble, true);
     g_string_free(loader->left_out, true);
@@ -342,6 +346,16 @@ static bool read_place(Loader *loader, const Place *place, uint16_t *out, GError
     return lob_feature_file_read_halves(file, 0, place->rows, out, err);
 }
 
+/* All are wanted, unless the caller chooses. */
+static bool choose_patients(const Loader *loader, GError **err) {
+    const LobCohort *cohort = loader->cohort;
+    g_autofree uint64_t *rows = g_new0(uint64_t, MAX(cohort->n_patients, 1));
+    memset(loader->wanted, 1, cohort->n_patients);
+    for (size_t i = 0; i < cohort->n_slides; i++)
+        rows[cohort->slides[i].patient] += loader->places[i].rows;
+    return !loader->choose || loader->choose(loader->user, rows, (size_t)loader->dim, loader->wanted, err);
+}
+
 static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user, GError **err) {
     const LobCohort *cohort = loader->cohort;
     LobBagSet *set = loader->set;
@@ -349,6 +363,9 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
     size_t width = (size_t)loader->dim;
     for (size_t i = 0; i < cohort->n_slides; i++)
         rows += loader->places[i].rows;
+    loader->wanted = g_new0(uint8_t, MAX(cohort->n_patients, 1));
+    if (!choose_patients(loader, err))
+        return false;
     uint16_t *features = alloc(user, MAX(rows * width * sizeof *features, 1));
     if (!features)
         return lob_fail(err, LOB_ERROR_INTERNAL,
@@ -366,7 +383,7 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
             const Place *place = &loader->places[patient->slides[s]];
             if (!place->store && !place->file)
                 continue;
-            if (!read_place(loader, place, features + at * width, err))
+            if (loader->wanted[p] && !read_place(loader, place, features + at * width, err))
                 return false;
             set->slides[set->n_slides].slide = patient->slides[s];
             set->slides[set->n_slides].first = at;
@@ -404,8 +421,17 @@ static bool filters_can_work(const Loader *loader, GError **err) {
 
 bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
                    void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err) {
+    return lob_bags_load_some(cohort, sources, NULL, alloc, user, set, err);
+}
+
+bool lob_bags_load_some(const LobCohort *cohort, const char *const *sources,
+                        bool (*choose)(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted,
+                                       GError **err),
+                        void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err) {
     *set = (LobBagSet){0};
     g_auto(Loader) loader = {.cohort = cohort,
+                             .choose = choose,
+                             .user = user,
                              .set = set,
                              .stores = g_ptr_array_new_with_free_func((GDestroyNotify)lob_store_close),
                              .store_paths = g_ptr_array_new_with_free_func(g_free),

@@ -102,7 +102,7 @@ static bool hand_in(Job *job, size_t task, const LobModelResult *fit, GByteArray
 }
 
 /* Seeds of one network that are trained together, from task `first` on. */
-static bool train_bundle(Job *job, size_t first, size_t n, GByteArray *outbox, GError **err) {
+static bool train_bundle(Job *job, size_t first, size_t n, bool hands_in, GByteArray *outbox, GError **err) {
     size_t net = first / seeds_of(job);
     g_autofree LobModelOptions *options = g_new0(LobModelOptions, n);
     g_autofree LobModelResult *fits = g_new0(LobModelResult, n);
@@ -124,7 +124,7 @@ static bool train_bundle(Job *job, size_t first, size_t n, GByteArray *outbox, G
         else
             g_propagate_prefixed_error(err, g_steal_pointer(&problem), "final model %s: ", options->kind);
     }
-    for (size_t k = 0; ok && k < n; k++) {
+    for (size_t k = 0; ok && k < n && hands_in; k++) {
         ok = hand_in(job, first + k, &fits[k], outbox, err);
         lob_info("trained final %s, seed %zu: %d epochs, %.1f s", options->kind,
                  (first + k) % seeds_of(job) + 1, fits[k].best_epoch, (lob_clock() - start) / (double)n);
@@ -140,16 +140,16 @@ static bool train_bundle(Job *job, size_t first, size_t n, GByteArray *outbox, G
 /* The networks left are dealt round, the seeds of one in one piece; a piece of which any is missing is
  * trained whole. */
 static void train_mine(Job *job, GByteArray *outbox, GError **err) {
-    size_t left = 0, width = seeds_of(job);
-    while (width > 1 && (seeds_of(job) % width != 0 || job->n_tasks / width < (size_t)job->world->size))
-        width--;
+    const LobTrainer trainer = lob_trainer(job->world, &job->resident, job->resident_loaded);
+    const size_t width = lob_bundle_width(job->n_tasks, seeds_of(job), trainer.n_groups);
+    size_t left = 0;
     for (size_t t = 0; t < job->n_tasks; t += width) {
         bool missing = false;
         for (size_t k = 0; k < width; k++)
             missing = missing || !job->done[t + k];
-        if (!missing || left++ % (size_t)job->world->size != (size_t)job->world->rank)
+        if (!missing || left++ % (size_t)trainer.n_groups != (size_t)trainer.seat.group)
             continue;
-        if (!train_bundle(job, t, width, outbox, err))
+        if (!lob_trainer_goes_on(&trainer, train_bundle(job, t, width, trainer.seat.rank == 0, outbox, err)))
             return;
     }
 }
@@ -239,6 +239,7 @@ bool lob_job_train(const LobWorld *world, const LobCohort *cohort, int *exit_cod
     Job job = {.world = world};
     GError *problem = NULL;
     (void)lob_plan_init(&job.plan, cohort, &problem);
+    job.plan.may_share = true;
     bool ok = lob_world_agree(world, problem, err);
     if (ok) {
         job.n_tasks = cohort->study->n_endpoints * job.plan.n_models * seeds_of(&job);

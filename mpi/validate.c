@@ -70,12 +70,12 @@ static void record(GByteArray *outbox, uint64_t task, const GByteArray *bytes) {
 
 /* Tasks [first, first + n): the seeds of one fold, trained together. All are trained where any is missing:
  * what a model is must not depend on where an earlier run was killed. */
-static bool train_bundle(Job *job, size_t first, size_t n, GByteArray *outbox, GError **err) {
+static bool train_bundle(Job *job, size_t first, size_t n, bool hands_in, GByteArray *outbox, GError **err) {
     const LobTask *t = &job->plan.tasks[first];
     const LobBags *bags = job->resident_loaded ? &job->resident.bags : NULL;
     g_autofree LobTaskResult *results = g_new0(LobTaskResult, n);
     bool ok = lob_tasks_run(&job->plan, first, n, bags, results, err);
-    for (size_t k = 0; ok && k < n; k++) {
+    for (size_t k = 0; ok && k < n && hands_in; k++) {
         g_autoptr(GByteArray) bytes = lob_task_pack(&job->plan, first + k, &results[k]);
         g_autofree char *path = lob_task_path(&job->plan, first + k);
         ok = lob_file_replace(path, bytes->data, bytes->len, err);
@@ -96,18 +96,20 @@ static bool any_left(const Job *job, size_t first, size_t n) {
     return false;
 }
 
-/* The bundles left are dealt round; a rank's own come in a fixed order. */
+/* The bundles left are dealt round the groups; a group's own come in a fixed order. */
 static void train_mine(Job *job, GByteArray *outbox, GError **err) {
-    const size_t width = lob_plan_bundle(&job->plan, job->world->size);
+    const LobTrainer trainer = lob_trainer(job->world, &job->resident, job->resident_loaded);
+    const size_t seeds = (size_t)job->plan.cohort->study->validation.seeds;
+    const size_t width = lob_bundle_width(job->plan.n_tasks, seeds, trainer.n_groups);
     size_t left = 0;
     for (size_t t = 0; t < job->plan.n_tasks; t += width) {
-        if (!any_left(job, t, width) || left++ % (size_t)job->world->size != (size_t)job->world->rank)
+        if (!any_left(job, t, width) || left++ % (size_t)trainer.n_groups != (size_t)trainer.seat.group)
             continue;
-        if (lob_run_state() != LOB_RUN_ON) {
+        if (!lob_trainer_goes_on(&trainer, lob_run_state() == LOB_RUN_ON)) {
             lob_run_stop_error(err);
             return;
         }
-        if (!train_bundle(job, t, width, outbox, err))
+        if (!lob_trainer_goes_on(&trainer, train_bundle(job, t, width, trainer.seat.rank == 0, outbox, err)))
             return;
     }
 }
@@ -188,6 +190,12 @@ static bool work(Job *job, GError **err) {
         if (!lob_resident_load(&job->resident, job->world, &job->plan, err))
             return false;
         job->resident_loaded = true;
+        if (job->resident.spread && lob_plan_asks_benefit(&job->plan))
+            return lob_fail(
+                err, LOB_ERROR_INPUT,
+                "the benefit of treatment is judged on one node, which does not hold the features "
+                "of the cohort: set site.stream to a folder of its local disk, or model.benefit: "
+                "false");
     }
     lob_info("validation: %zu of %zu models to train on %d ranks", left, job->plan.n_tasks, job->world->size);
     if (!train_all(job, err))
@@ -202,6 +210,7 @@ bool lob_job_validate(const LobWorld *world, const LobCohort *cohort, int *exit_
     Job job = {.world = world};
     GError *problem = NULL;
     (void)lob_plan_init(&job.plan, cohort, &problem);
+    job.plan.may_share = true;
     bool ok = lob_world_agree(world, problem, err);
     if (ok) {
         job.done = g_new0(uint8_t, job.plan.n_tasks);

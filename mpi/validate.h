@@ -4,7 +4,8 @@
 
 #include "hdf5io/hdf5io.h"
 #include "model/model.h"
-#include "mpi/world.h"
+#include "mpi/sparse.h"
+#include "mpi/validate_group.h"
 
 #define LOB_TOP_TILES 8 /* kept a patient and a model, most attended first */
 
@@ -24,6 +25,8 @@ typedef struct {
     LobModelOptions *options; /* [endpoint][model], seed of the first */
     LobTask *tasks;
     size_t n_tasks;
+    bool
+        may_share; /* ranks may share patients out, and features stream: only where all that is done allows */
     char lock[65]; /* hash of what was locked: results of another lock are not used */
 } LobPlan;
 
@@ -35,9 +38,17 @@ bool lob_plan_needs_bags(const LobPlan *plan);
  * plan->lock. Nothing of a held-out center has been read before but ids and the tables. */
 bool lob_plan_lock(LobPlan *plan, GError **err);
 
-/* ---- bags, once a node ---- */
+/* ---- bags: once a node, or shared out where plan->may_share ---- */
 typedef struct {
-    LobShared *features, *index;
+    LobShared *features, *index; /* features: or sparse */
+    LobSparse *sparse;
+    LobSeat seat;
+    int n_groups;
+    bool spread;        /* nodes hold different patients */
+    LobMpiGroup *group; /* NULL without MPI */
+    uint32_t *owner;
+    size_t n_patients;
+    uint64_t n_rows;
     LobBags bags;
     LobBagSet set;    /* on the node's first rank: which slide rows came from */
     uint64_t *origin; /* rank 0: row before repeated and unreadable ones were dropped */
@@ -83,8 +94,18 @@ typedef struct {
  */
 bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *bags, LobTaskResult *results,
                    GError **err);
-/* How many seeds of a fold are trained together: all, unless trainers would go without work. */
-size_t lob_plan_bundle(const LobPlan *plan, int trainers);
+/* How many of the seeds of a fold or final model are trained together: all, unless half of the trainers would
+ * go without work. What a model is depends on its company in the last bits, so this changes rarely. */
+size_t lob_bundle_width(size_t n_tasks, size_t seeds, int trainers);
+/* The group that trains with this rank; without bags each rank is one. */
+typedef struct {
+    LobSeat seat;
+    int n_groups;
+    const LobGroup *table; /* NULL: alone */
+} LobTrainer;
+LobTrainer lob_trainer(const LobWorld *world, const LobResident *resident, bool loaded);
+/* Collective over the trainer's group: whether all its ranks may go on. */
+bool lob_trainer_goes_on(const LobTrainer *trainer, bool ok);
 /* The scores and most attended tiles of those of the patients that the fit scored, into an empty result. */
 void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
                           const LobBags *bags, LobTaskResult *result);

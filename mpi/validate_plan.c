@@ -87,12 +87,24 @@ bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err) {
     return true;
 }
 
-size_t lob_plan_bundle(const LobPlan *plan, int trainers) {
-    size_t seeds = (size_t)plan->cohort->study->validation.seeds;
+size_t lob_bundle_width(size_t n_tasks, size_t seeds, int trainers) {
     for (size_t width = seeds; width > 1; width--)
-        if (seeds % width == 0 && plan->n_tasks / width >= (size_t)trainers)
+        if (seeds % width == 0 && 2 * n_tasks / width >= (size_t)trainers)
             return width;
     return 1;
+}
+
+LobTrainer lob_trainer(const LobWorld *world, const LobResident *resident, bool loaded) {
+    if (!loaded)
+        return (LobTrainer){{world->rank, 0, 1}, world->size, NULL};
+    return (LobTrainer){resident->seat, resident->n_groups, resident->bags.group};
+}
+
+bool lob_trainer_goes_on(const LobTrainer *trainer, bool ok) {
+    double stopped = !ok;
+    if (trainer->table)
+        trainer->table->allreduce_double(trainer->table, &stopped, 1);
+    return stopped == 0;
 }
 
 bool lob_plan_needs_bags(const LobPlan *plan) {

@@ -45,10 +45,21 @@ int lob_launcher_rank(void) {
     return getenv("SLURM_STEP_ID") && env_int("SLURM_PROCID") > 0 ? env_int("SLURM_PROCID") : 0;
 }
 
+/* For tests on one machine: LOB_TEST_NODE_RANKS ranks count as a node of their own. */
+static void pretend_nodes(const LobWorld *world) {
+    const int ranks = env_int("LOB_TEST_NODE_RANKS");
+    if (ranks < 1)
+        return;
+    MPI_Comm whole = node_comm;
+    MPI_Comm_split(whole, world->rank / ranks, world->rank, &node_comm);
+    MPI_Comm_free(&whole);
+}
+
 static void split_node(LobWorld *world) {
     MPI_Comm_dup(MPI_COMM_WORLD, &world_comm);
     MPI_Comm_dup(MPI_COMM_WORLD, &farm_comm);
     MPI_Comm_split_type(world_comm, MPI_COMM_TYPE_SHARED, world->rank, MPI_INFO_NULL, &node_comm);
+    pretend_nodes(world);
     MPI_Comm_rank(node_comm, &world->node_rank);
     MPI_Comm_size(node_comm, &world->node_size);
 }

@@ -113,6 +113,9 @@ typedef struct {
         double reader_seconds; /* a reader process may take this long over one tile */
         double reader_gib;     /* and this much memory */
         double lease_seconds;  /* work in one lease */
+        int groups;            /* of ranks that train together; 0 = as memory asks */
+        double memory_gib;     /* that features may take on a node; 0 = four fifths of what is free */
+        char *stream;          /* a folder of the node's own disk that features stream from; NULL: memory */
         bool shared_writes;    /* several hosts may write one file also on NFS and the like */
     } site;
     char *output;      /* resolved directory */

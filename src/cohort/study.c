@@ -214,11 +214,17 @@ static const LobYamlField site_fields[] = {
      .offset = offsetof(LobStudy, site.lease_seconds),
      .low = 0.1,
      .high = 3600},
+    {.key = "groups", .type = LOB_YAML_INTEGER, .offset = offsetof(LobStudy, site.groups), .high = 1000000},
+    {.key = "memory_gib", .type = LOB_YAML_REAL, .offset = offsetof(LobStudy, site.memory_gib), .high = 1e6},
+    {.key = "stream", .type = LOB_YAML_TEXT, .offset = offsetof(LobStudy, site.stream), .nullable = true},
     {.key = "shared_writes", .type = LOB_YAML_SWITCH, .offset = offsetof(LobStudy, site.shared_writes)},
 };
 
 static void site_defaults(LobStudy *study) {
     g_clear_pointer(&study->site.mpiio, g_free);
+    g_clear_pointer(&study->site.stream, g_free);
+    study->site.groups = 0;
+    study->site.memory_gib = 0;
     study->site.stripe_count = 0;
     study->site.reader_seconds = 60;
     study->site.reader_gib = 4;
@@ -387,6 +393,7 @@ void lob_study_free(LobStudy *study) {
     g_free(study->validation.file);
     g_free(study->report.regions);
     g_free(study->site.mpiio);
+    g_free(study->site.stream);
     g_free(study->output);
     g_free(study->text_sha256);
     g_free(study);

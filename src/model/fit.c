@@ -317,6 +317,9 @@ void lob_fit_share(const LobFit *fit, LobModelResult *result) {
     share_rows(fit, result->n_horizons, result->survival);
     share_rows(fit, result->n_ends, result->curve);
     share_rows(fit, result->n_classes, result->probability);
+    for (size_t i = 0; result->attention && i < fit->n_held_out; i++)
+        fit->bags->group->allreduce(fit->bags->group, result->attention + fit->bags->first[fit->held_out[i]],
+                                    fit->bags->count[fit->held_out[i]]);
 }
 
 void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result) {
@@ -386,7 +389,8 @@ void lob_fit_result_init(LobModelResult *result, const LobFit *fit) {
         uint64_t rows = 0;
         for (size_t p = 0; p < fit->bags->n_patients; p++)
             rows = MAX(rows, fit->bags->first[p] + fit->bags->count[p]);
-        result->attention = filled(rows);
+        /* by calloc, so that only pages of scored patients take room */
+        result->attention = g_new0(float, MAX(rows, 1));
     }
 }
 

@@ -101,7 +101,7 @@ void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result);
 void lob_fit_keep(const LobRun *run, const LobFit *fit, uint32_t patient, const float *attention,
                   LobModelResult *result);
 double lob_fit_risk(const LobRun *run, const LobFit *fit);
-/* Scores (not attention) of held-out patients from their owners to all ranks of a group. */
+/* Scores and attention of held-out patients from their owners to all ranks of a group. */
 void lob_fit_share(const LobFit *fit, LobModelResult *result);
 /* The median score of the training patients, the cut between low and high risk; risk [n_train] goes with
  * fit->train, known where it is owned, and is sorted. */

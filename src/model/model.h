@@ -81,7 +81,8 @@ typedef struct {
     size_t n_ends;
     float *probability; /* [n_patients][n_classes] binary and multiclass, else NULL */
     size_t n_classes;
-    float *attention; /* [rows] attention of held-out patients' tiles, or NULL where the model has none */
+    float
+        *attention; /* [rows] attention of held-out patients' tiles, else 0; NULL where the model has none */
     int best_epoch, epochs_run;
     double inner_loss, train_loss;
     double pass_seconds; /* in training passes; of models trained together each its share */

@@ -95,7 +95,7 @@ expect "the same training again: exit code, trained" "0 no" "$? $(said 'trained 
 mv "$model" "$work/aside"
 rm "$work/rest/out/train/final-0.bin"
 run 1 train "$work/rest/study.yaml"
-expect "cut off after some networks: exit code, networks trained" "0 1" "$? $(grep -c 'trained final' "$work/last")"
+expect "cut off after some networks: exit code, networks trained (the seeds of one train together)" "0 2" "$? $(grep -c 'trained final' "$work/last")"
 expect "cut off after some networks: the same file" "$locked" "$(sha256sum <"$model")"
 rm "$model"
 printf '\x55' | dd of="$work/rest/out/train/final-1.bin" bs=1 seek=200 conv=notrunc 2>/dev/null
