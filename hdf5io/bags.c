@@ -204,7 +204,22 @@ static bool place_file(Loader *loader, size_t index, const char *folder, GError 
     return true;
 }
 
+/* Before any of them is read here. */
+static bool probe_files(const Loader *loader, GError **err) {
+    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+    for (size_t i = 0; i < loader->cohort->n_slides; i++)
+        for (guint f = 0; f < loader->folders->len; f++) {
+            char *path = lob_feature_file_find(loader->folders->pdata[f], loader->cohort->slides[i].slide_id);
+            if (path)
+                g_ptr_array_add(paths, path);
+        }
+    return lob_feature_files_probe((const char *const *)paths->pdata, paths->len, wanted_encoder(loader),
+                                   err);
+}
+
 static bool place_files(Loader *loader, GError **err) {
+    if (!probe_files(loader, err))
+        return false;
     for (size_t i = 0; i < loader->cohort->n_slides; i++)
         for (guint f = 0; f < loader->folders->len; f++)
             if (!place_file(loader, i, loader->folders->pdata[f], err))

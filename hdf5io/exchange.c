@@ -185,6 +185,13 @@ static bool find_inputs(Importer *importer, const char *const *files, GError **e
     return true;
 }
 
+static bool probe_inputs(const Importer *importer, GError **err) {
+    g_autofree const char **paths = g_new(const char *, importer->inputs->len + 1);
+    for (guint i = 0; i < importer->inputs->len; i++)
+        paths[i] = g_array_index(importer->inputs, Input, i).path;
+    return lob_feature_files_probe(paths, importer->inputs->len, importer->options->encoder, err);
+}
+
 static bool read_table(Importer *importer, GError **err) {
     importer->table = lob_table_read(importer->options->slides, err);
     if (!importer->table)
@@ -389,7 +396,7 @@ bool lob_store_import(const char *const *files, const LobImportOptions *options,
         return lob_fail(err, LOB_ERROR_INPUT,
                         "the files do not say whose slides they are: give --slides CSV "
                         "with slide_id, patient_id, center");
-    if (!find_inputs(&importer, files, err) || !read_table(&importer, err) ||
+    if (!find_inputs(&importer, files, err) || !read_table(&importer, err) || !probe_inputs(&importer, err) ||
         !import_all(&importer, path, err)) {
         if (!existed)
             g_unlink(path);

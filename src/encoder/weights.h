@@ -1,5 +1,5 @@
-/* Weights files: named tensors, mapped, never executed. Beside src/encoder and its tests only hdf5io/ includes
- * this, for feature files that are tensors.
+/* Weights files: named tensors, mapped, never executed. Beside src/encoder and its tests only hdf5io/
+ * includes this, for feature files that are tensors.
  *
  * safetensors: u64 length, JSON header, raw data. pytorch_model.bin: a zip of stored entries, one of them a
  * pickle read by an interpreter that can build dictionaries, numbers, strings and tensors and nothing else; a
