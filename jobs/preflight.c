@@ -11,7 +11,7 @@ static bool check_view(const LobCohort *cohort, const LobFolds *folds, size_t en
         lob_view_new(cohort, folds, endpoint, repeat, fold, study->validation.seed, err);
     if (!view)
         return false;
-    return study->n_covariates == 0 || view->n_covariates > 0 ||
+    return study->n_covariates == 0 || view->n_clinical > 0 ||
            lob_fail(
                err, LOB_ERROR_NOT_ESTIMABLE,
                "endpoint '%s', fold '%s' held out: no covariate varies among the training patients, so the "

@@ -269,6 +269,7 @@ LobCohort *lob_cohort_read(const LobStudy *study, GError **err) {
     check_centers(cohort, &problems);
     lob_cohort_read_outcomes(cohort, &problems);
     lob_cohort_read_covariates(cohort, &problems);
+    lob_cohort_read_imaging(cohort, &problems);
     lob_cohort_apply_filters(cohort, &problems);
     if (!lob_problems_check(&problems, "the tables do not fit together", err))
         return NULL;
@@ -294,6 +295,8 @@ void lob_cohort_free(LobCohort *cohort) {
         g_free(cohort->arm_at[e]);
         g_strfreev(cohort->labels[e]);
     }
+    g_free(cohort->imaging);
+    g_strfreev(cohort->imaging_names);
     for (size_t c = 0; c < study->n_covariates && cohort->levels != NULL; c++)
         g_strfreev(cohort->levels[c]);
     g_free(cohort->slides);

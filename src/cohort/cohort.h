@@ -78,6 +78,8 @@ typedef struct {
     size_t n_arms;
     char **covariates;
     size_t n_covariates;
+    char **imaging; /* columns of a vector a patient; "ct_*" stands for all that begin so */
+    size_t n_imaging;
     LobCenterOverride *centers;
     size_t n_centers;
     struct {
@@ -173,6 +175,9 @@ typedef struct {
     char ***labels;     /* [endpoint] NULL-terminated class names (binary, multiclass), or NULL */
     double *covariates; /* [patient][n_covariates] NAN missing; text columns are coded by `levels` */
     char ***levels;     /* [covariate] NULL-terminated sorted texts of a text column, or NULL for a number */
+    double *imaging;         /* [patient][n_imaging] NAN missing */
+    char **imaging_names;    /* [n_imaging] columns, stems expanded */
+    size_t n_imaging;
     LobTable *patient_table; /* owned: for subgroup columns */
     char *flow;              /* eligibility counts, one line each */
 } LobCohort;
@@ -256,7 +261,8 @@ typedef struct {
     size_t n_held_out; /* usable patients of this fold: inputs may be scored, outcomes are not here */
     double *time;
     int8_t *event;           /* [patient]; blanked for the held-out */
-    size_t n_covariates;     /* after missingness flags and dropped columns */
+    size_t n_covariates;     /* after missingness flags and dropped columns; imaging comes last */
+    size_t n_clinical;       /* of n_covariates, the first: those of the study's covariates */
     char **names;            /* [n_covariates] "age", "age missing", "sex=m" */
     LobDesignColumn *design; /* [n_covariates] */
     float *covariates;       /* [patient][n_covariates] imputed and scaled by training values; never NAN */

@@ -46,6 +46,10 @@ LobFolds *lob_splits_read(const LobCohort *cohort, LobSplitFormat format, GError
 void lob_cohort_read_outcomes(LobCohort *cohort, LobProblems *problems);
 /* Covariates and their levels. */
 void lob_cohort_read_covariates(LobCohort *cohort, LobProblems *problems);
+/* The per-patient vector. */
+void lob_cohort_read_imaging(LobCohort *cohort, LobProblems *problems);
+/* Whether a column is an outcome, a treatment or an identifier: as an input it would be leakage by name. */
+bool lob_study_speaks_for(const LobStudy *study, const char *column);
 /* Eligibility and its flow. */
 void lob_cohort_apply_filters(LobCohort *cohort, LobProblems *problems);
 /* Warnings about what is suspicious but not wrong. */

@@ -108,8 +108,7 @@ static void read_column(LobCohort *cohort, size_t covariate, int column, LobProb
                     study->covariates[covariate]);
 }
 
-/* An outcome, a later treatment or an identifier among the covariates would be leakage by name. */
-static bool is_spoken_for(const LobStudy *study, const char *name) {
+bool lob_study_speaks_for(const LobStudy *study, const char *name) {
     bool taken = strcmp(name, "patient_id") == 0 || strcmp(name, "center") == 0 ||
                  g_strcmp0(name, study->arm_column) == 0;
     for (size_t e = 0; e < study->n_endpoints; e++)
@@ -132,7 +131,7 @@ void lob_cohort_read_covariates(LobCohort *cohort, LobProblems *problems) {
         int column = lob_table_require(cohort->patient_table, name, &error);
         if (column < 0)
             lob_problem_take(problems, error);
-        else if (is_spoken_for(study, name))
+        else if (lob_study_speaks_for(study, name))
             lob_problem(problems, "%s: covariates: '%s' is an outcome, the arm or an identifier", study->path,
                         name);
         else

@@ -264,6 +264,7 @@ static const LobYamlField root_fields[] = {
     {.key = "eligible", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_eligible},
     {.key = "arms", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_arms},
     {.key = "covariates", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_covariates},
+    {.key = "imaging", .type = LOB_YAML_CUSTOM, .handler = lob_study_section_imaging},
     {.key = "centers", .type = LOB_YAML_CUSTOM, .handler = read_centers},
     {.key = "model", .type = LOB_YAML_CUSTOM, .handler = read_model},
     {.key = "validation", .type = LOB_YAML_CUSTOM, .handler = read_validation},
@@ -320,6 +321,10 @@ static bool check_whole(LobYaml *yaml, const LobStudy *study, GError **err) {
         return lob_yaml_fail(yaml, root, err, "tissue.masks: method: masks needs the folder with the masks");
     if (!masks && study->tissue.masks != NULL)
         return lob_yaml_fail(yaml, root, err, "tissue.masks: is read under tissue.method: masks only");
+    if (study->n_imaging > 0 && study->n_arms > 0 && study->model.benefit)
+        return lob_yaml_fail(yaml, root, err,
+                             "imaging: who benefits is asked of image and covariates alone; use it with "
+                             "model.benefit: no");
     if (study->model.loss == LOB_LOSS_COX && !has_survival(study))
         return lob_yaml_fail(yaml, lob_yaml_root(yaml), err,
                              "model.loss: cox is for endpoints of kind: survival, and there is none");
@@ -360,12 +365,15 @@ static void free_parts(LobStudy *study) {
         lob_study_clear_level(&study->arms[i]);
     for (size_t i = 0; i < study->n_covariates; i++)
         g_free(study->covariates[i]);
+    for (size_t i = 0; i < study->n_imaging; i++)
+        g_free(study->imaging[i]);
     for (size_t i = 0; i < study->n_centers; i++)
         clear_center(&study->centers[i]);
     g_free(study->endpoints);
     g_free(study->eligible);
     g_free(study->arms);
     g_free(study->covariates);
+    g_free(study->imaging);
     g_free(study->centers);
     g_strfreev(study->features);
     g_strfreev(study->report.patients);

@@ -15,6 +15,7 @@ bool lob_study_section_endpoints(LobYaml *yaml, Node *value, const char *key, vo
 bool lob_study_section_eligible(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_covariates(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_report(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
+bool lob_study_section_imaging(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 bool lob_study_section_arms(LobYaml *yaml, Node *value, const char *key, void *study, GError **err);
 void lob_study_clear_endpoint(gpointer endpoint);
 void lob_study_clear_filter(gpointer filter);

@@ -322,6 +322,16 @@ bool lob_study_section_covariates(LobYaml *yaml, Node *value, const char *key, v
     return true;
 }
 
+bool lob_study_section_imaging(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
+    LobStudy *study = user;
+    g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(g_free);
+    if (!lob_yaml_items(yaml, value, key, append_text, list, err))
+        return false;
+    study->n_imaging = list->len;
+    study->imaging = (char **)g_ptr_array_steal(list, NULL);
+    return true;
+}
+
 /* ---- report ---- */
 
 static bool read_patients(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {

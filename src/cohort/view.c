@@ -155,8 +155,23 @@ static float *add_column(Design *design, char *name, LobDesignColumn made) {
     return column;
 }
 
+/* Columns of the vector count on after the covariates. */
 static double cell(const LobView *view, size_t patient, size_t covariate) {
-    return view->cohort->covariates[patient * view->cohort->study->n_covariates + covariate];
+    const LobCohort *cohort = view->cohort;
+    const size_t n = cohort->study->n_covariates;
+    return covariate < n ? cohort->covariates[patient * n + covariate]
+                         : cohort->imaging[patient * cohort->n_imaging + covariate - n];
+}
+
+static const char *name_of(const LobView *view, size_t covariate) {
+    const size_t n = view->cohort->study->n_covariates;
+    return covariate < n ? view->cohort->study->covariates[covariate]
+                         : view->cohort->imaging_names[covariate - n];
+}
+
+/* NULL: numbers. */
+static char **levels_of(const LobView *view, size_t covariate) {
+    return covariate < view->cohort->study->n_covariates ? view->cohort->levels[covariate] : NULL;
 }
 
 /* Name of a training center in which no training patient has a value, or NULL. */
@@ -181,7 +196,7 @@ static double number_of(const Design *design, size_t patient, size_t covariate) 
 
 /* Levels as numbers where all of those that training has are numbers, else NULL. Free with g_free. */
 static double *levels_as_numbers(const LobView *view, size_t covariate) {
-    char **levels = view->cohort->levels[covariate];
+    char **levels = levels_of(view, covariate);
     if (levels == NULL)
         return NULL;
     g_autofree double *numbers = g_new(double, g_strv_length(levels) + 1);
@@ -213,7 +228,7 @@ static void add_number(Design *design, size_t covariate, double *values, size_t 
         square += distance * distance / (double)n_train;
     }
     const double sd = sqrt(square);
-    const char *name = view->cohort->study->covariates[covariate];
+    const char *name = name_of(view, covariate);
     if (sd < SPREAD_MIN) {
         lob_warning("covariate '%s' is left out: its spread over training patients is below %g", name,
                     SPREAD_MIN);
@@ -230,7 +245,7 @@ static void add_number(Design *design, size_t covariate, double *values, size_t 
  * for levels that training never saw. */
 static void add_levels(Design *design, size_t covariate, const double *values, size_t n) {
     LobView *view = design->view;
-    char **levels = view->cohort->levels[covariate];
+    char **levels = levels_of(view, covariate);
     const size_t n_levels = g_strv_length(levels);
     g_autofree size_t *frequency = g_new0(size_t, n_levels);
     for (size_t i = 0; i < n; i++)
@@ -242,7 +257,7 @@ static void add_levels(Design *design, size_t covariate, const double *values, s
     for (size_t l = 0; l < n_levels; l++) {
         if (l == reference || frequency[l] == 0)
             continue;
-        const char *name = view->cohort->study->covariates[covariate];
+        const char *name = name_of(view, covariate);
         LobDesignColumn made = {.kind = LOB_COLUMN_LEVEL,
                                 .covariate = g_strdup(name),
                                 .level = g_strdup(levels[l]),
@@ -270,12 +285,12 @@ static void warn_of_held_out(const Design *design, size_t covariate, const char 
         lob_warning(
             "fold '%s': no held-out patient has a usable value of covariate '%s'; the training median or "
             "reference stands for it",
-            fold_name, view->cohort->study->covariates[covariate]);
+            fold_name, name_of(view, covariate));
 }
 
 static void add_covariate(Design *design, size_t covariate, const char *fold_name) {
     LobView *view = design->view;
-    const char *name = view->cohort->study->covariates[covariate];
+    const char *name = name_of(view, covariate);
     const char *absent = absent_in(view, covariate);
     if (absent != NULL) {
         lob_info("fold '%s': covariate '%s' is left out, center '%s' has no value of it", fold_name, name,
@@ -292,7 +307,7 @@ static void add_covariate(Design *design, size_t covariate, const char *fold_nam
     }
     if (all_equal(values, n))
         lob_info("fold '%s': covariate '%s' is left out, it is constant in training", fold_name, name);
-    else if (view->cohort->levels[covariate] != NULL && numbers == NULL)
+    else if (levels_of(view, covariate) != NULL && numbers == NULL)
         add_levels(design, covariate, values, n);
     else
         add_number(design, covariate, values, n);
@@ -311,6 +326,9 @@ static void fit_covariates(LobView *view, const char *fold_name) {
                      NULL};
     for (size_t c = 0; c < view->cohort->study->n_covariates; c++)
         add_covariate(&design, c, fold_name);
+    view->n_clinical = columns->len;
+    for (size_t v = 0; v < view->cohort->n_imaging; v++)
+        add_covariate(&design, view->cohort->study->n_covariates + v, fold_name);
     const size_t width = columns->len, n = view->cohort->n_patients;
     view->n_covariates = width;
     view->covariates = g_new(float, MAX((size_t)1, n * width));

@@ -33,7 +33,7 @@ bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const L
                         view->cohort->study->endpoints[view->endpoint].name, view->n_cuts, LOB_MAX_INTERVALS);
     if (fit->aggregator->needs_bag && !bags)
         return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s needs features", options->kind);
-    if (!fit->aggregator->needs_bag && view->n_covariates == 0)
+    if (!fit->aggregator->needs_bag && view->n_clinical == 0)
         return lob_fail(err, LOB_ERROR_NOT_ESTIMABLE,
                         "model.kind: %s needs covariates, and none varies among the training patients",
                         options->kind);

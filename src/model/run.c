@@ -77,11 +77,13 @@ void lob_run_init(LobRun *run, const LobFit *fit, const uint32_t *patients, size
     size_t n_centers;
     *run = (LobRun){0};
     run->centers = distinct_centers(view->cohort, patients, n, &n_centers);
-    bool fuse = o->use_covariates || !fit->aggregator->needs_bag;
+    /* Clinical is the covariates', so that what imaging adds shows against it. */
+    size_t joined = !fit->aggregator->needs_bag ? view->n_clinical
+                    : o->use_covariates         ? view->n_covariates
+                                                : 0;
     lob_net_init_shape(&run->net, fit->aggregator, view->cohort->study->endpoints[view->endpoint].kind,
                        fit->aggregator->needs_bag ? fit->bags->dim : 0, (size_t)o->hidden,
-                       (size_t)o->attention, fuse ? view->n_covariates : 0, fit->classes, view->n_cuts,
-                       n_centers);
+                       (size_t)o->attention, joined, fit->classes, view->n_cuts, n_centers);
     bool rivals = run->net.endpoint == LOB_ENDPOINT_SURVIVAL &&
                   view->cohort->study->endpoints[view->endpoint].competing != NULL;
     if (rivals)

@@ -20,9 +20,9 @@ static void copy_endpoint(LobEndpoint *to, const LobEndpoint *from) {
 }
 
 static void copy_design(LobSavedNet *net, const LobView *view) {
-    net->n_columns = view->n_covariates;
-    net->columns = g_new0(LobDesignColumn, MAX(view->n_covariates, 1));
-    for (size_t c = 0; c < view->n_covariates; c++) {
+    net->n_columns = lob_aggregator_find(net->kind)->needs_bag ? view->n_covariates : view->n_clinical;
+    net->columns = g_new0(LobDesignColumn, MAX(net->n_columns, 1));
+    for (size_t c = 0; c < net->n_columns; c++) {
         net->columns[c] = view->design[c];
         net->columns[c].covariate = g_strdup(view->design[c].covariate);
         net->columns[c].level = g_strdup(view->design[c].level);

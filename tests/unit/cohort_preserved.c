@@ -69,5 +69,8 @@ Test(cohort, what_no_training_could_honour_is_refused) {
     check_refused("model: {loss: breslow}\n", "expected one of hazards|cox");
     check_refused("model: {tune: {lr: [0.1, 0]}}\n", "above 0");
     check_refused("model: {tune: {lr: [1, 1, 1, 1, 1, 1, 1, 1, 1]}}\n", "at most 8");
+    check_refused("imaging: [ct_*]\n", "no column of");
+    check_refused("imaging: [t]\n", "is an outcome");
+    check_refused("arms: {column: center, levels: {c0: [0, 0], c1: [1, 0]}}\nimaging: [x]\n", "benefit: no");
     check_refused("model: {tune: {hidden: [4]}}\n", "hidden");
 }

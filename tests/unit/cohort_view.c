@@ -228,6 +228,26 @@ Test(cohort_view, held_out_text_does_not_change_a_columns_kind) {
     unload(&text);
 }
 
+/* Columns of a per-patient vector come after the covariates, scaled by the training patients, and are counted
+ * apart; stems expand in the table's order. */
+Test(cohort_view, imaging_follows_the_covariates) {
+    Loaded l =
+        load("endpoints: [{name: g, kind: binary, label: g}]\ncovariates: [age]\nimaging: [pet, ct_*]\n",
+             "patient_id,center,g,age,ct_a,ct_b,pet\np1,A,x,50,1,7,0.5\np2,A,y,60,3,7,\np3,A,x,70,5,8,1\n"
+             "p4,B,y,55,900,-3,2\np5,B,x,65,,8,3\n");
+    cr_assert_eq(l.cohort->n_imaging, 3);
+    cr_expect_str_eq(l.cohort->imaging_names[0], "pet");
+    cr_expect_str_eq(l.cohort->imaging_names[2], "ct_b");
+    g_autoptr(LobView) view = lob_view_new(l.cohort, l.folds, 0, 0, 1, 1, NULL);
+    static const char *const names[] = {"age", "pet", "pet missing", "ct_a", "ct_b"};
+    cr_assert(view->n_covariates == G_N_ELEMENTS(names) && view->n_clinical == 1);
+    for (size_t c = 0; c < G_N_ELEMENTS(names); c++)
+        cr_expect_str_eq(view->names[c], names[c]);
+    cr_expect_float_eq(view->design[3].mean, 3, 1e-12);
+    cr_expect_eq(view->covariates[4 * 5 + 3], 0, "a missing value is the training median");
+    unload(&l);
+}
+
 Test(cohort_view, nothing_to_train_on) {
     Loaded l = load("endpoints: [{name: os, time: t, event: e}]\n",
                     "patient_id,center,t,e\np1,A,5,0\np2,A,7,0\np3,B,5,1\n");
