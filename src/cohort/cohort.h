@@ -175,8 +175,8 @@ typedef struct {
     char ***labels;     /* [endpoint] NULL-terminated class names (binary, multiclass), or NULL */
     double *covariates; /* [patient][n_covariates] NAN missing; text columns are coded by `levels` */
     char ***levels;     /* [covariate] NULL-terminated sorted texts of a text column, or NULL for a number */
-    double *imaging;         /* [patient][n_imaging] NAN missing */
-    char **imaging_names;    /* [n_imaging] columns, stems expanded */
+    double *imaging;    /* [patient][n_imaging] NAN missing */
+    char **imaging_names; /* [n_imaging] columns, stems expanded */
     size_t n_imaging;
     LobTable *patient_table; /* owned: for subgroup columns */
     char *flow;              /* eligibility counts, one line each */
