@@ -160,6 +160,8 @@ bool lob_top_tiles_write(const LobPlan *plan, const LobTaskResult *results, cons
  */
 bool lob_maps_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                     GError **err);
+/* output/center_probe.csv. Reads no outcome. */
+bool lob_probe_write(const LobPlan *plan, const LobResident *resident, GError **err);
 /* Records in output/openings.jsonl that held-out outcomes were looked at under this lock. */
 bool lob_opening_record(const LobPlan *plan, GError **err);
 /* Appends the metrics of all models to metrics and meta. */

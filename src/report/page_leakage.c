@@ -53,80 +53,56 @@ static bool slides_read(Slides *s, const LobPage *page, GError **err) {
     return true;
 }
 
-/* Scaled by all slides: the scale knows nothing of the centers. Missing: the mean. */
-static void scale(Slides *s) {
-    for (size_t k = 0; k < N_NUISANCES; k++) {
-        double n = 0, sum = 0, square = 0;
-        for (size_t i = 0; i < s->n; i++)
-            if (!isnan(s->x[i * N_NUISANCES + k])) {
-                n++;
-                sum += s->x[i * N_NUISANCES + k];
-                square += s->x[i * N_NUISANCES + k] * s->x[i * N_NUISANCES + k];
-            }
-        const double mean = n > 0 ? sum / n : 0, sd = n > 0 ? sqrt(fmax(0, square / n - mean * mean)) : 0;
-        for (size_t i = 0; i < s->n; i++) {
-            double *v = &s->x[i * N_NUISANCES + k];
-            *v = isnan(*v) || sd < 1e-12 ? 0 : (*v - mean) / sd;
-        }
-    }
+static void probe_row(LobSheet *sheet, const char *what, double accuracy, double largest, double n,
+                      const char *note) {
+    lob_sheet_text(sheet, what);
+    lob_sheet_number(sheet, accuracy, 3);
+    lob_sheet_number(sheet, largest, 3);
+    lob_sheet_number(sheet, n, 0);
+    lob_sheet_text(sheet, note);
 }
 
-/* Slides of the left-out patients put into the center their look fits best; how many rightly. */
-static bool right_in_fold(const Slides *s, size_t n_centers, uint32_t fold, size_t *right, size_t *total) {
-    g_autofree double *x = g_new(double, s->n *N_NUISANCES + 1), *held = g_new(double, s->n *N_NUISANCES + 1);
-    g_autofree uint32_t *center = g_new(uint32_t, s->n + 1), *truth = g_new(uint32_t, s->n + 1);
-    size_t n = 0, n_held = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        const bool out = s->patient[i] % FOLDS == fold;
-        memcpy((out ? held + n_held * N_NUISANCES : x + n * N_NUISANCES), s->x + i * N_NUISANCES,
-               N_NUISANCES * sizeof *x);
-        if (out)
-            truth[n_held++] = s->center[i];
-        else
-            center[n++] = s->center[i];
+/* From center_probe.csv, which validation leaves: the page itself sees no features. */
+static bool probe_of_embeddings(const LobPage *page, LobSheet *sheet, GError **err) {
+    g_autofree char *path = g_build_filename(page->out, "center_probe.csv", NULL);
+    const char *what = "patients' mean embeddings";
+    if (!g_file_test(path, G_FILE_TEST_EXISTS)) {
+        probe_row(sheet, what, NAN, NAN, NAN, "not available: there is no center_probe.csv");
+        return true;
     }
-    g_auto(LobMultinomial) fit = {0};
-    lob_multinomial_fit(&fit, x, n, N_NUISANCES, center, n_centers, NULL, 1);
-    if (fit.reason || !fit.converged)
-        return false;
-    g_autofree double *chance = g_new(double, n_held *n_centers + 1);
-    lob_multinomial_predict(&fit, held, n_held, chance);
-    for (size_t i = 0; i < n_held; i++) {
-        size_t best = 0;
-        for (size_t c = 1; c < n_centers; c++)
-            best = chance[i * n_centers + c] > chance[i * n_centers + best] ? c : best;
-        *right += best == truth[i];
-        (*total)++;
+    g_autoptr(LobTable) t = lob_table_read(path, err);
+    const int column[] = {t ? lob_table_require(t, "accuracy", err) : -1,
+                          t ? lob_table_find(t, "largest_center") : -1,
+                          t ? lob_table_find(t, "patients") : -1, t ? lob_table_find(t, "note") : -1};
+    double value[3];
+    for (int k = 0; k < 4; k++)
+        if (column[k] < 0)
+            return !t || column[0] < 0 ? false
+                                       : lob_fail(err, LOB_ERROR_INPUT, "%s: columns are missing", path);
+    for (size_t r = 0; r < lob_table_rows(t); r++) {
+        for (int k = 0; k < 3; k++)
+            if (!lob_table_number(t, r, column[k], &value[k], err))
+                return false;
+        probe_row(sheet, what, value[0], value[1], value[2], lob_table_cell(t, r, column[3]));
     }
     return true;
 }
 
-static bool probe(LobPage *page, Slides *s, GError **err) {
-    const size_t n_centers = page->cohort->n_centers;
-    size_t right = 0, total = 0, largest = 0;
-    bool ok = s->n > 0;
-    scale(s);
-    for (uint32_t f = 0; ok && f < FOLDS; f++)
-        ok = right_in_fold(s, n_centers, f, &right, &total);
-    for (uint32_t c = 0; c < n_centers; c++) {
-        size_t n = 0;
-        for (size_t i = 0; i < s->n; i++)
-            n += s->center[i] == c;
-        largest = MAX(largest, n);
-    }
-    const double accuracy = ok && total ? (double)right / (double)total : NAN;
-    LobSheet *sheet =
-        lob_sheet_new(page, "Center probe: a slide's center guessed from scale, size, sharpness and stain",
-                      (const char *[]){"probe", "#share guessed rightly", "#share of the largest center",
-                                       "#slides", "note", NULL},
-                      "center_probe");
-    lob_sheet_text(sheet, "multinomial, patients in five folds");
-    lob_sheet_number(sheet, accuracy, 3);
-    lob_sheet_number(sheet, s->n ? (double)largest / (double)s->n : NAN, 3);
-    lob_sheet_number(sheet, (double)s->n, 0);
-    lob_sheet_text(sheet, isnan(accuracy) ? "not estimable: a center without slides in some fold"
-                                          : "of summary columns, not of the model's features");
-    return lob_sheet_end(sheet, err);
+static bool probe(LobPage *page, const Slides *s, GError **err) {
+    g_autofree uint32_t *fold = g_new(uint32_t, s->n + 1);
+    for (size_t i = 0; i < s->n; i++)
+        fold[i] = s->patient[i] % FOLDS;
+    const LobProbe found =
+        lob_class_probe(s->x, s->n, N_NUISANCES, s->center, page->cohort->n_centers, fold, FOLDS);
+    LobSheet *sheet = lob_sheet_new(
+        page, "Center probe: the center guessed from what the slides look like, patients in five folds",
+        (const char *[]){"from", "#share guessed rightly", "#share of the largest center", "#n", "note",
+                         NULL},
+        "center_probe");
+    probe_row(sheet, "slides' scale, size, sharpness and stain", found.accuracy, found.largest, (double)s->n,
+              found.reason ? found.reason : "");
+    const bool ok = probe_of_embeddings(page, sheet, err);
+    return lob_sheet_end(sheet, ok ? err : NULL) && ok;
 }
 
 /* Within centers, on the patient's mean: what a shortcut through image quality could gain. */

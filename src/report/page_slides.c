@@ -77,6 +77,78 @@ static bool table_of_scale(LobPage *page, const Columns *c, GError **err) {
     return lob_sheet_end(sheet, ok ? err : NULL) && ok;
 }
 
+/* What planning saw of tiles and stains, where slides.csv tells it: shares of tiles, medians of slides. */
+static const struct {
+    const char *column, *heading;
+    int decimals;
+    bool of_tiles; /* counted in tiles: a share of them; else the median over slides */
+} qualities[] = {{"tiles_pen", "#pen", 4, true},
+                 {"tiles_fold", "#folds", 4, true},
+                 {"tiles_blur", "#blurred", 4, true},
+                 {"tiles_overexposed", "#overexposed", 4, true},
+                 {"tiles_left_out", "#left out", 4, true},
+                 {"blur", "#sharpness", 1, false},
+                 {"hema_red", "#hematoxylin R", 3, false},
+                 {"hema_green", "#hematoxylin G", 3, false},
+                 {"hema_blue", "#hematoxylin B", 3, false},
+                 {"eosin_red", "#eosin R", 3, false},
+                 {"eosin_green", "#eosin G", 3, false},
+                 {"eosin_blue", "#eosin B", 3, false},
+                 {"hema_strength", "#hematoxylin", 3, false},
+                 {"eosin_strength", "#eosin", 3, false}};
+
+/* One column over the done slides of a center; NAN where it is not known. value: room for all slides. */
+static bool quality_of_center(const LobPage *page, const Columns *c, const char *center, int column,
+                              bool of_tiles, double *value, double *out, GError **err) {
+    double sum = 0, tiles = 0;
+    size_t n = 0;
+    for (size_t r = 0; r < lob_table_rows(page->slides); r++) {
+        double count;
+        if (strcmp(lob_table_cell(page->slides, r, c->center), center) != 0 ||
+            strcmp(lob_table_cell(page->slides, r, c->state), "done") != 0)
+            continue;
+        if (!lob_table_number(page->slides, r, column, &value[n], err) ||
+            !lob_table_number(page->slides, r, c->tiles, &count, err))
+            return false;
+        if (isnan(value[n]))
+            continue;
+        sum += value[n++];
+        tiles += isnan(count) ? 0 : count;
+    }
+    *out = of_tiles ? (tiles > 0 ? sum / tiles : NAN) : n ? lob_quantile(value, n, 0.5) : NAN;
+    return true;
+}
+
+static bool table_of_quality(LobPage *page, const Columns *c, GError **err) {
+    const char *headings[G_N_ELEMENTS(qualities) + 2] = {"center"};
+    int column[G_N_ELEMENTS(qualities)];
+    size_t which[G_N_ELEMENTS(qualities)], n = 0;
+    for (size_t k = 0; k < G_N_ELEMENTS(qualities); k++)
+        if ((column[n] = lob_table_find(page->slides, qualities[k].column)) >= 0) {
+            which[n++] = k;
+            headings[n] = qualities[k].heading;
+        }
+    if (n == 0)
+        return true;
+    g_autofree double *value = g_new(double, lob_table_rows(page->slides) + 1);
+    LobSheet *sheet =
+        lob_sheet_new(page,
+                      "Quality by center: shares of tiles with pen, folds, blur, overexposure, and "
+                      "left out for it; medians of sharpness and of the stains' optical densities",
+                      headings, "quality");
+    bool ok = true;
+    for (size_t i = 0; ok && i < page->cohort->n_centers; i++) {
+        lob_sheet_text(sheet, page->cohort->centers[i]);
+        for (size_t k = 0; k < n; k++) {
+            double out = NAN;
+            ok = ok && quality_of_center(page, c, page->cohort->centers[i], column[k],
+                                         qualities[which[k]].of_tiles, value, &out, err);
+            lob_sheet_number(sheet, out, qualities[which[k]].decimals);
+        }
+    }
+    return lob_sheet_end(sheet, ok ? err : NULL) && ok;
+}
+
 static bool table_of_failures(LobPage *page, const Columns *c, GError **err) {
     const size_t rows = lob_table_rows(page->slides);
     size_t failed = 0;
@@ -109,7 +181,8 @@ bool lob_page_slides(LobPage *page, GError **err) {
         return false;
     lob_html_section(page->html, "slides", "Slides",
                      "What was read, at which scale, and what could not be read.");
-    if (!table_of_scale(page, &columns, err) || !table_of_failures(page, &columns, err))
+    if (!table_of_scale(page, &columns, err) || !table_of_quality(page, &columns, err) ||
+        !table_of_failures(page, &columns, err))
         return false;
     lob_html_section_end(page->html);
     return true;

@@ -404,6 +404,17 @@ void lob_multinomial_predict(const LobMultinomial *fit, const double *x, size_t 
 void lob_multinomial_clear(LobMultinomial *fit);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LobMultinomial, lob_multinomial_clear)
 
+/* Share of rows whose class a multinomial model (ridge 1, columns scaled) guesses that has not seen their
+ * fold: how strong the signature of a class, such as a center, is. x [n][p], NAN = missing; fold [n]
+ * 0..n_folds-1. */
+typedef struct {
+    double accuracy, largest; /* largest: share of the most frequent class, which needs no columns */
+    size_t n;
+    const char *reason; /* why accuracy is NAN */
+} LobProbe;
+LobProbe lob_class_probe(const double *x, size_t n, size_t p, const uint32_t *class_of, size_t n_classes,
+                         const uint32_t *fold, size_t n_folds);
+
 /* Overlap: Li & Li 2019. IPTW, or stabilised by the arm's share. A probability of 0 for the arm received
  * gives weight INFINITY: check with lob_positivity before. */
 typedef enum { LOB_WEIGHTS_OVERLAP, LOB_WEIGHTS_INVERSE, LOB_WEIGHTS_STABILIZED } LobWeightKind;
