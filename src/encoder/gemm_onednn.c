@@ -1,6 +1,9 @@
 /* Products in bfloat16 by oneDNN: weights are reordered once into the library's own layout, activations are
  * rounded a block of rows at a time, sums are fp32. Each block is one call of one fixed shape, so that its
- * values cannot depend on how many tiles a batch has. */
+ * values cannot depend on how many tiles a batch has.
+ *
+ * Why this library: over ViT-L's shapes on Zen 4, libxsmm 1.17's batch-reduce kernels measured from 7 %
+ * slower to 5 % faster than it, without bias and GELU in the product and without its layouts for AMX. */
 #include "encoder/gemm.h"
 
 #ifndef LOB_HAVE_ONEDNN

@@ -32,6 +32,17 @@ vit_study "$work/fp32" weights.safetensors fp32
 embed 2 "$work/fp32"; expect "embed with fp32" 0 $?
 compare fp32 "$work/fp32" 0.99999
 
+same_rows() { # PRECISION: other rank counts give the store that two ranks gave, to the bit
+  local ranks
+  for ranks in 1 3; do
+    vit_study "$work/$1-$ranks" weights.safetensors "$1"
+    embed $ranks "$work/$1-$ranks"; expect "embed with $1 on $ranks ranks" 0 $?
+    expect "$1: rows of $ranks ranks are those of two" "$(digest "$work/$1/out/store/part-0001.h5")" \
+      "$(digest "$work/$1-$ranks/out/store/part-0001.h5")"
+  done
+}
+same_rows fp32
+
 vit_study "$work/bf16" weights.safetensors bf16
 embed 2 "$work/bf16"; code=$?
 if grep -qE 'needs (oneDNN|a CPU with AVX512-BF16)' "$work/bf16/log"; then
@@ -40,6 +51,7 @@ if grep -qE 'needs (oneDNN|a CPU with AVX512-BF16)' "$work/bf16/log"; then
 else
   expect "embed with bf16" 0 $code
   compare bf16 "$work/bf16" 0.999
+  same_rows bf16
 fi
 
 refused() { # FILE MESSAGE
