@@ -13,7 +13,7 @@ typedef struct {
     gint64 seed;
     gboolean null, bags, immortal, early, json, tables_only;
     gdouble grade, tace, tace_immune, covariate, systemic, vessel;
-    gdouble indication, hidden, lean, center_effect, systemic_share;
+    gdouble indication, hidden, lean, center_sd, center_effect, systemic_share;
     gchar *missing, *endpoints;
 } Wanted;
 
@@ -45,6 +45,8 @@ static bool parse(int *argc, char ***argv, Wanted *w, GError **err) {
          "Confounding by the image alone: log odds of treatment per SD of grade (0)", "X"},
         {"center-lean", 0, 0, G_OPTION_ARG_DOUBLE, &w->lean,
          "Log odds of TACE: more in the first center, less in the others (0)", "X"},
+        {"center-sd", 0, 0, G_OPTION_ARG_DOUBLE, &w->center_sd,
+         "SD between centers of the log baseline hazard (0.3)", "X"},
         {"center-effect-sd", 0, 0, G_OPTION_ARG_DOUBLE, &w->center_effect,
          "SD between centers of TACE's log hazard ratio (0)", "X"},
         {"systemic-share", 0, 0, G_OPTION_ARG_DOUBLE, &w->systemic_share,
@@ -158,6 +160,7 @@ static bool options_from(const Wanted *w, LobDemoOptions *o, GError **err) {
            effect_in("indication", w->indication, &o->indication, err) &&
            effect_in("hidden-indication", w->hidden, &o->hidden_indication, err) &&
            effect_in("center-lean", w->lean, &o->center_lean, err) &&
+           effect_in("center-sd", w->center_sd, &o->center_sd, err) &&
            effect_in("center-effect-sd", w->center_effect, &o->center_effect_sd, err) &&
            share_in("systemic-share", w->systemic_share, &o->systemic_share, err) && missing_in(w, o, err) &&
            endpoints_in(w, o, err);
@@ -207,6 +210,7 @@ int lob_cmd_demo(int argc, char **argv) {
                 .indication = UNSET,
                 .hidden = UNSET,
                 .lean = UNSET,
+                .center_sd = UNSET,
                 .center_effect = UNSET,
                 .systemic_share = UNSET};
     LobDemoOptions options;

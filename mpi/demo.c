@@ -25,12 +25,13 @@ static char *describe(const LobDemoOptions *o) {
         "\"grade_effect\": %.17g, \"tace_effect\": %.17g, \"tace_immune_effect\": %.17g, "
         "\"covariate_effect\": %.17g, \"systemic_effect\": %.17g, \"vessel_effect\": %.17g, "
         "\"indication\": %.17g, \"hidden_indication\": %.17g, \"center_lean\": %.17g, "
-        "\"center_effect_sd\": %.17g, \"systemic_share\": %.17g, \"early\": %s, \"missing\": %d, "
+        "\"center_sd\": %.17g, \"center_effect_sd\": %.17g, \"systemic_share\": %.17g, \"early\": %s, "
+        "\"missing\": %d, "
         "\"endpoints\": %u}\n",
         o->bags ? "bags" : "slides", o->seed, o->patients, o->centers, o->tiles, o->dim,
         o->null ? "true" : "false", o->immortal ? "true" : "false", o->grade_effect, o->tace_effect,
         o->tace_immune_effect, o->covariate_effect, o->systemic_effect, o->vessel_effect, o->indication,
-        o->hidden_indication, o->center_lean, o->center_effect_sd, o->systemic_share,
+        o->hidden_indication, o->center_lean, o->center_sd, o->center_effect_sd, o->systemic_share,
         o->early ? "true" : "false", (int)o->missing, o->endpoints);
 }
 

@@ -39,6 +39,7 @@ typedef struct {
     double indication; /* log odds of treatment by measured size and MVI, as a multiple of the default */
     double hidden_indication; /* log odds of treatment per SD of grade, which only the image shows */
     double center_lean;       /* log odds of TACE: plus in the first center, minus in the others */
+    double center_sd;         /* SD between centers of the log baseline hazard */
     double center_effect_sd;  /* SD between centers of TACE's log hazard ratio */
     double systemic_share;    /* treated where indication is average */
     bool early;               /* treatment works in the first two years only (not with immortal) */

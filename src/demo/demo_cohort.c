@@ -16,7 +16,6 @@
 
 static const LobDemoPlan slide_plan = {.rate = 0.60,
                                        .shape = 1.0,
-                                       .center_sd = 0.3,
                                        .mvi_weight = 1.0,
                                        .afp_weight = 1.0,
                                        .size_grade = 0.3,
@@ -26,7 +25,6 @@ static const LobDemoPlan slide_plan = {.rate = 0.60,
                                        .two_slides = 0.25};
 static const LobDemoPlan bag_plan = {.rate = 0.30,
                                      .shape = 0.9,
-                                     .center_sd = 0.3,
                                      .mvi_weight = 4.0 / 3.0,
                                      .afp_weight = 0.0,
                                      .size_grade = 0.3,
@@ -53,6 +51,7 @@ void lob_demo_defaults(LobDemoOptions *options, bool bags) {
                                 .systemic_effect = -0.10,
                                 .vessel_effect = bags ? -0.60 : 0.0,
                                 .indication = 1.0,
+                                .center_sd = 0.3,
                                 .systemic_share = bags ? 0.20 : 0.06,
                                 .endpoints = LOB_DEMO_RFS};
 }
@@ -224,7 +223,7 @@ LobDemo *lob_demo_new(const LobDemoOptions *options) {
         g_autofree char *name = lob_demo_center_name(c);
         LobRng center;
         lob_rng_init(&center, options->seed, name);
-        double effect_of_center = plan->center_sd * lob_rng_normal(&center);
+        double effect_of_center = options->center_sd * lob_rng_normal(&center);
         double leaning[2] = {0.4 * lob_rng_normal(&center), 0.4 * lob_rng_normal(&center)};
         double tace_of_center = options->center_effect_sd * lob_rng_normal(&center);
         leaning[0] += c == 0 ? options->center_lean : -options->center_lean;

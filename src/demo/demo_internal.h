@@ -11,7 +11,6 @@
 /* What a kind of cohort plants besides the options. */
 typedef struct {
     double rate, shape;            /* Weibull baseline: S0(t) = exp(-(rate t)^shape), t in years */
-    double center_sd;              /* of the log-hazard */
     double mvi_weight, afp_weight; /* log-HR as multiples of covariate_effect (size: 1) */
     double size_grade;             /* correlation of tumour size with grade */
     double tace_share;             /* treated where indication is average */
