@@ -17,7 +17,9 @@ trap 'rm -rf "$work"' EXIT
 # The cohort is drawn once for all tests that use it, and again when the program is newer.
 cohort=${LOB_BINARY_DIR:-/tmp}/test-cohort
 study=$cohort/study.yaml
-draw_cohort() {
+# One test draws it, others that start at the same time wait.
+draw_cohort() { (flock 8; draw_cohort_alone) 8>"$cohort.lock" || exit 1; }
+draw_cohort_alone() {
   [ "$cohort/calm" -nt "$LOBULE" ] && return
   rm -rf "$cohort"
   "$LOBULE" demo "$cohort" --patients 20 --tiles 50 --centers 3 >"$work/demo.log" 2>&1 &&

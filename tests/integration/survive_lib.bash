@@ -3,13 +3,15 @@
 draw_cohort
 # Three slides of a hundred tiles in all: enough for journals of several ranges, over in a second.
 tiny=$cohort/tiny.yaml
-sed 's/^\(cohort: *{slides: \)slides.csv/\1tiny.csv/; s/batch: 16/batch: 4/' "$study" >"$tiny"
-head -5 "$cohort/slides.csv" >"$cohort/tiny.csv"
-if [ ! -e "$cohort/tiny-calm" ]; then
+draw_tiny() {
+  [ ! -e "$cohort/tiny-calm" ] || return 0
+  sed 's/^\(cohort: *{slides: \)slides.csv/\1tiny.csv/; s/batch: 16/batch: 4/' "$study" >"$tiny"
+  head -5 "$cohort/slides.csv" >"$cohort/tiny.csv"
   "$LOBULE" plan --output "$cohort/tiny-out" "$tiny" >"$work/tiny.log" 2>&1 &&
     "$LOBULE" embed --output "$cohort/tiny-out" "$tiny" >>"$work/tiny.log" 2>&1 || { cat "$work/tiny.log"; say "FAILED: no tiny store"; exit 1; }
   digest "$cohort/tiny-out" >"$cohort/tiny-calm"
-fi
+}
+(flock 8; draw_tiny) 8>"$cohort.lock" || exit 1
 run() { # RANKS STAGE OUT [options]: with the whole cohort; its words go to OUT.log
   launch "$1" "$LOBULE" "$2" --output "$3" "${@:4}" "${of:-$study}" >>"$3.log" 2>&1
 }
