@@ -244,8 +244,8 @@ static bool identity_of_store(const char *path, LobStoreHeader *to, GError **err
     return true;
 }
 
-static bool identity_of_file(const char *path, LobStoreHeader *to, GError **err) {
-    g_autoptr(LobFeatureFile) file = lob_feature_file_open(path, err);
+static bool identity_of_file(const char *path, const char *encoder, LobStoreHeader *to, GError **err) {
+    g_autoptr(LobFeatureFile) file = lob_feature_file_open_as(path, encoder, err);
     if (!file)
         return false;
     *to = (LobStoreHeader){.encoder = g_strdup(file->facts.encoder ? file->facts.encoder : "unknown"),
@@ -262,13 +262,10 @@ static bool identity_of_folder(const LobCohort *cohort, const char *folder, LobS
     g_autofree char *clam = g_build_filename(folder, "h5_files", NULL);
     const char *in = g_file_test(clam, G_FILE_TEST_IS_DIR) ? clam : folder;
     for (size_t s = 0; s < cohort->n_slides; s++) {
-        if (strchr(cohort->slides[s].slide_id, '/'))
+        g_autofree char *path = lob_feature_file_find(in, cohort->slides[s].slide_id);
+        if (!path)
             continue;
-        g_autofree char *name = g_strconcat(cohort->slides[s].slide_id, ".h5", NULL);
-        g_autofree char *path = g_build_filename(in, name, NULL);
-        if (!g_file_test(path, G_FILE_TEST_EXISTS))
-            continue;
-        if (!identity_of_file(path, to, err))
+        if (!identity_of_file(path, cohort->study ? cohort->study->encoder.name : NULL, to, err))
             return false;
         *found = to->dim > 0;
         if (*found)
