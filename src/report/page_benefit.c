@@ -99,11 +99,12 @@ static bool forests(LobPage *page, const Columns *c, GError **err) {
             return false;
         if (rows->len == 0)
             continue;
-        g_autofree char *title = g_strdup_printf("Interaction of %s with the effect score", contrast);
-        const LobForestKind kind = {.axis =
-                                        "log hazard ratio per SD of the effect score (above 0: as predicted)",
-                                    .low = -0.5,
-                                    .high = 0.5};
+        const char *by = strstr(contrast, "_by_"); /* the registered biomarker instead of the learned score */
+        g_autofree char *part = by ? g_strndup(contrast, (gsize)(by - contrast)) : g_strdup(contrast);
+        g_autofree char *title =
+            g_strdup_printf("Interaction of %s with %s", part, by ? by + strlen("_by_") : "the effect score");
+        const LobForestKind kind = {
+            .axis = "log hazard ratio per SD (above 0: as predicted)", .low = -0.5, .high = 0.5};
         lob_html_heading(page->html, title);
         lob_figure_begin(page);
         lob_forest(page, rows, title, &kind);

@@ -99,8 +99,9 @@ static bool probe(LobPage *page, const Slides *s, GError **err) {
         (const char *[]){"from", "#share guessed rightly", "#share of the largest center", "#n", "note",
                          NULL},
         "center_probe");
-    probe_row(sheet, "slides' scale, size, sharpness and stain", found.accuracy, found.largest, (double)s->n,
-              found.reason ? found.reason : "");
+    if (page->slides)
+        probe_row(sheet, "slides' scale, size, sharpness and stain", found.accuracy, found.largest,
+                  (double)s->n, found.reason ? found.reason : "");
     const bool ok = probe_of_embeddings(page, sheet, err);
     return lob_sheet_end(sheet, ok ? err : NULL) && ok;
 }
@@ -144,10 +145,11 @@ static bool shortcuts(LobPage *page, const Slides *s, GError **err) {
 }
 
 bool lob_page_leakage(LobPage *page, GError **err) {
-    if (!page->slides || !page->predictions)
+    g_autofree char *embeddings = g_build_filename(page->out, "center_probe.csv", NULL);
+    if (!page->predictions || (!page->slides && !g_file_test(embeddings, G_FILE_TEST_EXISTS)))
         return true;
     g_auto(Slides) slides = {0};
-    if (!slides_read(&slides, page, err))
+    if (page->slides && !slides_read(&slides, page, err))
         return false;
     lob_html_section(
         page->html, "leakage", "Leakage audit",
@@ -156,7 +158,7 @@ bool lob_page_leakage(LobPage *page, GError **err) {
         "signature is, and whether a summary of the slide alone ranks the outcome (0.5: it does not). Scale "
         "and size should "
         "not; sharpness and stain density also carry the density of cells, so they may.");
-    if (!shortcuts(page, &slides, err) || !probe(page, &slides, err))
+    if ((page->slides && !shortcuts(page, &slides, err)) || !probe(page, &slides, err))
         return false;
     lob_html_section_end(page->html);
     return true;
