@@ -140,9 +140,12 @@ static void draw_slide(Slide *slide, const uint8_t *colour) {
         uint8_t pixel[3] = {(uint8_t)(195 + wobble), (uint8_t)(125 + wobble), (uint8_t)(170 + wobble)};
         int row = y / CELL;
         bool stroke = row % 4 == 1 && x >= 2 * CELL && abs(y - (row * CELL + CELL / 2) - (x / 9) % 3) < 5;
-        for (int c = 0; stroke && c < 3; c++)
-            pixel[c] = colour ? (uint8_t)(colour[c] + wobble / 3)
-                              : (uint8_t)(pixel[c] * pixel[c] * pixel[c] / (243 * 243));
+        for (int c = 0; stroke && c < 3; c++) {
+            if (colour)
+                pixel[c] = (uint8_t)(colour[c] + wobble / 3);
+            else
+                pixel[c] = (uint8_t)(pixel[c] * pixel[c] * pixel[c] / (243 * 243));
+        }
         memcpy(slide->image.data + 3 * i, pixel, 3);
         if (stroke && x % CELL == CELL / 2)
             slide->drawn[row * (WIDE / CELL) + x / CELL] = true;
