@@ -16,7 +16,7 @@
 #   random, value, column   as constant; covariates missing at random, by value, a column in a whole center
 # Three claims can be made of each cohort: TACE by effect score, TACE by biomarker, either systemic one; the count is
 # of the verdict, which is by the registered pair.
-# About 4 s a cohort on one core (600 patients, 4 centers, a mean-pooling model).
+# About 2.5 s of one core a cohort (600 patients, 4 centers, a mean-pooling model).
 set -eu
 lobule=$1 cohorts=${2:-100}
 shift $(($# < 2 ? $# : 2))
