@@ -265,42 +265,40 @@ Test(tissue, masks_with_classes_and_holes) {
 #define ANNOTATION(class, ring)                                                                              \
     "{\"type\":\"Feature\",\"id\":\"x\",\"geometry\":{\"type\":\"Polygon\",\"coordinates\":[" ring           \
     "]},\"properties\":{\"objectType\":\"annotation\",\"classification\":{" class "}}}"
-    static const char
-        text[] =
-            "{\"type\":\"FeatureCollection\",\"features\":[" ANNOTATION(
-                "\"name\":\"Ignore*\",\"color\":[0,0,0]",
-                "[[180,10],[200,10],[200,20],[180,20]]") "," ANNOTATION("\"name\":\"Tumor\"",
-                                                                        "[[120,10],[200,10],[200,70],[120,70]"
-                                                                        "],"
-                                                                        "[[140,30],[160,30],[160,50],[140,50]"
-                                                                        "]") "," ANNOTATION("\"names\":["
-                                                                                            "\"Stroma\","
-                                                                                            "\"Necrosis*\"]",
-                                                                                            "[[120,60],[140,"
-                                                                                            "60],[140,70],["
-                                                                                            "120,70]]") ","
-                                                                                                        "{\"t"
-                                                                                                        "ype"
-                                                                                                        "\":"
-                                                                                                        "\"Fe"
-                                                                                                        "atur"
-                                                                                                        "e\","
-                                                                                                        "\"ge"
-                                                                                                        "omet"
-                                                                                                        "ry\""
-                                                                                                        ":{"
-                                                                                                        "\"ty"
-                                                                                                        "pe\""
-                                                                                                        ":\"P"
-                                                                                                        "oint"
-                                                                                                        "\","
-                                                                                                        "\"co"
-                                                                                                        "ordi"
-                                                                                                        "nate"
-                                                                                                        "s\":"
-                                                                                                        "[1,"
-                                                                                                        "2]}}"
-                                                                                                        "]}";
+    static const char text[] = "{\"type\":\"FeatureCollection\",\"features\":[" ANNOTATION(
+        "\"name\":\"Ignore*\",\"color\":[0,0,0]",
+        "[[180,10],[200,10],[200,20],[180,20]]") "," ANNOTATION("\"name\":\"Tumor\"",
+                                                                "[[120,10],[200,10],[200,70],[120,70]"
+                                                                "],"
+                                                                "[[140,30],[160,30],[160,50],[140,50]"
+                                                                "]") "," ANNOTATION("\"names\":["
+                                                                                    "\"Stroma\","
+                                                                                    "\"Necrosis*\"]",
+                                                                                    "[[120,60],[140,"
+                                                                                    "60],[140,70],["
+                                                                                    "120,70]]") ","
+                                                                                                "{\"t"
+                                                                                                "ype"
+                                                                                                "\":"
+                                                                                                "\"Fe"
+                                                                                                "atur"
+                                                                                                "e\","
+                                                                                                "\"ge"
+                                                                                                "omet"
+                                                                                                "ry\""
+                                                                                                ":{"
+                                                                                                "\"ty"
+                                                                                                "pe\""
+                                                                                                ":\"P"
+                                                                                                "oint"
+                                                                                                "\","
+                                                                                                "\"co"
+                                                                                                "ordi"
+                                                                                                "nate"
+                                                                                                "s\":"
+                                                                                                "[1,"
+                                                                                                "2]}}"
+                                                                                                "]}";
     static const char ignored[] =
         "[" ANNOTATION("\"name\":\"Ignore*\"", "[[120,10],[200,10],[200,70],[120,70]]") "]";
     cr_assert(g_file_set_contents(json, text, -1, NULL) && g_file_set_contents(only, ignored, -1, NULL));
