@@ -259,11 +259,9 @@ static char *find_folder(void) {
         return existing(g_build_filename(configured, "encoders", NULL));
     }
     char *found = beside_executable();
-#ifdef LOB_CONFIG_DIR
     if (!found) {
         found = existing(g_build_filename(LOB_CONFIG_DIR, "encoders", NULL));
     }
-#endif
     return found;
 }
 
