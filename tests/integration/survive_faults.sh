@@ -82,9 +82,14 @@ locks() {
   out=$work/two
   run 1 plan "$out"
   # The first job is held still while it has the store: on a fast machine it would be over before the second one asks.
+  # It lets go for a moment between looking at the slides again and embedding.
   begin 2 "$out"
-  until [ -e "$out/store/lock" ] || ! kill -0 $job 2>/dev/null; do sleep 0.01; done
-  pkill -STOP -f -- "--output $out"
+  while kill -0 $job 2>/dev/null; do
+    [ -e "$out/store/lock" ] || { sleep 0.01; continue; }
+    pkill -STOP -f -- "--output $out"
+    [ ! -e "$out/store/lock" ] || break
+    pkill -CONT -f -- "--output $out"
+  done
   launch 1 "$LOBULE" embed --output "$out" "$study" >"$work/second.log" 2>&1; expect "a second job on the same output" 2 $?
   pkill -CONT -f -- "--output $out"
   grep -q 'in use by process' "$work/second.log" && say "ok: says by whom" || { fail "does not say who holds the store"; tail -3 "$work/second.log"; }
