@@ -88,6 +88,8 @@ static bool add_source(Loader *loader, const char *source, GError **err) {
         g_propagate_error(err, g_steal_pointer(&cause));
         return false;
     }
+    if (parts && !lob_feature_files_probe((const char *const *)parts, g_strv_length(parts), NULL, err))
+        return false;
     for (char **part = parts; part && *part; part++)
         if (!add_store(loader, *part, err))
             return false;

@@ -38,10 +38,6 @@ typedef struct {
 LobFeatureFile *lob_feature_file_open(const char *path, GError **err);
 /* encoder: which one to take of a file that holds several; NULL = such a file is refused. */
 LobFeatureFile *lob_feature_file_open_as(const char *path, const char *encoder, GError **err);
-/* Reads all files in a process of its own first: INPUT error where it dies or does not end, which damaged
- * HDF5 metadata brings about. Does nothing once MPI is initialised: forking then is not safe on every
- * network. */
-bool lob_feature_files_probe(const char *const *paths, size_t n, const char *encoder, GError **err);
 /* A slide's file in a folder: <slide_id>.h5 or <slide_id>.pt; NULL where there is none. Caller frees. */
 char *lob_feature_file_find(const char *folder, const char *slide_id);
 /* feature_tensor.c: opens a tensor file's features, places and facts into a file without handles. */

@@ -1,4 +1,4 @@
-/* Reading other tools' files once in a process of its own: HDF5 1.10 dies of many a damaged file, and a file
+/* Reading others' files once in a process of its own: HDF5 1.10 dies of many a damaged file, and a file
  * from elsewhere should cost an error, not the job. */
 #include "hdf5io/feature_file.h"
 #include <errno.h>
@@ -14,9 +14,13 @@
 
 #define SECONDS_A_FILE 600
 #define PIECE_BYTES ((size_t)64 << 20)
+#define MOST_FILES 400 /* names on a command line */
 
 /* What the parent will do with the file; its errors are the parent's to tell. */
 static void read_all(const char *path, const char *encoder) {
+    g_autoptr(LobStore) store = lob_store_open(path, NULL);
+    if (store)
+        return; /* of a store all but its rows, which lie in one plain piece */
     g_autoptr(LobFeatureFile) file = lob_feature_file_open_as(path, encoder, NULL);
     if (!file || file->rows == 0)
         return;
@@ -55,11 +59,8 @@ static bool judge(int status, const char *path, GError **err) {
                     WIFSIGNALED(status) ? g_strsignal(WTERMSIG(status)) : "it gave up");
 }
 
-bool lob_feature_files_probe(const char *const *paths, size_t n, const char *encoder, GError **err) {
-    int has_mpi = 0, status = 0;
-    MPI_Initialized(&has_mpi);
-    if (has_mpi || n == 0)
-        return true;
+static bool probe_in_fork(const char *const *paths, size_t n, const char *encoder, GError **err) {
+    int status = 0;
     uint64_t *at = mmap(NULL, sizeof *at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
         return lob_fail_errno(err, LOB_ERROR_INTERNAL, errno, "cannot share a page with a process");
@@ -73,4 +74,44 @@ bool lob_feature_files_probe(const char *const *paths, size_t n, const char *enc
     munmap(at, sizeof *at);
     return ok ? judge(status, paths[last], err)
               : lob_fail_errno(err, LOB_ERROR_INTERNAL, errno, "cannot start a process to probe files");
+}
+
+static GPtrArray *probe_command(const char *const *paths, size_t n, const char *encoder) {
+    static const char *const verb[] = {"store", "probe"};
+    GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(argv, g_file_read_link("/proc/self/exe", NULL));
+    for (size_t i = 0; i < G_N_ELEMENTS(verb); i++)
+        g_ptr_array_add(argv, g_strdup(verb[i]));
+    if (encoder)
+        g_ptr_array_add(argv, g_strdup_printf("--encoder=%s", encoder));
+    g_ptr_array_add(argv, g_strdup("--"));
+    for (size_t i = 0; i < n; i++)
+        g_ptr_array_add(argv, g_strdup(paths[i]));
+    g_ptr_array_add(argv, NULL);
+    return argv;
+}
+
+/* Beside a fast network's memory a process may start another program, but not go on as a copy of itself. */
+static bool probe_by_program(const char *const *paths, size_t n, const char *encoder, GError **err) {
+    g_autoptr(GError) cause = NULL;
+    g_autofree char *said = NULL;
+    int status = 0;
+    g_autoptr(GPtrArray) argv = probe_command(paths, n, encoder);
+    if (!g_spawn_sync(NULL, (char **)argv->pdata, NULL, G_SPAWN_LEAVE_DESCRIPTORS_OPEN, NULL, NULL, &said,
+                      NULL, &status, &cause))
+        return lob_fail(err, LOB_ERROR_INTERNAL, "cannot start a process to probe files: %s", cause->message);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    return lob_fail(err, LOB_ERROR_INPUT, "%s", said && *said ? g_strchomp(said) : "files cannot be probed");
+}
+
+bool lob_feature_files_probe(const char *const *paths, size_t n, const char *encoder, GError **err) {
+    int has_mpi = 0;
+    MPI_Initialized(&has_mpi);
+    if (!has_mpi)
+        return n == 0 || probe_in_fork(paths, n, encoder, err);
+    for (size_t i = 0; i < n; i += MOST_FILES)
+        if (!probe_by_program(paths + i, MIN(MOST_FILES, n - i), encoder, err))
+            return false;
+    return true;
 }

@@ -280,6 +280,10 @@ typedef struct {
     double tile_mpp;
     bool float16; /* store float16 though files hold more */
 } LobImportOptions;
+/* Reads stores and other tools' files once in a process of its own: INPUT error where it dies or does not
+ * end, which damaged HDF5 metadata brings about in the library. What a file says of itself is not judged.
+ * Beside an initialised MPI the process is this program's `store probe`. encoder as for an import. */
+bool lob_feature_files_probe(const char *const *paths, size_t n, const char *encoder, GError **err);
 /* files: NULL-terminated feature files or folders of them. INPUT errors: whatever is contradictory or not
  * said anywhere. */
 bool lob_store_import(const char *const *files, const LobImportOptions *options, const char *path,

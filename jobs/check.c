@@ -193,6 +193,8 @@ static bool check_features(const LobStudy *study, GError **err) {
             g_propagate_error(err, g_steal_pointer(&problem));
             return false;
         }
+        if (parts && !lob_feature_files_probe((const char *const *)parts, g_strv_length(parts), NULL, err))
+            return false;
         for (char **part = parts; part && *part; part++) {
             g_autoptr(LobStore) store = lob_store_open(*part, err);
             if (!store)

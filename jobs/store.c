@@ -1,4 +1,5 @@
-/* lobule store ls|verify|export|import: looks into feature stores, checks them, exchanges them. No MPI. */
+/* lobule store ls|verify|export|import|probe: looks into feature stores, checks them, exchanges them. No MPI.
+ */
 #include "base/base.h"
 #include "hdf5io/hdf5io.h"
 #include "jobs/jobs.h"
@@ -10,11 +11,12 @@
 #include <string.h>
 
 #define USAGE                                                                                                \
-    "usage: lobule store ls|verify|export|import ... (each has --help)\n"                                    \
+    "usage: lobule store ls|verify|export|import|probe ... (each has --help)\n"                              \
     "  ls PATH...      the slides of stores: state, tiles, mpp\n"                                            \
     "  verify PATH...  reads all rows again and checks them; 1 where any is damaged\n"                       \
     "  export PATH... --format trident|clam|stamp --to DIR\n"                                                \
     "  import FILE|DIR... --to STORE.h5 --slides CSV [--encoder NAME]\n"                                     \
+    "  probe FILE...   whether other tools' feature files can be read without harm\n"                        \
     "PATH is a store file, or a folder with parts (a run's output)\n"
 
 /* More readers of one file only queue before its disks. */
@@ -297,12 +299,35 @@ static int store_import(int argc, char **argv) {
     return LOB_EXIT_DONE;
 }
 
+/* ---- probe ---- */
+
+/* What is wrong goes to standard output: a job that may not fork reads it there. */
+static int store_probe(int argc, char **argv) {
+    g_autofree char *encoder = NULL;
+    const GOptionEntry entries[] = {
+        {"encoder", 0, 0, G_OPTION_ARG_STRING, &encoder, "which one of files that hold several", "NAME"},
+        {NULL, 0, 0, 0, NULL, NULL, NULL}};
+    g_autoptr(GError) damage = NULL;
+    GError *err = NULL;
+    if (!parse(&argc, &argv, "FILE...", "Reads feature files of other tools in a process of its own.",
+               entries, &err))
+        return fail_with(err);
+    char **files = argv + 1 + (strcmp(argv[1], "--") == 0);
+    if (lob_feature_files_probe((const char *const *)files, g_strv_length(files), encoder, &damage))
+        return LOB_EXIT_DONE;
+    printf("%s\n", damage->message);
+    return lob_error_exit_code(damage);
+}
+
 int lob_cmd_store(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } verbs[] = {
-        {"ls", store_ls}, {"verify", store_verify}, {"export", store_export}, {"import", store_import}};
+    } verbs[] = {{"ls", store_ls},
+                 {"verify", store_verify},
+                 {"export", store_export},
+                 {"import", store_import},
+                 {"probe", store_probe}};
     lob_log_setup(LOB_LOG_INFO, 0);
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         fputs(USAGE, stdout);

@@ -124,7 +124,7 @@ bool lob_embedder_probe(LobEmbedder *e, float *row, GError **err) {
         for (size_t c = 0; c < 3; c++)
             rgb[3 * i + c] = (uint8_t)(colour[c] + lob_rng_below(&rng, 25));
     }
-    return lob_encoder_encode(e->encoder, rgb, 1, row, NULL, NULL, err);
+    return lob_encoder_probe(e->encoder, rgb, row, err);
 }
 
 /* ---- a slide ---- */

@@ -179,6 +179,13 @@ bool lob_encoder_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float
     return encoder->ops->encode(encoder, rgb, n, out, tick, user, err);
 }
 
+bool lob_encoder_probe(LobEncoder *encoder, const uint8_t *rgb, float *out, GError **err) {
+    if (encoder->batch == 0 || !encoder->ops->probe) {
+        return lob_encoder_encode(encoder, rgb, 1, out, NULL, NULL, err);
+    }
+    return encoder->ops->probe(encoder, rgb, out, err);
+}
+
 void lob_encoder_free(LobEncoder *encoder) {
     if (encoder) {
         encoder->ops->free(encoder);

@@ -52,6 +52,10 @@ const LobEncoderInfo *lob_encoder_info(const LobEncoder *encoder);
  * for it; out is then undefined. */
 bool lob_encoder_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
                         void *user, GError **err);
+/* A row [dim] that tells whether ranks and runs compute alike. Of a deep network it goes through the first
+ * layers alone: every kind of step, but a fraction of the time, since a job's start waits for it. Not a
+ * tile's embedding. Errors as above. */
+bool lob_encoder_probe(LobEncoder *encoder, const uint8_t *rgb, float *out, GError **err);
 void lob_encoder_free(LobEncoder *encoder);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobEncoder, lob_encoder_free)
 

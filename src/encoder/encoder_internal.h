@@ -9,6 +9,7 @@ typedef struct {
     bool (*encode)(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
                    void *user, GError **err);
     void (*free)(LobEncoder *encoder);
+    bool (*probe)(LobEncoder *encoder, const uint8_t *rgb, float *out, GError **err); /* NULL: encode */
 } LobEncoderOps;
 
 /* Every encoder's struct begins with this. */

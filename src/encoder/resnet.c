@@ -132,7 +132,7 @@ static bool allocate_all(ResNet *r, GError **err) {
 }
 
 LobEncoder *lob_resnet_open(const LobEncoderOptions *options, LobPreset *preset, GError **err) {
-    static const LobEncoderOps ops = {resnet_encode, resnet_free};
+    static const LobEncoderOps ops = {.encode = resnet_encode, .free = resnet_free};
     ResNet *r = g_new0(ResNet, 1);
     r->preset = preset;
     r->base.ops = &ops;

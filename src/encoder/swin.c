@@ -305,7 +305,7 @@ static bool check_preset(const LobPreset *p, GError **err) {
 }
 
 LobEncoder *lob_swin_open(const LobEncoderOptions *options, LobPreset *preset, GError **err) {
-    static const LobEncoderOps ops = {swin_encode, swin_free};
+    static const LobEncoderOps ops = {.encode = swin_encode, .free = swin_free};
     Swin *s = g_new0(Swin, 1);
     s->preset = preset;
     s->eps = (float)preset->eps;

@@ -97,7 +97,7 @@ static void texture_free(LobEncoder *encoder) {
 }
 
 LobEncoder *lob_texture_open(const LobEncoderOptions *options, GError **err) {
-    static const LobEncoderOps ops = {texture_encode, texture_free};
+    static const LobEncoderOps ops = {.encode = texture_encode, .free = texture_free};
     if (options->weights) {
         lob_fail(err, LOB_ERROR_INPUT, "encoder texture has no weights, yet %s is given (set weights: null)",
                  options->weights);

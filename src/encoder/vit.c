@@ -122,9 +122,9 @@ static bool go_on(const LobVit *v, LobEncoderTick tick, void *user, GError **err
            lob_fail(err, LOB_ERROR_STOPPED, "encoder %s: stopped inside a batch", v->base.info.name);
 }
 
-static bool vit_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
-                       void *user, GError **err) {
-    LobVit *v = (LobVit *)encoder;
+static bool encode_through(LobVit *v, int64_t layers, const uint8_t *rgb, size_t n, float *out,
+                           LobEncoderTick tick, void *user, GError **err) {
+    LobEncoder *encoder = &v->base;
     const size_t tile = 3 * (size_t)v->transform.tile * (size_t)v->transform.tile,
                  each = v->tokens * v->width;
     const float *pending = NULL; /* the last MLP's bias, added with the next norm */
@@ -132,7 +132,7 @@ static bool vit_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float 
         embed_tile(v, rgb + b * tile, v->x + b * each);
     }
     lob_encoder_charge(encoder, LOB_VIT_PATCHES);
-    for (int64_t i = 0; i < v->preset->depth; i++) {
+    for (int64_t i = 0; i < layers; i++) {
         if (!attention(v, &v->layers[i], pending, n, err) || !go_on(v, tick, user, err) ||
             !mlp(v, &v->layers[i], n, err) || !go_on(v, tick, user, err)) {
             return false;
@@ -145,6 +145,17 @@ static bool vit_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float 
     }
     lob_encoder_charge(encoder, LOB_VIT_OUTPUT);
     return true;
+}
+
+static bool vit_encode(LobEncoder *encoder, const uint8_t *rgb, size_t n, float *out, LobEncoderTick tick,
+                       void *user, GError **err) {
+    LobVit *v = (LobVit *)encoder;
+    return encode_through(v, v->preset->depth, rgb, n, out, tick, user, err);
+}
+
+static bool vit_probe(LobEncoder *encoder, const uint8_t *rgb, float *out, GError **err) {
+    LobVit *v = (LobVit *)encoder;
+    return encode_through(v, MIN(v->preset->depth, LOB_VIT_PROBE_LAYERS), rgb, 1, out, NULL, NULL, err);
 }
 
 static void vit_free(LobEncoder *encoder) {
@@ -294,7 +305,7 @@ static int output_width(const LobVit *v) {
 }
 
 LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GError **err) {
-    static const LobEncoderOps ops = {vit_encode, vit_free};
+    static const LobEncoderOps ops = {.encode = vit_encode, .free = vit_free, .probe = vit_probe};
     LobVit *v = g_new0(LobVit, 1);
     v->preset = preset;
     v->base.ops = &ops;

@@ -40,6 +40,8 @@ typedef enum {
     LOB_VIT_STAGES
 } LobVitStage;
 
+enum { LOB_VIT_PROBE_LAYERS = 3 };
+
 typedef struct {
     LobEncoder base;
     LobEncoderStage stages[LOB_VIT_STAGES];
