@@ -22,18 +22,29 @@ static void embed_tile(LobVit *v, const uint8_t *rgb, float *x) {
     multiply(v->rows, values, v->patch_weight, x + lead, v->patches, v->width, values, true);
 }
 
-/* One head of one tile: q, k, v are columns of the tile's [T][3D]; the result goes to columns of [T][D]. */
-static void attend(const LobVit *v, const float *q, float *out) {
-    const int t = (int)v->tokens, d = (int)v->head, stride = (int)(3 * v->width);
+/* One head of one tile, for its first `queries` tokens: q, k, v are columns of the tile's [T][3D]; the result
+ * goes to columns of [queries][D]. */
+static void attend(const LobVit *v, const float *q, size_t queries, float *out) {
+    const int t = (int)v->tokens, d = (int)v->head, stride = (int)(3 * v->width), m = (int)queries;
     const float *k = q + v->width, *value = k + v->width;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, t, t, d, 1, q, stride, k, stride, 0, v->scores, t);
-    lob_softmax_exp(v->scores, v->tokens, v->tokens, v->sums);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, t, d, t, 1, v->scores, t, value, stride, 0, out,
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, t, d, 1, q, stride, k, stride, 0, v->scores, t);
+    lob_softmax_exp(v->scores, queries, v->tokens, v->sums);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, d, t, 1, v->scores, t, value, stride, 0, out,
                 (int)v->width);
-    lob_divide_rows(out, v->width, v->sums, v->tokens, v->head);
+    lob_divide_rows(out, v->width, v->sums, queries, v->head);
 }
 
-static bool attention(LobVit *v, const LobVitLayer *layer, const float *pending, size_t n, GError **err) {
+/* x, with one row a tile left of it: the class tokens. */
+static void keep_class_tokens(LobVit *v, size_t n) {
+    for (size_t b = 1; b < n; b++) {
+        memcpy(v->x + b * v->width, v->x + b * v->tokens * v->width, v->width * sizeof *v->x);
+    }
+}
+
+/* x[n queries][D] becomes x + attention, `queries` being all tokens of a tile or its class token alone, which
+ * looks at all of them all the same. */
+static bool attention(LobVit *v, const LobVitLayer *layer, const LobVitProducts *to, const float *pending,
+                      size_t n, size_t queries, GError **err) {
     const size_t rows = n * v->tokens, d = v->width;
     lob_layer_norm(v->x, pending, layer->norm1_gain, layer->norm1_shift, v->eps, rows, d, v->normed);
     lob_encoder_charge(&v->base, LOB_VIT_NORMS);
@@ -44,28 +55,31 @@ static bool attention(LobVit *v, const LobVitLayer *layer, const float *pending,
     lob_bias_scale(v->qkv, 3 * d, layer->q_bias, 1 / sqrtf((float)v->head), rows, d);
     for (size_t b = 0; b < n; b++) {
         for (size_t h = 0; h < v->heads; h++) {
-            attend(v, v->qkv + b * v->tokens * 3 * d + h * v->head,
-                   v->normed + b * v->tokens * d + h * v->head);
+            attend(v, v->qkv + b * v->tokens * 3 * d + h * v->head, queries,
+                   v->normed + b * queries * d + h * v->head);
         }
     }
     lob_encoder_charge(&v->base, LOB_VIT_ATTENTION);
-    const bool ok = v->gemm->run(v->to_proj, layer->proj, NULL, v->normed, v->x, rows, err);
+    if (queries < v->tokens) {
+        keep_class_tokens(v, n);
+    }
+    const bool ok = v->gemm->run(to->proj, layer->proj, NULL, v->normed, v->x, n * queries, err);
     lob_encoder_charge(&v->base, LOB_VIT_PROJECTION);
     return ok;
 }
 
-static bool mlp(LobVit *v, const LobVitLayer *layer, size_t n, GError **err) {
-    const size_t rows = n * v->tokens, d = v->width;
+static bool mlp(LobVit *v, const LobVitLayer *layer, const LobVitProducts *to, size_t rows, GError **err) {
+    const size_t d = v->width;
     lob_layer_norm(v->x, layer->proj_bias, layer->norm2_gain, layer->norm2_shift, v->eps, rows, d, v->normed);
     lob_encoder_charge(&v->base, LOB_VIT_NORMS);
-    if (!v->gemm->run(v->to_fc1, layer->fc1, layer->fc1_bias, v->normed, v->qkv, rows, err)) {
+    if (!v->gemm->run(to->fc1, layer->fc1, layer->fc1_bias, v->normed, v->qkv, rows, err)) {
         return false;
     }
     if (v->gated) {
         lob_bias_swiglu(v->qkv, layer->fc1_bias, rows, v->hidden);
     }
     lob_encoder_charge(&v->base, LOB_VIT_MLP_IN);
-    const bool ok = v->gemm->run(v->to_fc2, layer->fc2, NULL, v->qkv, v->x, rows, err);
+    const bool ok = v->gemm->run(to->fc2, layer->fc2, NULL, v->qkv, v->x, rows, err);
     lob_encoder_charge(&v->base, LOB_VIT_MLP_OUT);
     return ok;
 }
@@ -122,26 +136,37 @@ static bool go_on(const LobVit *v, LobEncoderTick tick, void *user, GError **err
            lob_fail(err, LOB_ERROR_STOPPED, "encoder %s: stopped inside a batch", v->base.info.name);
 }
 
+/* Tokens a tile whose values a layer has to give: all, but where the last layer is asked for one. */
+static size_t queries_of(const LobVit *v, int64_t layer) {
+    return v->class_alone && layer == v->preset->depth - 1 ? 1 : v->tokens;
+}
+
+const LobVitProducts *lob_vit_products(const LobVit *v, int64_t layer) {
+    return queries_of(v, layer) == 1 ? &v->one : &v->all;
+}
+
 static bool encode_through(LobVit *v, int64_t layers, const uint8_t *rgb, size_t n, float *out,
                            LobEncoderTick tick, void *user, GError **err) {
     LobEncoder *encoder = &v->base;
-    const size_t tile = 3 * (size_t)v->transform.tile * (size_t)v->transform.tile,
-                 each = v->tokens * v->width;
+    const size_t tile = 3 * (size_t)v->transform.tile * (size_t)v->transform.tile;
+    size_t queries = v->tokens;
     const float *pending = NULL; /* the last MLP's bias, added with the next norm */
     for (size_t b = 0; b < n; b++) {
-        embed_tile(v, rgb + b * tile, v->x + b * each);
+        embed_tile(v, rgb + b * tile, v->x + b * v->tokens * v->width);
     }
     lob_encoder_charge(encoder, LOB_VIT_PATCHES);
     for (int64_t i = 0; i < layers; i++) {
-        if (!attention(v, &v->layers[i], pending, n, err) || !go_on(v, tick, user, err) ||
-            !mlp(v, &v->layers[i], n, err) || !go_on(v, tick, user, err)) {
+        const LobVitProducts *to = lob_vit_products(v, i);
+        queries = queries_of(v, i);
+        if (!attention(v, &v->layers[i], to, pending, n, queries, err) || !go_on(v, tick, user, err) ||
+            !mlp(v, &v->layers[i], to, n * queries, err) || !go_on(v, tick, user, err)) {
             return false;
         }
         pending = v->layers[i].fc2_bias;
     }
-    lob_layer_norm(v->x, pending, v->norm_gain, v->norm_shift, v->eps, n * v->tokens, v->width, v->normed);
+    lob_layer_norm(v->x, pending, v->norm_gain, v->norm_shift, v->eps, n * queries, v->width, v->normed);
     for (size_t b = 0; b < n; b++) {
-        write_tile(v, v->normed + b * each, out + b * (size_t)encoder->info.dim);
+        write_tile(v, v->normed + b * queries * v->width, out + b * (size_t)encoder->info.dim);
     }
     lob_encoder_charge(encoder, LOB_VIT_OUTPUT);
     return true;
@@ -164,7 +189,8 @@ static void vit_free(LobEncoder *encoder) {
     for (size_t i = 0; i < G_N_ELEMENTS(memory); i++) {
         free(memory[i]);
     }
-    LobGemm *const products[] = {v->to_qkv, v->to_proj, v->to_fc1, v->to_fc2};
+    LobGemm *const products[] = {v->to_qkv,   v->all.proj, v->all.fc1, v->all.fc2,
+                                 v->one.proj, v->one.fc1,  v->one.fc2};
     for (size_t i = 0; i < G_N_ELEMENTS(products); i++) {
         if (products[i]) {
             v->gemm->free(products[i]);
@@ -248,33 +274,46 @@ static bool allocate_all(LobVit *v, size_t batch, GError **err) {
            lob_allocate_floats(&v->rows, MAX(v->patches * values, v->pool_width), err);
 }
 
-/* The four products of a layer. In a gated MLP the activation stands between them, in fp32. */
-static bool open_products(LobVit *v, const char *precision, GError **err) {
-    const size_t t = v->tokens, d = v->width;
-    const LobGemmShape qkv = {.block = t, .n = 3 * d, .k = d},
-                       proj = {.block = t, .n = d, .k = d, .after = LOB_GEMM_ADD},
-                       fc1 = {.block = t,
+/* The products behind attention, over `block` tokens a tile. In a gated MLP the activation stands between
+ * them, in fp32. */
+static bool open_behind_attention(const LobVit *v, size_t block, LobVitProducts *to, GError **err) {
+    const size_t d = v->width;
+    const LobGemmShape proj = {.block = block, .n = d, .k = d, .after = LOB_GEMM_ADD},
+                       fc1 = {.block = block,
                               .n = v->wide,
                               .k = d,
                               .after = v->gated ? LOB_GEMM_STORE : LOB_GEMM_BIAS_GELU},
-                       fc2 = {.block = t,
+                       fc2 = {.block = block,
                               .n = d,
                               .k = v->hidden,
                               .after = LOB_GEMM_ADD,
                               .chained = !v->gated,
                               .in_stride = v->wide};
-    v->gemm = lob_gemm_find(precision, err);
-    return v->gemm && (v->to_qkv = v->gemm->open(&qkv, err)) && (v->to_proj = v->gemm->open(&proj, err)) &&
-           (v->to_fc1 = v->gemm->open(&fc1, err)) && (v->to_fc2 = v->gemm->open(&fc2, err));
+    return (to->proj = v->gemm->open(&proj, err)) && (to->fc1 = v->gemm->open(&fc1, err)) &&
+           (to->fc2 = v->gemm->open(&fc2, err));
 }
 
-/* Of one tile's products: patches, then a layer's four and its attention, then the pooler's keys and values.
- */
+static bool open_products(LobVit *v, const char *precision, GError **err) {
+    const LobGemmShape qkv = {.block = v->tokens, .n = 3 * v->width, .k = v->width};
+    v->gemm = lob_gemm_find(precision, err);
+    /* bf16 keeps all rows: its products of single rows have been measured on no machine yet. */
+    v->class_alone = v->gemm == &lob_gemm_fp32 && strcmp(v->preset->output, "class") == 0;
+    return v->gemm && (v->to_qkv = v->gemm->open(&qkv, err)) &&
+           open_behind_attention(v, v->tokens, &v->all, err) &&
+           (!v->class_alone || open_behind_attention(v, 1, &v->one, err));
+}
+
+/* Of one tile's products: patches, then a layer's qkv and attention and what stands behind it, then the
+ * pooler's keys and values. */
 static double count_flop(const LobVit *v) {
     const double t = (double)v->tokens, d = (double)v->width, p = (double)v->pool_width;
-    const double patches = (double)v->patches * d * 3 * (double)(v->patch * v->patch);
-    const double layer = t * d * (4 * d + (double)v->wide + (double)v->hidden) + 2 * t * t * d;
-    return 2 * (patches + (double)v->preset->depth * layer + t * d * 2 * p);
+    double products = (double)v->patches * d * 3 * (double)(v->patch * v->patch) + t * d * 2 * p;
+    for (int64_t i = 0; i < v->preset->depth; i++) {
+        const double queries = (double)queries_of(v, i);
+        products +=
+            t * d * 3 * d + 2 * queries * t * d + queries * d * (d + (double)v->wide + (double)v->hidden);
+    }
+    return 2 * products;
 }
 
 static void set_cost(LobVit *v) {

@@ -42,6 +42,11 @@ typedef enum {
 
 enum { LOB_VIT_PROBE_LAYERS = 3 };
 
+/* A layer's products behind its attention. */
+typedef struct {
+    LobGemm *proj, *fc1, *fc2;
+} LobVitProducts;
+
 typedef struct {
     LobEncoder base;
     LobEncoderStage stages[LOB_VIT_STAGES];
@@ -52,13 +57,14 @@ typedef struct {
     size_t patch, grid, patches, leading, tokens; /* leading: class token and registers */
     size_t pool_width, pool_heads;
     float eps;
-    bool gated;
+    bool gated, class_alone; /* class_alone: of the last layer only the class token is asked for */
     const LobGemmOps *gemm;
-    LobGemm *to_qkv, *to_proj, *to_fc1, *to_fc2;
-    float *patch_weight; /* [D][3 patch patch] */
-    float *lead;         /* [leading][D], position added */
-    float *position;     /* [patches][D], the patches' bias added */
-    LobVitLayer *layers; /* [depth] */
+    LobGemm *to_qkv;
+    LobVitProducts all, one; /* over all tokens of a tile; over its class token, where class_alone */
+    float *patch_weight;     /* [D][3 patch patch] */
+    float *lead;             /* [leading][D], position added */
+    float *position;         /* [patches][D], the patches' bias added */
+    LobVitLayer *layers;     /* [depth] */
     float *norm_gain, *norm_shift;
     LobVitPool pool;
     /* working memory for one batch of B tiles, T tokens each */
@@ -69,6 +75,8 @@ typedef struct {
     float *rows;       /* [patches][3 patch patch] */
 } LobVit;
 
+/* What a layer's weights are prepared for and run through. */
+const LobVitProducts *lob_vit_products(const LobVit *v, int64_t layer);
 /* The network as LobLoaderBuild. */
 void lob_vit_build(LobLoader *loader, void *network);
 /* A [from][from][D] grid of position embeddings resampled to [to][to][D], as PyTorch's interpolate does with

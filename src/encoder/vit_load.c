@@ -159,7 +159,7 @@ static void build_attention(LobLoader *l, LobVit *v, const Layout *layout, int i
         }
     }
     layer->q_bias = bias;
-    layer->proj = load_matrix(l, v, v->to_proj, layout, i, layout->proj, d, d);
+    layer->proj = load_matrix(l, v, lob_vit_products(v, i)->proj, layout, i, layout->proj, d, d);
     layer->proj_bias = vector(l, layout, i, layout->proj, ".bias", d);
     if (filling(l)) {
         for (size_t r = 0; r < d; r++) {
@@ -172,26 +172,27 @@ static void build_attention(LobLoader *l, LobVit *v, const Layout *layout, int i
     }
     fold_scale(l, v, layout, i, layout->scale1, layer->proj, layer->proj_bias, d);
     layer->qkv = prepare_matrix(l, v, v->to_qkv, layer->qkv);
-    layer->proj = prepare_matrix(l, v, v->to_proj, layer->proj);
+    layer->proj = prepare_matrix(l, v, lob_vit_products(v, i)->proj, layer->proj);
 }
 
 static void build_layer(LobLoader *l, LobVit *v, const Layout *layout, int i, LobVitLayer *layer) {
     const size_t d = v->width;
     const char *fc1 = v->gated ? layout->fc1_gated : layout->fc1;
     const char *fc2 = v->gated ? layout->fc2_gated : layout->fc2;
+    const LobVitProducts *to = lob_vit_products(v, i);
     lob_loader_scratch_reset(l, 4 * d * d + v->wide * d + d * v->hidden);
     layer->norm1_gain = vector(l, layout, i, layout->norm1, ".weight", d);
     layer->norm1_shift = vector(l, layout, i, layout->norm1, ".bias", d);
     build_attention(l, v, layout, i, layer);
     layer->norm2_gain = vector(l, layout, i, layout->norm2, ".weight", d);
     layer->norm2_shift = vector(l, layout, i, layout->norm2, ".bias", d);
-    layer->fc1 = load_matrix(l, v, v->to_fc1, layout, i, fc1, v->wide, d);
+    layer->fc1 = load_matrix(l, v, to->fc1, layout, i, fc1, v->wide, d);
     layer->fc1_bias = vector(l, layout, i, fc1, ".bias", v->wide);
-    layer->fc2 = load_matrix(l, v, v->to_fc2, layout, i, fc2, d, v->hidden);
+    layer->fc2 = load_matrix(l, v, to->fc2, layout, i, fc2, d, v->hidden);
     layer->fc2_bias = vector(l, layout, i, fc2, ".bias", d);
     fold_scale(l, v, layout, i, layout->scale2, layer->fc2, layer->fc2_bias, v->hidden);
-    layer->fc1 = prepare_matrix(l, v, v->to_fc1, layer->fc1);
-    layer->fc2 = prepare_matrix(l, v, v->to_fc2, layer->fc2);
+    layer->fc1 = prepare_matrix(l, v, to->fc1, layer->fc1);
+    layer->fc2 = prepare_matrix(l, v, to->fc2, layer->fc2);
 }
 
 static void add(float *to, const float *what, size_t n) {
