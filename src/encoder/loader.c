@@ -55,8 +55,9 @@ static void check_tensor(LobLoader *loader, const char *name, int ndim, const in
         return;
     }
     if (loader->check_values && !loader->error) {
-        (void)lob_tensor_check(loader->weights, tensor, &loader->error);
-        lob_tensor_drop(loader->weights, tensor);
+        if (lob_tensor_check(loader->weights, tensor, &loader->error)) {
+            lob_tensor_drop(loader->weights, tensor);
+        }
     }
 }
 
@@ -92,8 +93,9 @@ void lob_loader_tensor(LobLoader *loader, float *to, const char *name, int ndim,
     }
     if (loader->weights) {
         const LobTensor *tensor = lob_weights_find(loader->weights, full);
-        (void)lob_tensor_floats(loader->weights, tensor, to, &loader->error);
-        lob_tensor_drop(loader->weights, tensor);
+        if (lob_tensor_floats(loader->weights, tensor, to, &loader->error)) {
+            lob_tensor_drop(loader->weights, tensor);
+        }
     } else {
         invent(loader, to, count, ndim == 1 && !g_str_has_suffix(name, "bias"));
     }
