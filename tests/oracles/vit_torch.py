@@ -59,12 +59,13 @@ class Names:
 
     def __init__(self, p):
         self.prefix = p.get("prefix", "")
-        self.timm = p["layout"] == "timm"
+        self.meta = p["layout"] == "dinov2"
+        self.timm = p["layout"] == "timm" or self.meta
         self.vit = p["layout"] == "hf-vit"
         self.gated = p["mlp"] == "swiglu"
 
     def top(self, what):
-        table = ({"class": "cls_token", "registers": "reg_token", "position": "pos_embed", "patch": "patch_embed.proj",
+        table = ({"class": "cls_token", "registers": "register_tokens" if self.meta else "reg_token", "position": "pos_embed", "patch": "patch_embed.proj",
                   "norm": "norm"} if self.timm else
                  {"class": "embeddings.cls_token", "registers": "embeddings.register_tokens",
                   "position": "embeddings.position_embeddings", "patch": "embeddings.patch_embeddings.projection",
@@ -73,8 +74,10 @@ class Names:
 
     def layer(self, i, what):
         if self.timm:
-            table = {"norm1": "norm1", "proj": "attn.proj", "ls1": "ls1.gamma", "norm2": "norm2", "fc1": "mlp.fc1",
-                     "fc2": "mlp.fc2", "ls2": "ls2.gamma", "qkv": "attn.qkv"}
+            packed = self.meta and self.gated
+            table = {"norm1": "norm1", "proj": "attn.proj", "ls1": "ls1.gamma", "norm2": "norm2",
+                     "fc1": "mlp.w12" if packed else "mlp.fc1", "fc2": "mlp.w3" if packed else "mlp.fc2",
+                     "ls2": "ls2.gamma", "qkv": "attn.qkv"}
             return f"{self.prefix}blocks.{i}.{table[what]}"
         att = {"q": "attention.attention.query", "k": "attention.attention.key", "v": "attention.attention.value",
                "proj": "attention.output.dense"}
@@ -156,15 +159,23 @@ def to_input(p, tiles):
     return torch.stack(out)
 
 
-def resampled(p, table, covered, grid):
-    stored = int(p.get("position_grid", 0))
-    if stored in (0, grid):
-        return table
+def interpolated(grid, side, how):
+    """[1][D][n][n] to [1][D][side][side]."""
+    if grid.shape[-1] == side:
+        return grid
+    if how == "bicubic-dino":  # interpolate_pos_encoding of DINO and iBOT
+        return F.interpolate(grid, scale_factor=((side + 0.1) / grid.shape[-1],) * 2, mode="bicubic")
+    return F.interpolate(grid, size=(side, side), mode=how.split("-")[0], align_corners=False,
+                         antialias=how.endswith("antialias"))
+
+
+def resampled(p, table, covered, side):
+    stored, through = int(p.get("position_grid", 0)) or side, int(p.get("position_through", 0))
     kept, rest = table[:, :covered], table[:, covered:]
     rest = rest.reshape(1, stored, stored, -1).permute(0, 3, 1, 2)
-    how = p["position_resample"]
-    rest = F.interpolate(rest, size=(grid, grid), mode=how.split("-")[0], align_corners=False,
-                         antialias=how.endswith("antialias"))
+    if through:
+        rest = interpolated(rest, through, p["position_through_resample"])
+    rest = interpolated(rest, side, p.get("position_resample"))
     return torch.cat([kept, rest.permute(0, 2, 3, 1).flatten(1, 2)], 1)
 
 
