@@ -107,6 +107,27 @@ float *lob_loader_vector(LobLoader *loader, const char *name, size_t n) {
     return to;
 }
 
+float *lob_loader_variances(LobLoader *loader, const char *name, size_t n) {
+    float *to = lob_loader_vector(loader, name, n);
+    g_autofree char *full = g_strconcat(loader->preset->prefix ? loader->preset->prefix : "", name, NULL);
+    const LobTensor *tensor = loader->weights ? lob_weights_find(loader->weights, full) : NULL;
+    const bool looks = loader->base ? loader->fill : loader->check_values;
+    if (!looks || loader->error || !tensor || tensor->count != n) {
+        return to;
+    }
+    g_autofree float *values = g_new(float, n);
+    if (lob_tensor_floats(loader->weights, tensor, values, &loader->error)) {
+        for (size_t i = 0; i < n && !loader->error; i++) {
+            if (values[i] < 0) {
+                lob_fail(&loader->error, LOB_ERROR_INPUT,
+                         "weights %s: tensor %s is a variance and has a negative value (element %zu: %g)",
+                         loader->weights->path, full, i, (double)values[i]);
+            }
+        }
+    }
+    return to;
+}
+
 float *lob_loader_matrix(LobLoader *loader, const char *name, size_t rows, size_t columns) {
     float *to = lob_loader_take(loader, rows * columns);
     lob_loader_tensor(loader, to, name, 2, rows, columns);
