@@ -33,12 +33,35 @@ static void differ_number(GString *list, const char *what, const char *name_a, d
                                name_b, b);
 }
 
+/* The length of what every transform says: those written before stores recorded output and network end there
+ * (lob_preset_identity). 0 where a transform is older, or no network's. */
+static size_t before_identity(const char *transform) {
+    const char *identity = transform ? strstr(transform, ",output=") : NULL;
+    return identity ? (size_t)(identity - transform) : 0;
+}
+
+/* Output and network that one of the two does not know are taken as the other's, with a warning. */
+static void differ_transform(GString *list, const char *name_a, const char *a, const char *name_b,
+                             const char *b) {
+    const size_t length_a = before_identity(a), length_b = before_identity(b);
+    const char *known = length_a ? a : b, *unknown = length_a ? b : a;
+    const size_t length = MAX(length_a, length_b);
+    if (length > 0 && MIN(length_a, length_b) == 0 && unknown && strlen(unknown) == length &&
+        strncmp(known, unknown, length) == 0) {
+        lob_warning("%s does not say which output of which network it holds (an earlier lobule wrote it); it "
+                    "is taken to be that of %s: %s",
+                    length_a ? name_b : name_a, length_a ? name_a : name_b, known + length + 1);
+        return;
+    }
+    differ(list, "transform", name_a, a, name_b, b);
+}
+
 bool lob_store_header_agree(const LobStoreHeader *a, const LobStoreHeader *b, const char *name_a,
                             const char *name_b, GError **err) {
     g_autoptr(GString) list = g_string_new(NULL);
     differ(list, "encoder", name_a, a->encoder, name_b, b->encoder);
     differ(list, "weights SHA-256", name_a, a->weights_sha256, name_b, b->weights_sha256);
-    differ(list, "transform", name_a, a->transform, name_b, b->transform);
+    differ_transform(list, name_a, a->transform, name_b, b->transform);
     differ(list, "precision", name_a, a->precision, name_b, b->precision);
     differ_number(list, "features a tile", name_a, a->dim, name_b, b->dim);
     differ_number(list, "tile size", name_a, a->tile_size, name_b, b->tile_size);

@@ -26,6 +26,8 @@ typedef struct {
     size_t n_looked, n_failed;
     double tiles, bytes;
     double seconds_per_tile;
+    char *encoder; /* as a store would name it */
+    int dim;
 } Survey;
 
 static void survey_clear(Survey *survey) {
@@ -34,6 +36,7 @@ static void survey_clear(Survey *survey) {
     g_free(survey->problem);
     g_free(survey->info);
     g_free(survey->looked_at);
+    g_free(survey->encoder);
 }
 
 static bool probe_slide(Survey *survey, LobReader *reader, size_t i, GError **err) {
@@ -74,6 +77,7 @@ static bool probe_slides(Survey *survey, size_t most, GError **err) {
             return false;
     if (wanted > 0)
         survey->tiles *= (double)n / (double)wanted;
+    survey->bytes = survey->tiles * ((double)survey->dim * 2 + 9 + LOB_QUALITIES);
     return true;
 }
 
@@ -85,9 +89,10 @@ static bool probe_encoder(Survey *survey, GError **err) {
     if (!encoder)
         return false;
     const size_t pixels = (size_t)study->tiles.size * (size_t)study->tiles.size * 3, n = options.batch;
-    const size_t dim = (size_t)lob_encoder_info(encoder)->dim;
+    survey->dim = lob_encoder_info(encoder)->dim;
+    survey->encoder = g_strdup(lob_encoder_info(encoder)->name);
     g_autofree uint8_t *rgb = g_malloc(n * pixels);
-    g_autofree float *out = g_new(float, n *dim);
+    g_autofree float *out = g_new(float, n *(size_t)survey->dim);
     LobRng rng;
     lob_rng_init(&rng, 1, "check");
     for (size_t i = 0; i < n * pixels; i++)
@@ -96,7 +101,6 @@ static bool probe_encoder(Survey *survey, GError **err) {
     if (!lob_encoder_encode(encoder, rgb, n, out, NULL, NULL, err))
         return false;
     survey->seconds_per_tile = (lob_clock() - start) / (double)n;
-    survey->bytes = survey->tiles * ((double)dim * 2 + 9 + LOB_QUALITIES);
     return true;
 }
 
@@ -151,8 +155,7 @@ static void print_for_people(const Survey *survey, FILE *to) {
             100 * ASSUMED_TISSUE);
     fprintf(to, "  tiles       %.0f\n", survey->tiles);
     fprintf(to, "  core-hours  %.2f (%.1f ms a tile with %s, one batch timed on this machine)\n",
-            survey->tiles * survey->seconds_per_tile / 3600, 1e3 * survey->seconds_per_tile,
-            cohort->study->encoder.name);
+            survey->tiles * survey->seconds_per_tile / 3600, 1e3 * survey->seconds_per_tile, survey->encoder);
     fprintf(to, "  store       %.3f GiB\n", survey->bytes / (1 << 30));
 }
 
@@ -229,7 +232,8 @@ static bool check_study(const char *path, const char *output, size_t most, bool 
     survey.info = g_new0(LobSlideInfo, cohort->n_slides);
     survey.problem = g_new0(char *, cohort->n_slides);
     survey.looked_at = g_new0(bool, cohort->n_slides);
-    const bool ok = study->features || (probe_slides(&survey, most, err) && probe_encoder(&survey, err));
+    /* the encoder first: bad weights are said at once, not after hours of opening slides */
+    const bool ok = study->features || (probe_encoder(&survey, err) && probe_slides(&survey, most, err));
     if (ok) {
         print_for_people(&survey, stderr);
         if (json)

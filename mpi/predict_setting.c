@@ -1,4 +1,5 @@
 #include "mpi/predict_setting.h"
+#include "encoder/encoder.h"
 
 #include <math.h>
 #include <string.h>
@@ -162,7 +163,8 @@ static void differ_number(GString *list, const char *what, double model, double 
 bool lob_setting_check_encoder(const LobStudy *study, const LobModelFile *file, GError **err) {
     const LobStoreHeader *model = &file->features;
     g_autoptr(GString) list = g_string_new(NULL);
-    differ(list, "encoder", model->encoder, study->encoder.name);
+    g_autofree char *encoder = lob_encoder_name(study->encoder.name, study->encoder.config);
+    differ(list, "encoder", model->encoder, encoder);
     differ(list, "precision", model->precision, study->encoder.precision);
     differ_number(list, "tile size", model->tile_size, study->tiles.size);
     differ_number(list, "tile overlap", model->overlap, study->tiles.overlap);

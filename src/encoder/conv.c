@@ -29,11 +29,12 @@ static void reorder(const LobConv *c, const float *from, const double *scale) {
 
 static void fold_norm(LobLoader *l, LobConv *c, const char *norm, double *scale) {
     const float *gain = part(l, norm, ".weight", c->out), *shift = part(l, norm, ".bias", c->out);
+    g_autofree char *name = g_strconcat(norm, ".running_var", NULL);
     const float *mean = part(l, norm, ".running_mean", c->out),
-                *variance = part(l, norm, ".running_var", c->out);
+                *variance = lob_loader_variances(l, name, c->out);
     c->bias = lob_loader_take(l, c->out);
     for (size_t o = 0; filling(l) && o < c->out; o++) {
-        scale[o] = (double)gain[o] / sqrt(fabs((double)variance[o]) + 1e-5);
+        scale[o] = (double)gain[o] / sqrt((double)variance[o] + 1e-5);
         c->bias[o] = (float)((double)shift[o] - (double)mean[o] * scale[o]);
     }
 }

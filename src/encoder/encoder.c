@@ -59,6 +59,29 @@ const char *const *lob_encoder_names(void) {
     return names;
 }
 
+char *lob_encoder_name(const char *name, const char *config) {
+    if (!config) {
+        return g_strdup(name);
+    }
+    g_autofree char *base = g_path_get_basename(config);
+    return g_str_has_suffix(base, ".yaml") ? g_strndup(base, strlen(base) - strlen(".yaml"))
+                                           : g_steal_pointer(&base);
+}
+
+/* A name beside a preset of one's own may say the network or repeat the preset; any other would be ignored.
+ */
+static bool check_name(const LobEncoderOptions *options, const LobPreset *preset, GError **err) {
+    if (!options->config || !options->name || strcmp(options->name, preset->name) == 0 ||
+        g_strcmp0(options->name, preset->network) == 0) {
+        return true;
+    }
+    return lob_fail(err, LOB_ERROR_INPUT,
+                    "encoder: name is %s, but config %s is a preset of network %s; leave name out, or give "
+                    "the network's or the preset's (%s)",
+                    options->name, options->config, preset->network ? preset->network : "(none)",
+                    preset->name);
+}
+
 static bool check_options(const LobEncoderOptions *options, const LobPreset *preset, GError **err) {
     const bool plain = !options->precision || strcmp(options->precision, "fp32") == 0;
     if (!plain && g_strcmp0(preset->network, "vit") != 0) {
@@ -100,7 +123,7 @@ static void note_ready(void *user) {
 
 static LobEncoder *open_network(const LobEncoderOptions *options, const char *path, GError **err) {
     g_autoptr(LobPreset) preset = lob_preset_read(path, err);
-    if (!preset || !check_options(options, preset, err)) {
+    if (!preset || !check_name(options, preset, err) || !check_options(options, preset, err)) {
         return NULL;
     }
     for (size_t i = 0; i < G_N_ELEMENTS(NETWORKS); i++) {

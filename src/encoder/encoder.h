@@ -18,7 +18,7 @@ typedef struct {
 } LobEncoderMemory;
 
 typedef struct {
-    const char *name;      /* "texture", or a preset's name */
+    const char *name; /* "texture", or a preset's name; with config that preset's or its network's, or NULL */
     const char *config;    /* own preset file, or NULL */
     const char *weights;   /* file, or NULL */
     const char *precision; /* "fp32" | "bf16" */
@@ -35,7 +35,8 @@ typedef struct {
 typedef struct {
     const char *name;
     const char *weights_sha256; /* "" where there are no weights */
-    const char *transform;      /* e.g. "none" or "resize=bilinear:256,crop=224,mean=...,sd=..." */
+    const char *transform;      /* e.g. "none" or "resize=bilinear:256,crop=224,mean=...,sd=...,output=class,
+                                   network=...", see lob_preset_identity */
     const char *precision;
     int dim;
     const char *const *columns; /* [dim] names, or NULL where columns have no meaning of their own */
@@ -43,8 +44,8 @@ typedef struct {
 
 typedef struct LobEncoder LobEncoder;
 
-/* INPUT errors: unknown name (lists those there are), weights missing or of another architecture, a precision
- * the CPU cannot do. */
+/* INPUT errors: unknown name (lists those there are), a name beside a config that says otherwise, weights
+ * missing or of another architecture, a precision the CPU cannot do. */
 LobEncoder *lob_encoder_open(const LobEncoderOptions *options, GError **err);
 const LobEncoderInfo *lob_encoder_info(const LobEncoder *encoder);
 /* Not for an encoder opened to describe. rgb [n][size][size][3], 1 <= n <= batch; out [n][dim]. A row depends
@@ -84,6 +85,10 @@ LobEncoderProduct *lob_encoder_product_new(const char *precision, size_t m, size
 bool lob_encoder_product_run(LobEncoderProduct *product, GError **err);
 void lob_encoder_product_free(LobEncoderProduct *product);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobEncoderProduct, lob_encoder_product_free)
+
+/* The name under which a store records an encoder: its own preset file's, without .yaml, else `name`. Caller
+ * frees. */
+char *lob_encoder_name(const char *name, const char *config);
 
 /* Names of all encoders, NULL-terminated, for messages and help. */
 const char *const *lob_encoder_names(void);

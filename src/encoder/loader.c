@@ -55,8 +55,9 @@ static void check_tensor(LobLoader *loader, const char *name, int ndim, const in
         return;
     }
     if (loader->check_values && !loader->error) {
-        (void)lob_tensor_check(loader->weights, tensor, &loader->error);
-        lob_tensor_drop(loader->weights, tensor);
+        if (lob_tensor_check(loader->weights, tensor, &loader->error)) {
+            lob_tensor_drop(loader->weights, tensor);
+        }
     }
 }
 
@@ -92,8 +93,9 @@ void lob_loader_tensor(LobLoader *loader, float *to, const char *name, int ndim,
     }
     if (loader->weights) {
         const LobTensor *tensor = lob_weights_find(loader->weights, full);
-        (void)lob_tensor_floats(loader->weights, tensor, to, &loader->error);
-        lob_tensor_drop(loader->weights, tensor);
+        if (lob_tensor_floats(loader->weights, tensor, to, &loader->error)) {
+            lob_tensor_drop(loader->weights, tensor);
+        }
     } else {
         invent(loader, to, count, ndim == 1 && !g_str_has_suffix(name, "bias"));
     }
@@ -102,6 +104,27 @@ void lob_loader_tensor(LobLoader *loader, float *to, const char *name, int ndim,
 float *lob_loader_vector(LobLoader *loader, const char *name, size_t n) {
     float *to = lob_loader_take(loader, n);
     lob_loader_tensor(loader, to, name, 1, n);
+    return to;
+}
+
+float *lob_loader_variances(LobLoader *loader, const char *name, size_t n) {
+    float *to = lob_loader_vector(loader, name, n);
+    g_autofree char *full = g_strconcat(loader->preset->prefix ? loader->preset->prefix : "", name, NULL);
+    const LobTensor *tensor = loader->weights ? lob_weights_find(loader->weights, full) : NULL;
+    const bool looks = loader->base ? loader->fill : loader->check_values;
+    if (!looks || loader->error || !tensor || tensor->count != n) {
+        return to;
+    }
+    g_autofree float *values = g_new(float, n);
+    if (lob_tensor_floats(loader->weights, tensor, values, &loader->error)) {
+        for (size_t i = 0; i < n && !loader->error; i++) {
+            if (values[i] < 0) {
+                lob_fail(&loader->error, LOB_ERROR_INPUT,
+                         "weights %s: tensor %s is a variance and has a negative value (element %zu: %g)",
+                         loader->weights->path, full, i, (double)values[i]);
+            }
+        }
+    }
     return to;
 }
 

@@ -45,6 +45,8 @@ float *lob_loader_scratch(LobLoader *loader, size_t count);
 void lob_loader_tensor(LobLoader *loader, float *to, const char *name, int ndim, ...);
 /* take and tensor for the usual case. */
 float *lob_loader_vector(LobLoader *loader, const char *name, size_t n);
+/* As lob_loader_vector; a negative value is an error, as one that is not finite. */
+float *lob_loader_variances(LobLoader *loader, const char *name, size_t n);
 float *lob_loader_matrix(LobLoader *loader, const char *name, size_t rows, size_t columns);
 
 /* Opens the file (or none, where random), checks it against the network and prepares it. INPUT errors name

@@ -1,6 +1,8 @@
 #include "encoder/preset.h"
+#include "encoder/encoder.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,48 +10,84 @@
 
 typedef enum { TEXT, WHOLE, NUMBER, FLAG, TRIPLE, TEXTS } Kind;
 
+enum { VIT = 1, SWIN = 2, RESNET = 4, EVERY = VIT | SWIN | RESNET };
+
+/* Whether two networks that differ in a key give different features for the same weights and transform. */
+typedef enum { ASIDE, IDENTITY } Weight;
+
 typedef struct {
     const char *key;
     Kind kind;
     size_t offset;
+    int networks; /* that use it */
+    Weight weight;
     const char *choices; /* "|a|b|", or NULL for any text */
 } Field;
 
-#define FIELD(key, kind, choices)                                                                            \
-    { #key, kind, offsetof(LobPreset, key), choices }
+#define FIELD(key, kind, networks, weight, choices)                                                          \
+    { #key, kind, offsetof(LobPreset, key), networks, weight, choices }
+#define RESAMPLES "|bilinear|bicubic|bicubic-antialias|bicubic-dino|"
 static const Field FIELDS[] = {
-    FIELD(network, TEXT, "|vit|swin|resnet50|"),
-    FIELD(layout, TEXT, "|timm|hf-dinov2|hf-vit|"),
-    FIELD(mlp, TEXT, "|gelu|swiglu|"),
-    FIELD(position, TEXT, "|all|class+patches|patches|"),
-    FIELD(position_resample, TEXT, "|bilinear|bicubic|bicubic-antialias|"),
-    FIELD(output, TEXT, "|class|mean|class+mean|pool|"),
-    FIELD(prefix, TEXT, NULL),
-    FIELD(pool_prefix, TEXT, NULL),
-    FIELD(filter, TEXT, "|bilinear|bicubic|"),
-    FIELD(licence, TEXT, NULL),
-    FIELD(ignore, TEXTS, NULL),
-    FIELD(image, WHOLE, NULL),
-    FIELD(patch, WHOLE, NULL),
-    FIELD(depth, WHOLE, NULL),
-    FIELD(width, WHOLE, NULL),
-    FIELD(heads, WHOLE, NULL),
-    FIELD(hidden, WHOLE, NULL),
-    FIELD(registers, WHOLE, NULL),
-    FIELD(position_grid, WHOLE, NULL),
-    FIELD(resize, WHOLE, NULL),
-    FIELD(pool_width, WHOLE, NULL),
-    FIELD(pool_heads, WHOLE, NULL),
-    FIELD(layer_scale, FLAG, NULL),
-    FIELD(eps, NUMBER, NULL),
-    FIELD(recommended_mpp, NUMBER, NULL),
-    FIELD(mean, TRIPLE, NULL),
-    FIELD(sd, TRIPLE, NULL),
+    FIELD(network, TEXT, EVERY, IDENTITY, "|vit|swin|resnet50|"),
+    FIELD(layout, TEXT, VIT, IDENTITY, "|timm|dinov2|hf-dinov2|hf-vit|"),
+    FIELD(mlp, TEXT, VIT, IDENTITY, "|gelu|swiglu|"),
+    FIELD(position, TEXT, VIT, IDENTITY, "|all|class+patches|patches|"),
+    FIELD(position_resample, TEXT, VIT, IDENTITY, RESAMPLES),
+    FIELD(position_through_resample, TEXT, VIT, IDENTITY, RESAMPLES),
+    FIELD(output, TEXT, VIT, ASIDE, "|class|mean|class+mean|pool|"), /* told in full */
+    FIELD(prefix, TEXT, EVERY, IDENTITY, NULL),
+    FIELD(pool_prefix, TEXT, VIT, IDENTITY, NULL),
+    FIELD(filter, TEXT, EVERY, ASIDE, "|bilinear|bicubic|"),
+    FIELD(licence, TEXT, EVERY, ASIDE, NULL),
+    FIELD(ignore, TEXTS, EVERY, ASIDE, NULL),
+    FIELD(image, WHOLE, EVERY, ASIDE, NULL),
+    FIELD(patch, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(depth, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(width, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(heads, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(hidden, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(registers, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(position_grid, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(position_through, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(resize, WHOLE, EVERY, ASIDE, NULL),
+    FIELD(pool_width, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(pool_heads, WHOLE, VIT, IDENTITY, NULL),
+    FIELD(layer_scale, FLAG, VIT, IDENTITY, NULL),
+    FIELD(eps, NUMBER, VIT | SWIN, IDENTITY, NULL),
+    FIELD(recommended_mpp, NUMBER, EVERY, ASIDE, NULL),
+    FIELD(mean, TRIPLE, EVERY, ASIDE, NULL),
+    FIELD(sd, TRIPLE, EVERY, ASIDE, NULL),
 };
+#undef RESAMPLES
 #undef FIELD
 
 static void *member(LobPreset *preset, const Field *field) {
     return (char *)preset + field->offset;
+}
+
+static void append_identity(GString *text, const LobPreset *preset, const Field *field) {
+    const void *value = (const char *)preset + field->offset;
+    if (field->kind == TEXT && *(char *const *)value) {
+        g_string_append_printf(text, "%s=%s\n", field->key, *(char *const *)value);
+    } else if (field->kind == WHOLE && *(const int64_t *)value != 0) {
+        g_string_append_printf(text, "%s=%" G_GINT64_FORMAT "\n", field->key, *(const int64_t *)value);
+    } else if (field->kind == FLAG && *(const bool *)value) {
+        g_string_append_printf(text, "%s\n", field->key);
+    } else if (field->kind == NUMBER && *(const double *)value != 0) {
+        g_string_append_printf(text, "%s=%.9g\n", field->key, *(const double *)value);
+    }
+}
+
+/* Keys that are absent do not count, so that new ones leave the identity of older networks as it was. */
+char *lob_preset_identity(const LobPreset *preset) {
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(FIELDS); i++) {
+        if (FIELDS[i].weight == IDENTITY) {
+            append_identity(text, preset, &FIELDS[i]);
+        }
+    }
+    g_autofree char *hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text->str, -1);
+    return g_strdup_printf("output=%s,network=%.12s", preset->output ? preset->output : "mean", hash);
 }
 
 void lob_preset_free(LobPreset *preset) {
@@ -166,7 +204,7 @@ static bool read_values(LobPreset *preset, yaml_parser_t *parser, GPtrArray *val
 static bool read_key(LobPreset *preset, yaml_parser_t *parser, const char *key, const yaml_mark_t *mark,
                      GHashTable *seen, GError **err) {
     g_autoptr(GPtrArray) values = g_ptr_array_new_with_free_func(g_free);
-    if (!g_hash_table_add(seen, g_strdup(key))) {
+    if (!g_hash_table_insert(seen, g_strdup(key), GSIZE_TO_POINTER(mark->line + 1))) {
         return at_line(preset, mark, err, key, "given twice");
     }
     if (!read_values(preset, parser, values, key, err)) {
@@ -180,8 +218,29 @@ static bool read_key(LobPreset *preset, yaml_parser_t *parser, const char *key, 
     return at_line(preset, mark, err, key, "unknown key");
 }
 
-static bool read_document(LobPreset *preset, yaml_parser_t *parser, GError **err) {
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+static int networks_of(const LobPreset *preset) {
+    const char *const names[] = {"vit", "swin", "resnet50"};
+    const int bits[] = {VIT, SWIN, RESNET};
+    for (size_t i = 0; preset->network && i < G_N_ELEMENTS(names); i++) {
+        if (strcmp(preset->network, names[i]) == 0) {
+            return bits[i];
+        }
+    }
+    return EVERY;
+}
+
+static bool check_keys(const LobPreset *preset, GHashTable *seen, GError **err) {
+    for (size_t i = 0; i < G_N_ELEMENTS(FIELDS); i++) {
+        const size_t line = GPOINTER_TO_SIZE(g_hash_table_lookup(seen, FIELDS[i].key));
+        if (line > 0 && !(FIELDS[i].networks & networks_of(preset))) {
+            return lob_fail(err, LOB_ERROR_INPUT, "%s:%zu: %s: network %s does not have this; leave it out",
+                            preset->path, line, FIELDS[i].key, preset->network);
+        }
+    }
+    return true;
+}
+
+static bool read_document(LobPreset *preset, yaml_parser_t *parser, GHashTable *seen, GError **err) {
     bool inside = false;
     for (;;) {
         yaml_event_t event;
@@ -209,11 +268,14 @@ static bool read_document(LobPreset *preset, yaml_parser_t *parser, GError **err
 
 LobPreset *lob_preset_read(const char *path, GError **err) {
     g_autoptr(LobPreset) preset = g_new0(LobPreset, 1);
-    g_autofree char *base = g_path_get_basename(path);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     yaml_parser_t parser;
     FILE *file = fopen(path, "re");
     preset->path = g_strdup(path);
-    preset->name = g_str_has_suffix(base, ".yaml") ? g_strndup(base, strlen(base) - 5) : g_strdup(base);
+    preset->name = lob_encoder_name(NULL, path);
+    for (int c = 0; c < 3; c++) {
+        preset->mean[c] = NAN;
+    }
     if (!file) {
         lob_fail_errno(err, LOB_ERROR_INPUT, errno, "encoder preset %s cannot be opened", path);
         return NULL;
@@ -221,7 +283,7 @@ LobPreset *lob_preset_read(const char *path, GError **err) {
     bool ok = yaml_parser_initialize(&parser);
     if (ok) {
         yaml_parser_set_input_file(&parser, file);
-        ok = read_document(preset, &parser, err);
+        ok = read_document(preset, &parser, seen, err) && check_keys(preset, seen, err);
         yaml_parser_delete(&parser);
     } else {
         lob_fail(err, LOB_ERROR_INTERNAL, "no YAML parser");

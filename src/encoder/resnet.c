@@ -131,13 +131,21 @@ static bool allocate_all(ResNet *r, GError **err) {
            lob_allocate_floats(&r->columns, MAX(half * half * 147, quarter * quarter * 9 * 64), err);
 }
 
+static bool check_preset(const LobPreset *p, GError **err) {
+    if (p->image < 32 || p->image > 2048) {
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: a resnet50 needs an image of 32 to 2048 px, not %d",
+                        p->path, (int)p->image);
+    }
+    return true;
+}
+
 LobEncoder *lob_resnet_open(const LobEncoderOptions *options, LobPreset *preset, GError **err) {
     static const LobEncoderOps ops = {.encode = resnet_encode, .free = resnet_free};
     ResNet *r = g_new0(ResNet, 1);
     r->preset = preset;
     r->base.ops = &ops;
     r->base.batch = lob_encoder_batch(options);
-    if (!lob_transform_init(&r->transform, preset, options->tile_size, err) ||
+    if (!check_preset(preset, err) || !lob_transform_init(&r->transform, preset, options->tile_size, err) ||
         !lob_prepare(&r->prepared, options, preset, resnet_build, r, err) ||
         (!options->describe && !allocate_all(r, err))) {
         resnet_free(&r->base);

@@ -297,9 +297,9 @@ static bool allocate_all(Swin *s, GError **err) {
 }
 
 static bool check_preset(const LobPreset *p, GError **err) {
-    if (p->image < 224 || p->image % 224 != 0 || !(p->eps > 0)) {
-        return lob_fail(err, LOB_ERROR_INPUT, "%s: a swin needs eps and an image of a multiple of 224 px",
-                        p->path);
+    if (p->image < 224 || p->image > 2016 || p->image % 224 != 0 || !(p->eps > 0)) {
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "%s: a swin needs eps and an image of a multiple of 224 px, at most 2016", p->path);
     }
     return true;
 }

@@ -142,8 +142,9 @@ void lob_resize_run(LobResize *r, const uint8_t *in, uint8_t *out) {
 static char *describe(const LobTransform *t, const LobPreset *p) {
     g_autofree char *resize =
         t->resize ? g_strdup_printf("resize=%s:%d,", p->filter, t->scaled) : g_strdup("");
-    return g_strdup_printf("%scrop=%d,mean=%g:%g:%g,sd=%g:%g:%g", resize, t->image, p->mean[0], p->mean[1],
-                           p->mean[2], p->sd[0], p->sd[1], p->sd[2]);
+    g_autofree char *identity = lob_preset_identity(p);
+    return g_strdup_printf("%scrop=%d,mean=%g:%g:%g,sd=%g:%g:%g,%s", resize, t->image, p->mean[0], p->mean[1],
+                           p->mean[2], p->sd[0], p->sd[1], p->sd[2], identity);
 }
 
 bool lob_transform_init(LobTransform *t, const LobPreset *preset, int tile, GError **err) {
@@ -157,8 +158,9 @@ bool lob_transform_init(LobTransform *t, const LobPreset *preset, int tile, GErr
         return lob_fail(err, LOB_ERROR_INPUT, "encoder %s: tiles of %d px", preset->name, tile);
     }
     for (int c = 0; c < 3; c++) {
-        if (!(preset->sd[c] > 0)) {
-            return lob_fail(err, LOB_ERROR_INPUT, "%s: sd must be positive", preset->path);
+        if (isnan(preset->mean[c]) || !(preset->sd[c] > 0)) {
+            return lob_fail(err, LOB_ERROR_INPUT, "%s: mean must be given, and sd, which must be positive",
+                            preset->path);
         }
         for (int v = 0; v < 256; v++) {
             t->value[c][v] = ((float)v / 255 - (float)preset->mean[c]) / (float)preset->sd[c];

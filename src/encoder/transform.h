@@ -20,7 +20,7 @@ typedef struct {
     int tile, scaled, image;
     uint8_t *pixels;     /* [scaled][scaled][3] */
     float value[3][256]; /* (v / 255 - mean) / sd */
-    char *description;   /* as recorded in stores */
+    char *description;   /* as recorded in stores, with what decides the features beside it */
 } LobTransform;
 
 /* The preset's transform for tiles of `tile` px a side; INPUT where the preset's sizes do not fit together.

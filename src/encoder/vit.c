@@ -207,6 +207,34 @@ static bool bad_preset(const LobPreset *p, GError **err, const char *what) {
     return lob_fail(err, LOB_ERROR_INPUT, "%s: %s", p->path, what);
 }
 
+static bool check_position(const LobPreset *p, GError **err) {
+    const int64_t grid = p->image / p->patch, stored = p->position_grid ? p->position_grid : grid;
+    const int64_t last = p->position_through ? p->position_through : stored;
+    if (!p->position_through != !p->position_through_resample) {
+        return bad_preset(p, err, "position_through and position_through_resample go together");
+    }
+    if (last != grid && !p->position_resample) {
+        return bad_preset(p, err, "position_grid differs from image / patch: position_resample must say how");
+    }
+    if (last == grid && stored == grid && p->position_resample) {
+        return bad_preset(p, err, "position_resample is given, but the stored grid is image / patch");
+    }
+    return true;
+}
+
+static bool check_pool(const LobPreset *p, GError **err) {
+    if (strcmp(p->output, "pool") != 0) {
+        return (!p->pool_width && !p->pool_heads && !p->pool_prefix) ||
+               bad_preset(p, err, "pool_width, pool_heads and pool_prefix are for output: pool");
+    }
+    if (p->pool_width < 1 || p->pool_heads < 1 || p->pool_width % p->pool_heads != 0 ||
+        2 * p->pool_width > 3 * p->width) {
+        return bad_preset(p, err,
+                          "output pool needs pool_width, a multiple of pool_heads, at most 1.5 width");
+    }
+    return true;
+}
+
 static bool check_preset(const LobPreset *p, GError **err) {
     if (!p->layout || !p->mlp || !p->position || !p->output) {
         return bad_preset(p, err, "a vit needs layout, mlp, position and output");
@@ -217,8 +245,8 @@ static bool check_preset(const LobPreset *p, GError **err) {
         return bad_preset(
             p, err, "image must be a multiple of patch, width of heads, and depth, heads, hidden positive");
     }
-    if (p->image > 1024 || p->position_grid > 128) {
-        return bad_preset(p, err, "image is at most 1024 px, position_grid at most 128");
+    if (p->image > 1024 || p->position_grid > 128 || p->position_through > 128) {
+        return bad_preset(p, err, "image is at most 1024 px, position_grid and position_through 128");
     }
     if (!(p->eps > 0)) {
         return bad_preset(p, err, "eps must be given");
@@ -227,16 +255,7 @@ static bool check_preset(const LobPreset *p, GError **err) {
         (p->layer_scale || p->registers > 0 || strcmp(p->mlp, "gelu") != 0)) {
         return bad_preset(p, err, "layout hf-vit has neither layer_scale, registers nor swiglu");
     }
-    if (p->position_grid && p->position_grid != p->image / p->patch && !p->position_resample) {
-        return bad_preset(p, err, "position_grid differs from image / patch: position_resample must say how");
-    }
-    if (strcmp(p->output, "pool") == 0 &&
-        (p->pool_width < 1 || p->pool_heads < 1 || p->pool_width % p->pool_heads != 0 ||
-         2 * p->pool_width > 3 * p->width)) {
-        return bad_preset(p, err,
-                          "output pool needs pool_width, a multiple of pool_heads, at most 1.5 width");
-    }
-    return true;
+    return check_position(p, err) && check_pool(p, err);
 }
 
 static void set_sizes(LobVit *v) {

@@ -28,6 +28,23 @@ static const Layout LAYOUTS[] = {
      .fc2_gated = "mlp.fc2",
      .scale2 = "ls2.gamma",
      .norm = "norm"},
+    {.name = "dinov2",
+     .class_token = "cls_token",
+     .registers = "register_tokens",
+     .position = "pos_embed",
+     .patch = "patch_embed.proj",
+     .layer = "blocks",
+     .norm1 = "norm1",
+     .qkv = "attn.qkv",
+     .proj = "attn.proj",
+     .scale1 = "ls1.gamma",
+     .norm2 = "norm2",
+     .fc1 = "mlp.fc1",
+     .fc2 = "mlp.fc2",
+     .fc1_gated = "mlp.w12",
+     .fc2_gated = "mlp.w3",
+     .scale2 = "ls2.gamma",
+     .norm = "norm"},
     {.name = "hf-dinov2",
      .class_token = "embeddings.cls_token",
      .registers = "embeddings.register_tokens",
@@ -201,6 +218,19 @@ static void add(float *to, const float *what, size_t n) {
     }
 }
 
+/* Some networks were fed a grid that had been resampled to another size before: what that lost stays lost. */
+static void fill_position(const LobVit *v, const float *table, size_t from) {
+    const LobPreset *p = v->preset;
+    const size_t through = (size_t)p->position_through;
+    g_autofree float *middle = g_new(float, through *through * v->width);
+    if (through > 0) {
+        lob_position_resample(table, from, middle, through, v->width, p->position_through_resample);
+        table = middle;
+        from = through;
+    }
+    lob_position_resample(table, from, v->position, v->grid, v->width, p->position_resample);
+}
+
 /* Tokens before the patches and everything's position: `covered` of the leading tokens have one. */
 static void build_tokens(LobLoader *l, LobVit *v, const Layout *layout) {
     const size_t d = v->width, registers = (size_t)v->preset->registers;
@@ -224,7 +254,7 @@ static void build_tokens(LobLoader *l, LobVit *v, const Layout *layout) {
         return;
     }
     add(v->lead, table, covered * d);
-    lob_position_resample(table + covered * d, from, v->position, v->grid, d, v->preset->position_resample);
+    fill_position(v, table + covered * d, from);
     for (size_t p = 0; p < v->patches; p++) {
         add(v->position + p * d, bias, d);
     }

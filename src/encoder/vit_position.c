@@ -18,9 +18,11 @@ static double cubic(double x, double a) {
 }
 
 /* weights [to][from]: each output as a mixture of inputs; beyond the edge the edge's value counts (without
- * antialiasing) or nothing does (with it). */
+ * antialiasing) or nothing does (with it). DINO's code asks for a tenth of a patch more than it needs, and
+ * PyTorch takes the step between places from what was asked for. */
 static void axis_weights(double *weights, size_t from, size_t to, const char *filter) {
-    const double scale = (double)from / (double)to;
+    const bool dino = strcmp(filter, "bicubic-dino") == 0;
+    const double scale = (double)from / ((double)to + (dino ? 0.1 : 0));
     const bool antialias = strcmp(filter, "bicubic-antialias") == 0;
     const bool linear = strcmp(filter, "bilinear") == 0;
     const double stretch = antialias ? MAX(scale, 1) : 1;

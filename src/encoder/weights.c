@@ -217,9 +217,13 @@ bool lob_tensor_floats(const LobWeights *weights, const LobTensor *tensor, float
 }
 
 void lob_tensor_drop(const LobWeights *weights, const LobTensor *tensor) {
+    if (tensor->dtype == LOB_DTYPE_OTHER || tensor->count == 0) {
+        return; /* never read, and of a width that is not known here */
+    }
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), width = tensor->dtype == LOB_DTYPE_F32 ? 4 : 2;
-    const size_t from = (size_t)(tensor->data - weights->map) / page * page;
-    const size_t end = (size_t)(tensor->data - weights->map) + tensor->count * width;
+    const size_t offset = (size_t)(tensor->data - weights->map), from = offset / page * page;
+    /* beyond the mapping lies somebody else's memory */
+    const size_t end = MIN(offset + tensor->count * width, weights->size);
     /* advice: where it is refused, the pages stay */
     (void)madvise((void *)(uintptr_t)(weights->map + from), end - from, MADV_DONTNEED);
 }

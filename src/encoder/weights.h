@@ -44,7 +44,7 @@ bool lob_tensor_floats(const LobWeights *weights, const LobTensor *tensor, float
 /* The same check alone. */
 bool lob_tensor_check(const LobWeights *weights, const LobTensor *tensor, GError **err);
 /* Of a mapped file: the tensor's pages leave this process's memory; where they are read again, they come
- * back. */
+ * back. A tensor whose type is no float is left alone. */
 void lob_tensor_drop(const LobWeights *weights, const LobTensor *tensor);
 
 /* "[3, 4]"; caller frees. */

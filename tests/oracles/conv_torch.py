@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Goldens of the truncated ResNet-50 and of CTransPath's Swin-T, whole, by PyTorch and Pillow alone.
 
-    conv_torch.py OUT resnet50|ctranspath [--size PX]     (files as vit_torch.py writes them, from configs/encoders)
+    conv_torch.py OUT resnet50|ctranspath [--size PX] [--seeded]
+                                              (files as vit_torch.py writes them, from configs/encoders)
 
 Seeded weights; plain operations: conv2d, batch_norm, roll, masks built from region numbers. Nothing here shares code
 with the C side.
@@ -15,18 +16,27 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from seeded import Recipe  # noqa: E402
 from vit_torch import read_preset, to_input, write_safetensors  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Inventor:
-    def __init__(self, seed, prefix):
+    def __init__(self, seed, prefix, recipe):
         self.generator, self.state, self.prefix = torch.Generator().manual_seed(seed), {}, prefix
+        self.recipe = recipe
 
     def put(self, name, *shape, scale=0.1, around=0.0):
-        value = around + scale * torch.randn(*shape, generator=self.generator)
-        self.state[self.prefix + name] = value.half()
+        if self.recipe:
+            self.state[self.prefix + name] = self.recipe.put(self.prefix + name, shape, scale, around)
+        else:
+            value = around + scale * torch.randn(*shape, generator=self.generator)
+            self.state[self.prefix + name] = value.half()
+
+    def whole(self, name, *shape):
+        self.state[self.prefix + name] = (self.recipe.whole(self.prefix + name, shape) if self.recipe else
+                                          torch.full(shape, 7, dtype=torch.int64))
 
     def conv(self, name, out, inp, k, bias=False):
         self.put(name + ".weight", out, inp, k, k, scale=(2 / (inp * k * k)) ** 0.5)
@@ -38,9 +48,12 @@ class Inventor:
         self.put(name + ".bias", n)
         if batch:
             self.put(name + ".running_mean", n)
-            self.state[f"{self.prefix}{name}.running_var"] = (
-                0.5 + torch.rand(n, generator=self.generator)).half()
-            self.state[f"{self.prefix}{name}.num_batches_tracked"] = torch.tensor(7)
+            if self.recipe:
+                self.put(name + ".running_var", n, scale=0.28, around=1.0)  # uniform: from .5 to 1.5
+            else:
+                self.state[f"{self.prefix}{name}.running_var"] = (
+                    0.5 + torch.rand(n, generator=self.generator)).half()
+            self.whole(name + ".num_batches_tracked")
 
     def linear(self, name, out, inp, bias=True):
         self.put(name + ".weight", out, inp, scale=inp ** -0.5)
@@ -48,8 +61,8 @@ class Inventor:
             self.put(name + ".bias", out)
 
 
-def resnet_state():
-    v = Inventor(1, "")
+def resnet_state(recipe):
+    v = Inventor(1, "", recipe)
     v.conv("conv1", 64, 3, 7)
     v.norm("bn1", 64, True)
     inp = 64
@@ -89,8 +102,8 @@ def resnet(state, x):
 DEPTHS, WINDOW = (2, 2, 6, 2), 7
 
 
-def swin_state():
-    v = Inventor(2, "model.")
+def swin_state(recipe):
+    v = Inventor(2, "model.", recipe)
     v.conv("patch_embed.proj.0", 12, 3, 3)
     v.norm("patch_embed.proj.1", 12, True)
     v.conv("patch_embed.proj.3", 24, 12, 3)
@@ -103,7 +116,7 @@ def swin_state():
             n = f"layers.{s}.blocks.{b}."
             v.norm(n + "norm1", c)
             v.put(n + "attn.relative_position_bias_table", 169, c // 32, scale=0.7)
-            v.state["model." + n + "attn.relative_position_index"] = torch.zeros(49, 49, dtype=torch.int64)
+            v.whole(n + "attn.relative_position_index", 49, 49)
             v.linear(n + "attn.qkv", 3 * c, c)
             v.linear(n + "attn.proj", c, c)
             v.norm(n + "norm2", c)
@@ -184,10 +197,12 @@ def main():
     parser.add_argument("out")
     parser.add_argument("name", choices=("resnet50", "ctranspath"))
     parser.add_argument("--size", type=int, default=240)
+    parser.add_argument("--seeded", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     text = open(os.path.join(HERE, "../../configs/encoders", args.name + ".yaml")).read()
-    state = resnet_state() if args.name == "resnet50" else swin_state()
+    recipe = Recipe() if args.seeded else None
+    state = resnet_state(recipe) if args.name == "resnet50" else swin_state(recipe)
     tiles = np.random.RandomState(7).randint(0, 256, (2, args.size, args.size, 3)).astype(np.uint8)
     tiles[:, :, : args.size // 2] = np.linspace(40, 220, args.size, dtype=np.uint8)[:, None, None]
     x = to_input(read_preset(text), tiles)
@@ -197,11 +212,14 @@ def main():
     folder = os.path.join(args.out, args.name)
     os.makedirs(folder, exist_ok=True)
     open(os.path.join(folder, "preset.yaml"), "w").write(text)
-    write_safetensors(os.path.join(folder, "weights.safetensors"), state)
-    # published checkpoints nest their weights: {"model": ...}
-    nested = ({"model": {k[len("model."):]: v for k, v in state.items()}, "epoch": 3}
-              if args.name == "ctranspath" else state)
-    torch.save(nested, os.path.join(folder, "pytorch_model.bin"))
+    if recipe:
+        recipe.write(os.path.join(folder, "recipe.txt"))
+    else:
+        write_safetensors(os.path.join(folder, "weights.safetensors"), state)
+        # published checkpoints nest their weights: {"model": ...}
+        nested = ({"model": {k[len("model."):]: v for k, v in state.items()}, "epoch": 3}
+                  if args.name == "ctranspath" else state)
+        torch.save(nested, os.path.join(folder, "pytorch_model.bin"))
     tiles.tofile(os.path.join(folder, "tiles.bin"))
     expected.tofile(os.path.join(folder, "expected.bin"))
     open(os.path.join(folder, "case.txt"), "w").write(f"2 {args.size} {expected.shape[1]}\n")

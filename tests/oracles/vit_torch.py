@@ -5,10 +5,13 @@ For each preset (configs/encoders/*.yaml, or those named) a network of its true 
 seeded weights, written as safetensors and as a PyTorch file, and run on seeded tiles with plain operations (conv2d,
 softmax, layer_norm, interpolate). Nothing here shares code or formulas with the C side.
 
-    vit_torch.py OUT [--depth N] [--tiles N] [--size PX] [--tiny] [PRESET.yaml ...]
+    vit_torch.py OUT [--depth N] [--tiles N] [--size PX] [--tiny] [--seeded] [PRESET.yaml ...]
 
 OUT/NAME/ then holds preset.yaml, weights.safetensors, pytorch_model.bin, tiles.bin (u8 [n][size][size][3]),
-expected.bin (f32 [n][dim]) and case.txt ("n size dim"). --tiny makes the three checked-in cases of tests/oracles/vit.
+expected.bin (f32 [n][dim]) and case.txt ("n size dim"). --tiny makes the checked-in cases of tests/oracles/vit;
+--seeded writes the weights' recipe (seeded.py) in place of the weights, as in tests/oracles/seeded, which is made by
+
+    vit_torch.py tests/oracles/seeded --seeded --tiles 2 --size 32 configs/encoders/NAME.yaml ...
 """
 import argparse
 import json
@@ -20,6 +23,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+
+from seeded import Recipe
 
 TINY = """network: vit
 layout: {layout}
@@ -59,12 +64,13 @@ class Names:
 
     def __init__(self, p):
         self.prefix = p.get("prefix", "")
-        self.timm = p["layout"] == "timm"
+        self.meta = p["layout"] == "dinov2"
+        self.timm = p["layout"] == "timm" or self.meta
         self.vit = p["layout"] == "hf-vit"
         self.gated = p["mlp"] == "swiglu"
 
     def top(self, what):
-        table = ({"class": "cls_token", "registers": "reg_token", "position": "pos_embed", "patch": "patch_embed.proj",
+        table = ({"class": "cls_token", "registers": "register_tokens" if self.meta else "reg_token", "position": "pos_embed", "patch": "patch_embed.proj",
                   "norm": "norm"} if self.timm else
                  {"class": "embeddings.cls_token", "registers": "embeddings.register_tokens",
                   "position": "embeddings.position_embeddings", "patch": "embeddings.patch_embeddings.projection",
@@ -73,8 +79,10 @@ class Names:
 
     def layer(self, i, what):
         if self.timm:
-            table = {"norm1": "norm1", "proj": "attn.proj", "ls1": "ls1.gamma", "norm2": "norm2", "fc1": "mlp.fc1",
-                     "fc2": "mlp.fc2", "ls2": "ls2.gamma", "qkv": "attn.qkv"}
+            packed = self.meta and self.gated
+            table = {"norm1": "norm1", "proj": "attn.proj", "ls1": "ls1.gamma", "norm2": "norm2",
+                     "fc1": "mlp.w12" if packed else "mlp.fc1", "fc2": "mlp.w3" if packed else "mlp.fc2",
+                     "ls2": "ls2.gamma", "qkv": "attn.qkv"}
             return f"{self.prefix}blocks.{i}.{table[what]}"
         att = {"q": "attention.attention.query", "k": "attention.attention.key", "v": "attention.attention.value",
                "proj": "attention.output.dense"}
@@ -87,7 +95,7 @@ class Names:
 
 
 def invent(p, generator, dtype):
-    """A state dict of the preset's shapes."""
+    """A state dict of the preset's shapes; the generator is PyTorch's or a Recipe."""
     n, state = Names(p), {}
     d, patch, hidden = int(p["width"]), int(p["patch"]), int(p["hidden"])
     registers = int(p.get("registers", 0))
@@ -96,7 +104,10 @@ def invent(p, generator, dtype):
 
     def put(name, *shape, scale=None, around=0.0):
         scale = scale if scale is not None else shape[-1] ** -0.5
-        state[name] = (around + scale * torch.randn(*shape, generator=generator)).to(dtype)
+        if isinstance(generator, Recipe):
+            state[name] = generator.put(name, shape, scale, around)
+        else:
+            state[name] = (around + scale * torch.randn(*shape, generator=generator)).to(dtype)
 
     def linear(name, out, inp, gain=1.0):
         put(name + ".weight", out, inp, scale=gain * inp ** -0.5)
@@ -156,15 +167,23 @@ def to_input(p, tiles):
     return torch.stack(out)
 
 
-def resampled(p, table, covered, grid):
-    stored = int(p.get("position_grid", 0))
-    if stored in (0, grid):
-        return table
+def interpolated(grid, side, how):
+    """[1][D][n][n] to [1][D][side][side]."""
+    if grid.shape[-1] == side:
+        return grid
+    if how == "bicubic-dino":  # interpolate_pos_encoding of DINO and iBOT
+        return F.interpolate(grid, scale_factor=((side + 0.1) / grid.shape[-1],) * 2, mode="bicubic")
+    return F.interpolate(grid, size=(side, side), mode=how.split("-")[0], align_corners=False,
+                         antialias=how.endswith("antialias"))
+
+
+def resampled(p, table, covered, side):
+    stored, through = int(p.get("position_grid", 0)) or side, int(p.get("position_through", 0))
     kept, rest = table[:, :covered], table[:, covered:]
     rest = rest.reshape(1, stored, stored, -1).permute(0, 3, 1, 2)
-    how = p["position_resample"]
-    rest = F.interpolate(rest, size=(grid, grid), mode=how.split("-")[0], align_corners=False,
-                         antialias=how.endswith("antialias"))
+    if through:
+        rest = interpolated(rest, through, p["position_through_resample"])
+    rest = interpolated(rest, side, p.get("position_resample"))
     return torch.cat([kept, rest.permute(0, 2, 3, 1).flatten(1, 2)], 1)
 
 
@@ -241,12 +260,12 @@ def write_safetensors(path, state):
         f.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
 
 
-def make_case(out, name, text, tiles_count, size, dtype):
+def make_case(out, name, text, tiles_count, size, dtype, recipe=None):
     p = read_preset(text)
     folder = os.path.join(out, name)
     os.makedirs(folder, exist_ok=True)
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    state = invent(p, generator, dtype)
+    state = invent(p, recipe or generator, dtype)
     tiles = np.random.RandomState(7).randint(0, 256, (tiles_count, size, size, 3)).astype(np.uint8)
     for k in range(tiles_count):  # smooth half of each tile: tissue is not noise
         tiles[k, :, : size // 2] = np.linspace(40 + 20 * k, 220, size, dtype=np.uint8)[:, None, None]
@@ -254,8 +273,11 @@ def make_case(out, name, text, tiles_count, size, dtype):
         expected = forward(p, {k: v.float() for k, v in state.items()}, to_input(p, tiles)).numpy()
     with open(os.path.join(folder, "preset.yaml"), "w") as f:
         f.write(text)
-    write_safetensors(os.path.join(folder, "weights.safetensors"), state)
-    torch.save(state, os.path.join(folder, "pytorch_model.bin"))
+    if recipe:
+        recipe.write(os.path.join(folder, "recipe.txt"))
+    else:
+        write_safetensors(os.path.join(folder, "weights.safetensors"), state)
+        torch.save(state, os.path.join(folder, "pytorch_model.bin"))
     tiles.tofile(os.path.join(folder, "tiles.bin"))
     expected.astype(np.float32).tofile(os.path.join(folder, "expected.bin"))
     with open(os.path.join(folder, "case.txt"), "w") as f:
@@ -274,6 +296,12 @@ def tiny_cases(out):
     make_case(out, "tiny-hf",
               text(layout="hf-dinov2", mlp="swiglu", hidden=24, registers=2, position="class+patches", output="mean",
                    extra="position_grid: 3\nposition_resample: bicubic\n"), 2, 20, torch.float16)
+    make_case(out, "tiny-dinov2",
+              text(layout="dinov2", mlp="swiglu", hidden=24, registers=2, position="class+patches", output="class"),
+              2, 20, torch.float32)
+    make_case(out, "tiny-pool",
+              text(output="pool", extra="position_through: 2\nposition_through_resample: bilinear\n"
+                   "position_resample: bicubic-dino\npool_width: 8\npool_heads: 2\n"), 2, 20, torch.float16)
 
 
 def main():
@@ -284,6 +312,7 @@ def main():
     parser.add_argument("--tiles", type=int, default=3)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--seeded", action="store_true")
     args = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     if args.tiny:
@@ -293,7 +322,7 @@ def main():
         lines = [f"depth: {args.depth}" if line.startswith("depth:") else line
                  for line in open(path).read().splitlines()]
         make_case(args.out, name, "\n".join(lines) + "\n", args.tiles, args.size,
-                  (torch.float32, torch.float16, torch.bfloat16)[i % 3])
+                  (torch.float32, torch.float16, torch.bfloat16)[i % 3], Recipe() if args.seeded else None)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,23 @@ Test(cohort_study, defaults) {
     cr_assert_str_eq(study->text_sha256, sha);
 }
 
+/* A preset of one's own has its file's name, unless one is given. */
+Test(cohort_study, encoder_named_by_its_preset) {
+    const struct {
+        const char *text, *name;
+    } cases[] = {
+        {BASE "encoder: {config: /dev/null}\n", "null"},
+        {BASE "encoder: {config: /dev/null, name: vit}\n", "vit"},
+        {BASE "encoder: {config: null}\n", "texture"},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(LobStudy) study = parse(cases[i].text, &error);
+        cr_assert_not_null(study, "%s", error != NULL ? error->message : "");
+        cr_assert_str_eq(study->encoder.name, cases[i].name);
+    }
+}
+
 Test(cohort_study, everything) {
     g_autoptr(GError) error = NULL;
     g_autoptr(LobStudy) study =
