@@ -4,7 +4,10 @@
  *   <kind> <slide> <first> <count> <crc of rows> <unreadable> <seconds> <text> <crc>
  *
  * Texts escape backslash, tab, newline and carriage return. A crash can only tear the end: whatever follows
- * the last good line and holds no good line is cut off. A bad line before a good one is damage. */
+ * the last good line and holds no good line is cut off. A bad line before a good one is damage.
+ *
+ * A job that was held up (a stopped machine, a dead network) may wake when another one has taken the store
+ * over: the file is only ever appended to, and only where it ends as this process left it. */
 #include "hdf5io/hdf5io_internal.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +29,10 @@ static const char *const kinds[] = {
 struct LobJournal {
     char *path;
     int fd;
-    off_t durable;    /* all before this offset is on disk; pending goes there */
+    off_t durable;    /* all before this offset is on disk, and all there is but for a torn tail of our own */
+    off_t torn;       /* a write failed: up to so many bytes of it may lie there */
     GString *pending; /* appended, not yet synced */
-    bool broken;      /* a sync failed: what is on disk is unknown, nothing more is promised */
+    bool broken;      /* a sync failed or the file is not ours any more: nothing more is promised */
 };
 
 static void put_text(GString *line, const char *text) {
@@ -212,17 +216,35 @@ bool lob_journal_read(const char *path, LobJournalVisit visit, void *user, GErro
     return scan(path, data, size, visit, user, &good, err);
 }
 
-static bool write_at(int fd, const char *data, size_t size, off_t at) {
+static bool write_all(int fd, const char *data, size_t size) {
     while (size > 0) {
-        ssize_t now = pwrite(fd, data, size, at);
+        ssize_t now = write(fd, data, size);
         if (now < 0 && errno == EINTR)
             continue;
         if (now <= 0)
             return false;
         data += now;
         size -= (size_t)now;
-        at += now;
     }
+    return true;
+}
+
+/* Whether the file still ends where this process left it; the tail of its own failed write is cut off. */
+static bool ends_as_left(LobJournal *journal, GError **err) {
+    struct stat status;
+    if (fstat(journal->fd, &status) != 0)
+        return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot look at the journal", journal->path);
+    if (status.st_nlink == 0 || status.st_size < journal->durable ||
+        status.st_size > journal->durable + journal->torn) {
+        journal->broken = true;
+        return lob_fail(err, LOB_ERROR_IO,
+                        "%s: another process changed the journal: this one was taken for dead and its store "
+                        "taken over; it ends without writing",
+                        journal->path);
+    }
+    if (status.st_size > journal->durable && ftruncate(journal->fd, journal->durable) != 0)
+        return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot cut off a failed write", journal->path);
+    journal->torn = 0;
     return true;
 }
 
@@ -246,7 +268,7 @@ LobJournal *lob_journal_open(const char *path, LobJournalVisit visit, void *user
     LobJournal *journal = g_new0(LobJournal, 1);
     journal->path = g_strdup(path);
     journal->pending = g_string_new(NULL);
-    journal->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    journal->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (journal->fd < 0) {
         lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot open the journal for writing", path);
     } else {
@@ -274,9 +296,13 @@ bool lob_journal_sync(LobJournal *journal, GError **err) {
                         journal->path);
     if (journal->pending->len == 0)
         return true;
+    if (!ends_as_left(journal, err))
+        return false;
     /* A failed write is tried again from the same offset at the next call: no torn line stays inside. */
-    if (!write_at(journal->fd, journal->pending->str, journal->pending->len, journal->durable))
+    if (!write_all(journal->fd, journal->pending->str, journal->pending->len)) {
+        journal->torn = (off_t)journal->pending->len;
         return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot append to the journal", journal->path);
+    }
     if (fdatasync(journal->fd) != 0) {
         journal->broken = true;
         return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot make the journal durable", journal->path);

@@ -20,7 +20,13 @@ static void take_info(const LobSlideInfo *info, LobPlanFacts *facts) {
     g_strlcpy(facts->quickhash, info->quickhash, sizeof facts->quickhash);
 }
 
-/* What the slide's stains look like is for information, unless they are to be normalised. */
+/* Whether an error is the slide's own: the job goes on. */
+static bool is_slides(const GError *error) {
+    return error->domain == LOB_ERROR && (error->code == LOB_ERROR_SLIDE || error->code == LOB_ERROR_INPUT);
+}
+
+/* What the slide's stains look like is for information, unless they are to be normalised. Not being able to
+ * look, as when something killed the zygote, says nothing of the slide: "unknown" would stay in the store. */
 static bool take_stains(const LobPlan *plan, LobFarm *farm, const LobLookSpec *spec, const LobLook *look,
                         LobPlanFacts *facts, GError **err) {
     const LobStudy *study = plan->stage.cohort->study;
@@ -31,6 +37,10 @@ static bool take_stains(const LobPlan *plan, LobFarm *farm, const LobLookSpec *s
     const bool sampled = lob_stain_sample(plan->reader, &spec->tile, &look->grid,
                                           (size_t)study->encoder.batch, &facts->stains, &problem);
     (void)lob_farm_tick(farm);
+    if (!sampled && !is_slides(problem)) {
+        g_propagate_error(err, g_steal_pointer(&problem));
+        return false;
+    }
     if (method == LOB_STAIN_NONE || (sampled && lob_stains_known(&facts->stains)))
         return true;
     return lob_fail(err, LOB_ERROR_SLIDE, "its stains cannot be estimated, so not normalised either: %s",
@@ -64,11 +74,6 @@ static bool save_grid(const LobPlan *plan, uint32_t index, const LobGrid *grid, 
     g_autofree char *path = lob_plan_grid_path(cohort->study, cohort->slides[index].slide_id);
     facts->tiles = (uint32_t)grid->n;
     return lob_plan_grid_save(path, grid, &facts->grid_crc, err);
-}
-
-/* Whether an error is the slide's own: the job goes on. */
-static bool is_slides(const GError *error) {
-    return error->domain == LOB_ERROR && (error->code == LOB_ERROR_SLIDE || error->code == LOB_ERROR_INPUT);
 }
 
 bool lob_plan_work(void *user, LobFarm *farm, const void *task, size_t size, GByteArray *result,

@@ -57,6 +57,9 @@ static void misbehave(const char *action) {
             memset(g_malloc(64 << 20), 1, 64 << 20);
     } else if (strcmp(action, "probe") == 0) {
         _exit(probe());
+    } else if (strcmp(action, "orphan") == 0) {
+        (void)kill(getppid(), SIGKILL);
+        (void)pause();
     }
 }
 

@@ -7,7 +7,8 @@
  *
  * Tests make a reader misbehave by the environment variable LOB_TEST_READER = ACTION[@WHEN]:PATHPART, read
  * when a reader starts. ACTION: segv (SIGSEGV), hang (loops for ever), eat (allocates without end),
- * probe (leaves with a code that tells what it was not denied, see probe()). WHEN: open (while opening), once
+ * probe (leaves with a code that tells what it was not denied, see probe()), orphan (kills the zygote, and so
+ * itself). WHEN: open (while opening), once
  * (before the first tile, and only in the first reader that comes there), X,Y (before the tile at that
  * position), otherwise before every tile. It applies to slides whose path contains PATHPART.
  * LOB_TEST_READER_STDERR, if set, lets readers keep standard error.

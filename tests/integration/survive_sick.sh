@@ -26,6 +26,16 @@ for when in tile open; do
 done
 expect "rows of the others" "$(rows_without P00002-S1 "$cohort/undisturbed")" "$(rows_without P00002-S1 "$work/reader-tile")"
 
+# A zygote that dies while plan looks at stains: the job ends, and nothing is written down of a slide it could not look at.
+for ranks in 1 2; do
+  out=$work/zygote-$ranks
+  LOB_TEST_READER=orphan@once:P00002-S1 run $ranks plan "$out"; expect "$ranks ranks: plan whose zygote dies" 1 $?
+  said "the cause is named" 'zygote is gone' "$out"
+  run $ranks plan "$out"; expect "plan once more" 0 $?
+  run $ranks embed "$out"; expect "embed" 0 $?
+  expect "store after a zygote's death" "$(cat "$cohort/calm")" "$(digest "$out")"
+done
+
 for ranks in 1 3; do
   out=$work/rank-$ranks
   run $ranks plan "$out"; expect "plan" 0 $?

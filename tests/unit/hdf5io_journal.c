@@ -2,6 +2,7 @@
 #include "hdf5io_fixture.h"
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -81,6 +82,54 @@ Test(hdf5io_journal, what_was_not_synced_does_not_count) {
 }
 
 /* A crash can cut anywhere: exactly the whole lines count, and appending goes on after them. */
+/* A job that was taken for dead wakes up: what the next one wrote meanwhile stays as it is. */
+Test(hdf5io_journal, one_that_was_taken_over_writes_nothing_more) {
+    g_autofree char *folder = fix_folder();
+    g_autofree char *path = g_build_filename(folder, "part.journal", NULL);
+    make_journal(path, 2);
+    LobJournal *old = lob_journal_open(path, NULL, NULL, NULL), *next = NULL;
+    cr_assert(old != NULL);
+    const LobJournalRecord record = {.kind = LOB_J_RANGE, .slide_id = "late", .count = 16, .text = ""};
+    FIX_OK(lob_journal_append(old, &record, err));
+    FIX_OK((next = lob_journal_open(path, NULL, NULL, err)) != NULL);
+    append(next, 7);
+    FIX_FAILS(lob_journal_sync(old, err), LOB_ERROR_IO, "taken over");
+    FIX_FAILS(lob_journal_sync(old, err), LOB_ERROR_IO, "part.journal");
+    append(next, 8);
+    lob_journal_close(old);
+    lob_journal_close(next);
+    g_auto(Seen) seen = {0};
+    FIX_OK(lob_journal_read(path, see, &seen, err));
+    cr_expect(seen.n == 4 && seen.sum == 0 + 1 + 7 + 8, "%zu records", seen.n);
+    cr_expect_str_eq(seen.last_slide, "slide\tone");
+    fix_remove(folder);
+}
+
+Test(hdf5io_journal, a_failed_write_is_repeated_whole) {
+    g_autofree char *folder = fix_folder();
+    g_autofree char *path = g_build_filename(folder, "part.journal", NULL);
+    make_journal(path, 1);
+    LobJournal *journal = lob_journal_open(path, NULL, NULL, NULL);
+    struct stat before;
+    struct rlimit limit, old;
+    cr_assert(journal != NULL && stat(path, &before) == 0 && getrlimit(RLIMIT_FSIZE, &old) == 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    limit = old;
+    limit.rlim_cur = (rlim_t)before.st_size + 5;
+    const LobJournalRecord record = {.kind = LOB_J_RANGE, .slide_id = "whole", .first = 9, .text = ""};
+    FIX_OK(lob_journal_append(journal, &record, err));
+    cr_assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    for (int i = 0; i < 2; i++)
+        FIX_FAILS(lob_journal_sync(journal, err), LOB_ERROR_IO, "cannot append");
+    cr_assert(setrlimit(RLIMIT_FSIZE, &old) == 0);
+    FIX_OK(lob_journal_sync(journal, err));
+    lob_journal_close(journal);
+    g_auto(Seen) seen = {0};
+    FIX_OK(lob_journal_read(path, see, &seen, err));
+    cr_expect(seen.n == 2 && seen.last.first == 9);
+    fix_remove(folder);
+}
+
 Test(hdf5io_journal, torn_at_every_byte_of_its_last_200) {
     g_autofree char *folder = fix_folder();
     g_autofree char *path = g_build_filename(folder, "part.journal", NULL);
