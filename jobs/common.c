@@ -143,6 +143,14 @@ bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, i
     return ok;
 }
 
+/* A launcher that kills a step at its first exit code other than 0 (srun -K) would return the code of a rank
+ * that it met still on its way out: the others go first. */
+static void linger(const LobWorld *world, int code) {
+    const struct timespec patience = {.tv_nsec = 500000000};
+    if (world->rank == 0 && world->size > 1 && code != LOB_EXIT_DONE)
+        (void)nanosleep(&patience, NULL);
+}
+
 int lob_job_end(LobJob *job, int code, GError *error) {
     const int rank = job->world.rank;
     if (error) {
@@ -165,8 +173,10 @@ int lob_job_end(LobJob *job, int code, GError *error) {
     if (job->study)
         lob_study_free(job->study);
     (void)lob_log_open_json(NULL, NULL);
+    lob_world_leave_word(&job->world, code);
     lob_world_end(&job->world);
     if (job->readers)
         lob_zygote_stop();
+    linger(&job->world, code);
     return rank == 0 ? code : LOB_EXIT_DONE;
 }
