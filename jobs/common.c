@@ -13,10 +13,11 @@
 #define STOP_MARGIN_SHARE 0.1
 
 typedef struct {
-    char *output, *walltime;
+    char *output, *walltime, *share;
     gboolean verbose;
-    bool one_center; /* as in the spec */
-    double seconds;  /* until the walltime ends; <= 0: unknown */
+    bool one_center;   /* as in the spec */
+    uint32_t part, of; /* of the slides; 0: all */
+    double seconds;    /* until the walltime ends; <= 0: unknown */
 } CommonOptions;
 
 double lob_parse_duration(const char *text) {
@@ -41,6 +42,16 @@ double lob_parse_duration(const char *text) {
     return n == 1 ? part[0] : n == 2 ? 60.0 * part[0] + part[1] : 3600.0 * part[0] + 60.0 * part[1] + part[2];
 }
 
+static bool parse_share(CommonOptions *common, GError **err) {
+    char tail = 0;
+    if (sscanf(common->share, "%u/%u%c", &common->part, &common->of, &tail) == 2 && common->part >= 1 &&
+        common->part <= common->of && common->of <= 1000000)
+        return true;
+    return lob_fail(err, LOB_ERROR_INPUT,
+                    "--share %s: expected a part of the slides, A/B with 1 <= A <= B, e.g. 1/10",
+                    common->share);
+}
+
 static bool parse_options(const LobJobSpec *spec, int *argc, char ***argv, CommonOptions *common,
                           GError **err) {
     const GOptionEntry entries[] = {
@@ -55,6 +66,16 @@ static bool parse_options(const LobJobSpec *spec, int *argc, char ***argv, Commo
     };
     g_autoptr(GOptionContext) context = g_option_context_new(spec->arguments ? spec->arguments : "STUDY");
     g_option_context_add_main_entries(context, entries, NULL);
+    const GOptionEntry share[] = {
+        {"share", 0, 0, G_OPTION_ARG_STRING, &common->share,
+         "Only part A of B of the slides, evenly over the centers, e.g. 1/10 for a trial. The same share "
+         "must "
+         "be given to plan and embed; without it later, the others are added",
+         "A/B"},
+        {NULL, 0, 0, 0, NULL, NULL, NULL},
+    };
+    if (spec->takes_share)
+        g_option_context_add_main_entries(context, share, NULL);
     if (spec->options)
         g_option_context_add_main_entries(context, spec->options, NULL);
     g_option_context_set_summary(context, spec->summary);
@@ -72,7 +93,7 @@ static bool parse_options(const LobJobSpec *spec, int *argc, char ***argv, Commo
     } else if (getenv("SLURM_JOB_END_TIME")) {
         common->seconds = strtod(getenv("SLURM_JOB_END_TIME"), NULL) - (double)time(NULL);
     }
-    return true;
+    return !common->share || parse_share(common, err);
 }
 
 static bool read_study(LobJob *job, const char *path, const CommonOptions *common, GError **err) {
@@ -85,6 +106,8 @@ static bool read_study(LobJob *job, const char *path, const CommonOptions *commo
     lob_log_setup(job->world.rank == 0 ? LOB_LOG_INFO : LOB_LOG_ERROR, job->world.rank);
     job->cohort = lob_cohort_read(job->study, err);
     lob_log_setup(job->loudness, job->world.rank);
+    if (job->cohort && common->part)
+        lob_cohort_keep_share(job->cohort, common->part, common->of);
     return job->cohort != NULL;
 }
 
@@ -127,7 +150,7 @@ bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, i
     lob_log_setup(LOB_LOG_INFO, rank);
     bool ok = parse_options(spec, &argc, &argv, &common, &err);
     g_autofree char *path = ok ? g_strdup(argv[1]) : NULL, *output = common.output,
-                    *walltime = common.walltime;
+                    *walltime = common.walltime, *share = common.share;
     if (ok && spec->readers && !lob_zygote_start(&err)) {
         /* Other ranks may fare better and would wait in MPI_Init for this one: only a code other than 0 makes
          * the launcher end them. */
@@ -141,6 +164,14 @@ bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, i
     if (!ok)
         *code = lob_job_end(job, LOB_EXIT_OTHER, err);
     return ok;
+}
+
+/* A launcher that kills a step at its first exit code other than 0 (srun -K) would return the code of a rank
+ * that it met still on its way out: the others go first. */
+static void linger(const LobWorld *world, int code) {
+    const struct timespec patience = {.tv_nsec = 500000000};
+    if (world->rank == 0 && world->size > 1 && code != LOB_EXIT_DONE)
+        (void)nanosleep(&patience, NULL);
 }
 
 int lob_job_end(LobJob *job, int code, GError *error) {
@@ -165,8 +196,10 @@ int lob_job_end(LobJob *job, int code, GError *error) {
     if (job->study)
         lob_study_free(job->study);
     (void)lob_log_open_json(NULL, NULL);
+    lob_world_leave_word(&job->world, code);
     lob_world_end(&job->world);
     if (job->readers)
         lob_zygote_stop();
+    linger(&job->world, code);
     return rank == 0 ? code : LOB_EXIT_DONE;
 }

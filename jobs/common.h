@@ -13,6 +13,7 @@ typedef struct {
     const GOptionEntry *options; /* own options beside the common ones, NULL-terminated, or NULL */
     bool readers;                /* starts the zygote of the slide readers (before MPI_Init) */
     bool one_center;             /* no fold is made, so a single center will do */
+    bool takes_share;            /* --share: a part of the slides, for trials and scaling sweeps */
 } LobJobSpec;
 
 typedef struct {
@@ -23,9 +24,10 @@ typedef struct {
     LobLogLevel loudness; /* as asked for on the command line */
 } LobJob;
 
-/* Parses `--output DIR --walltime T --verbose` and the spec's own options, starts zygote and world, reads
- * study and cohort on every rank, makes the output folder, opens log.jsonl, sets deadline and halt file.
- * True: go on, and call lob_job_end. False: return *code from the subcommand at once; all is cleaned up. */
+/* Parses `--output DIR --walltime T --verbose` (and `--share A/B` where the spec takes it) and the spec's own
+ * options, starts zygote and world, reads study and cohort on every rank, makes the output folder, opens
+ * log.jsonl, sets deadline and halt file. True: go on, and call lob_job_end. False: return *code from the
+ * subcommand at once; all is cleaned up. */
 bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, int *code);
 
 /* Collective. Logs `error` (taken over, may be NULL), frees everything, ends world and zygote. Returns the

@@ -8,7 +8,8 @@ int lob_cmd_embed(int argc, char **argv) {
                                  "Computes the embeddings of all planned tiles into the store. What is "
                                  "already done is kept; slides that are new or have come back since they "
                                  "failed are planned first.",
-                             .readers = true};
+                             .readers = true,
+                             .takes_share = true};
     LobJob job;
     int code = LOB_EXIT_OTHER, planned = LOB_EXIT_OTHER;
     if (!lob_job_begin(&job, &spec, argc, argv, &code))

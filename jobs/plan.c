@@ -7,7 +7,8 @@ int lob_cmd_plan(int argc, char **argv) {
         .name = "plan",
         .summary = "Finds the tissue of every slide, counts its tiles and creates the store at its final "
                    "size. What is already planned is kept.",
-        .readers = true};
+        .readers = true,
+        .takes_share = true};
     LobJob job;
     int code = LOB_EXIT_OTHER;
     if (!lob_job_begin(&job, &spec, argc, argv, &code))

@@ -13,6 +13,8 @@
 /* The rate is a mean over about this long, so that the time left does not jump. */
 #define RATE_SECONDS 60.0
 
+static bool got_on;
+
 struct LobProgress {
     const LobCohort *cohort;
     const char *stage;
@@ -144,6 +146,7 @@ static void write_status(LobProgress *p, const char *state, const char *reason) 
 
 void lob_progress_update(LobProgress *p, const LobProgressCounts *total, const LobProgressCounts *by_center) {
     const double now = lob_clock();
+    got_on = got_on || (p->begun && work_done(total) > work_done(&p->total));
     p->total = *total;
     if (by_center)
         memcpy(p->centers, by_center, p->cohort->n_centers * sizeof *by_center);
@@ -186,4 +189,8 @@ void lob_progress_free(LobProgress *p) {
     g_free(p->path);
     g_free(p->centers);
     g_free(p);
+}
+
+bool lob_progress_made(void) {
+    return got_on;
 }

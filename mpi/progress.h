@@ -19,5 +19,8 @@ void lob_progress_update(LobProgress *progress, const LobProgressCounts *total,
 /* The last word: state is "done", "stopped", "halted" or "failed"; status.json is written at once. */
 void lob_progress_end(LobProgress *progress, const char *state, const char *reason);
 void lob_progress_free(LobProgress *progress);
+/* Whether any stage of this process got on since its first update: a start that finishes nothing new will do
+ * no better next time. */
+bool lob_progress_made(void);
 
 #endif

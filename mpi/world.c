@@ -1,5 +1,6 @@
 /* Start and end of the world, and collectives that sleep while they wait. */
 #include "mpi/world.h"
+#include "mpi/progress.h"
 #include "mpi/stop.h"
 
 #include <stdio.h>
@@ -254,6 +255,16 @@ bool lob_world_agree(const LobWorld *world, GError *mine, GError **err) {
     return lob_fail(err, (LobErrorCode)verdict.code, "%s", verdict.message);
 }
 
+void lob_world_leave_word(const LobWorld *world, int code) {
+    const char *path = getenv("LOBULE_EXIT_FILE");
+    if (world->rank != 0 || !path || !*path)
+        return;
+    g_autofree char *word = g_strdup_printf("%d %s\n", code, lob_progress_made() ? "new" : "nothing");
+    g_autoptr(GError) err = NULL;
+    if (!lob_file_replace(path, word, strlen(word), &err))
+        lob_warning("%s", err->message);
+}
+
 void lob_world_abort(const LobWorld *world, const GError *error) {
     char host[128];
     host_name(host, sizeof host);
@@ -261,6 +272,7 @@ void lob_world_abort(const LobWorld *world, const GError *error) {
                   host, error->message);
     (void)fflush(NULL);
     const int code = lob_error_exit_code(error);
+    lob_world_leave_word(world, code);
     if (world->has_mpi)
         MPI_Abort(MPI_COMM_WORLD, code);
     _exit(code);

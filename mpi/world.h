@@ -29,6 +29,11 @@ bool lob_world_agree(const LobWorld *world, GError *mine, GError **err);
 bool lob_world_collect(const LobWorld *world, const GByteArray *outbox, GError *mine, void **all,
                        size_t *total, GError **err);
 
+/* Where LOBULE_EXIT_FILE names a file, rank 0 leaves its exit code there, and whether anything new was
+ * finished ("1 nothing", "75 new"): a launcher may return the code of a rank that it killed on the way out.
+ */
+void lob_world_leave_word(const LobWorld *world, int code);
+
 /* A fatal error on one rank while others work: logs it with rank and host and ends the whole job with its
  * exit code. Without MPI, ends the process. */
 void lob_world_abort(const LobWorld *world, const GError *error) G_GNUC_NORETURN;

@@ -235,6 +235,35 @@ static void link_slides(LobCohort *cohort) {
     }
 }
 
+static void slide_clear(LobCohortSlide *slide) {
+    g_free(slide->slide_id);
+    g_free(slide->path);
+}
+
+void lob_cohort_keep_share(LobCohort *cohort, uint32_t part, uint32_t of) {
+    const uint64_t n = cohort->n_slides, most = MAX(n * part / of, n > 0);
+    g_autofree bool *kept = g_new0(bool, n + 1);
+    uint64_t k = 0;
+    for (size_t c = 0; c < cohort->n_centers; c++)
+        for (size_t s = 0; s < n; s++)
+            if (cohort->patients[cohort->slides[s].patient].center == c) {
+                kept[s] = (k + 1) * most / n > k * most / n;
+                k++;
+            }
+    cohort->n_slides = 0;
+    for (size_t s = 0; s < n; s++) {
+        if (kept[s])
+            cohort->slides[cohort->n_slides++] = cohort->slides[s];
+        else
+            slide_clear(&cohort->slides[s]);
+    }
+    for (size_t p = 0; p < cohort->n_patients; p++) {
+        g_free(cohort->patients[p].slides);
+        cohort->patients[p].n_slides = 0;
+    }
+    link_slides(cohort);
+}
+
 static void check_centers(const LobCohort *cohort, LobProblems *problems) {
     const LobStudy *study = cohort->study;
     for (size_t i = 0; i < study->n_centers; i++) {
@@ -281,10 +310,8 @@ void lob_cohort_free(LobCohort *cohort) {
     if (cohort == NULL)
         return;
     const LobStudy *study = cohort->study;
-    for (size_t s = 0; s < cohort->n_slides; s++) {
-        g_free(cohort->slides[s].slide_id);
-        g_free(cohort->slides[s].path);
-    }
+    for (size_t s = 0; s < cohort->n_slides; s++)
+        slide_clear(&cohort->slides[s]);
     for (size_t p = 0; p < cohort->n_patients; p++) {
         g_free(cohort->patients[p].patient_id);
         g_free(cohort->patients[p].slides);

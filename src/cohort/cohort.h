@@ -192,6 +192,10 @@ LobCohort *lob_cohort_read(const LobStudy *study, GError **err);
 void lob_cohort_free(LobCohort *cohort);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCohort, lob_cohort_free)
 
+/* Keeps part of `of` of the slides (1 <= part <= of; at least one slide), taken evenly over the centers and
+ * over each center's slides; the same ones each time. Patients stay, with or without slides. */
+void lob_cohort_keep_share(LobCohort *cohort, uint32_t part, uint32_t of);
+
 /* Whether a patient takes part in an endpoint: eligible, outcome known, and still at risk at the landmark
  * (event and censoring both after it). */
 bool lob_cohort_usable(const LobCohort *cohort, size_t endpoint, size_t patient);

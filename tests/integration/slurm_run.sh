@@ -20,4 +20,31 @@ check_job "after scancel --signal=USR1" "$job" "$work/signal" "$work/signal.log"
 expect "after scancel --signal=USR1: restarts" 1 "$(field "$job" Restarts)"
 expect "after scancel --signal=USR1: tiles journalled twice" 0 "$(journalled_twice "$work/signal")"
 say "stopping and coming back took $((SECONDS - started)) s"
+
+# The other ranks are slow on their way out: srun kills them at rank 0's code and returns that of a killed rank.
+started=$SECONDS
+cat >"$work/late" <<L
+#!/bin/bash
+"$LOBULE" "\$@"; rc=\$?
+[ "\${SLURM_PROCID:-0}" = 0 ] || sleep 5
+exit \$rc
+L
+chmod +x "$work/late"
+job=$(LOBULE=$work/late LOBULE_LAUNCHER=srun submit "$work/late.log" -N 3 --ntasks-per-node=1 -t 5 -- --output "$work/late-out")
+await 60 has_ranges "$work/late-out" 3 || fail "nothing was journalled in 60 s"
+touch "$work/late-out/halt"
+await 60 over "$job" || fail "halted with ranks that are slow to end: still $(field "$job" JobState)"
+expect "halted with ranks that are slow to end: exit code" 76:0 "$(field "$job" ExitCode)"
+expect "halted with ranks that are slow to end: restarts" 0 "$(field "$job" Restarts)"
+grep -q 'srun returned 1.*rank 0 ended with 76' "$work/late.log" || { fail "srun returned rank 0's code: nothing was tried"; tail -5 "$work/late.log"; }
+say "halting took $((SECONDS - started)) s"
+
+# What fails before anything is finished, and again, is not tried twenty times.
+started=$SECONDS
+job=$(LOBULE_MAX_FRUITLESS=2 LOBULE_LAUNCHER=srun submit "$work/vain.log" -N 1 -n 2 -t 5 -- --output "$study/out")
+await 60 over "$job" || fail "failing in vain: still $(field "$job" JobState)"
+expect "failing in vain: exit code" 1:0 "$(field "$job" ExitCode)"
+expect "failing in vain: restarts" 1 "$(field "$job" Restarts)"
+grep -q 'failed 2 times in a row and finished nothing new' "$work/vain.log" || { fail "does not say why it gives up"; tail -5 "$work/vain.log"; }
+say "giving up took $((SECONDS - started)) s"
 finish

@@ -42,6 +42,11 @@ before=$(cksum <"$dir/b/out/predictions.csv")
 lobule predict "$dir/b/out/model.h5" "$dir/b/plain.yaml"; expect "predict over a validation" 2 $?; said "predict" "give --output DIR"
 expect "held-out predictions" "$before" "$(cksum <"$dir/b/out/predictions.csv")"
 
+for share in 0/2 3/2 half 1/2x; do
+  lobule plan --share $share "$study"; expect "--share $share" 2 $?; said "--share $share" "--share $share: expected a part of the slides"
+done
+lobule validate --share 1/2 "$study"; expect "--share where it does not apply" 2 $?
+
 mkdir "$dir/two"; printf 'patient_id,center,t,e\np,A,10,1\nq,B,20,1\n' >"$dir/two/patients.csv"
 printf 'slide_id,patient_id,center,path\ns,p,A,x.svs\nt,q,B,./x.svs\n' >"$dir/two/slides.csv"
 printf 'study: two\ncohort: {slides: slides.csv, patients: patients.csv}\nendpoints: [{name: r, time: t, event: e}]\n' >"$dir/two/study.yaml"

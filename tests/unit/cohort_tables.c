@@ -54,6 +54,38 @@ static void assert_says(const Fixture *f, const char *part) {
 
 #define SURVIVAL "endpoints: [{name: rfs, time: t, event: e}]\n"
 
+/* Ten slides of A (one patient has two) and five of B: a fifth is two of A and one of B. */
+Test(cohort_tables, a_share_of_the_slides_keeps_the_centers_proportions) {
+    g_autoptr(GString) patients = g_string_new("patient_id,center\n");
+    g_autoptr(GString) slides = g_string_new("slide_id,patient_id,center,path\n");
+    for (int i = 0; i < 14; i++) {
+        g_string_append_printf(patients, "p%02d,%c\n", i, i < 9 ? 'A' : 'B');
+        g_string_append_printf(slides, "s%02d,p%02d,%c,x%d\n", i, i, i < 9 ? 'A' : 'B', i);
+    }
+    g_string_append(slides, "s99,p00,A,y\n");
+    Fixture f = load("", patients->str, slides->str, NULL);
+    assert_loaded(&f);
+    lob_cohort_keep_share(f.cohort, 1, 1);
+    cr_assert_eq(f.cohort->n_slides, 15);
+    lob_cohort_keep_share(f.cohort, 1, 5);
+    cr_assert_eq(f.cohort->n_slides, 3);
+    size_t in_a = 0, linked = 0;
+    for (size_t s = 0; s < 3; s++) {
+        cr_assert(s == 0 || strcmp(f.cohort->slides[s - 1].slide_id, f.cohort->slides[s].slide_id) < 0);
+        const LobCohortPatient *patient = &f.cohort->patients[f.cohort->slides[s].patient];
+        in_a += patient->center == 0;
+        cr_assert_eq(patient->n_slides, 1);
+        cr_assert_eq(patient->slides[0], s);
+    }
+    for (size_t p = 0; p < f.cohort->n_patients; p++)
+        linked += f.cohort->patients[p].n_slides;
+    cr_assert_eq(in_a, 2);
+    cr_assert_eq(linked, 3);
+    lob_cohort_keep_share(f.cohort, 1, 1000);
+    cr_assert_eq(f.cohort->n_slides, 1, "at least one slide stays");
+    unload(&f);
+}
+
 Test(cohort_tables, order_paths_and_mpp) {
     Fixture f = load("centers: {B: {mpp: 0.3, path_root: /dev}}\n", "patient_id,center\np2,B\np1,A\n",
                      "slide_id,patient_id,center,path,mpp\ns3,p2,B,x.svs,\ns1,p1,A,/abs/y.svs,0.25\n"
