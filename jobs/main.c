@@ -98,7 +98,7 @@ int main(int argc, char **argv) {
         return LOB_EXIT_DONE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("lobule %s\n", LOB_VERSION);
+        printf("lobule %s (%s)\n", LOB_VERSION, lob_version_commit());
         return LOB_EXIT_DONE;
     }
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {

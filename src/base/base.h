@@ -46,6 +46,11 @@ bool lob_fail(GError **err, LobErrorCode code, const char *format, ...) G_GNUC_P
 /* The same with errno's text appended. */
 bool lob_fail_errno(GError **err, LobErrorCode code, int errnum, const char *format, ...) G_GNUC_PRINTF(4, 5);
 
+/* ---- version ---- */
+/* The commit this program was built from: 40 hex digits, "-changed" appended where tracked files differed
+ * from it; "unknown" where it was built from files without a repository. */
+const char *lob_version_commit(void);
+
 /* ---- log ----
  * Human text goes to stderr; where a JSON log is open each line also goes there as one object
  * {"time","level","rank","message"}. Ranks other than 0 print warnings and errors only. */
