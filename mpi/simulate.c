@@ -3,6 +3,8 @@
  * the walltime ends a slice: what is journalled stays, the next slice starts with a fresh scheduler. */
 #include "mpi/simulate.h"
 #include "mpi/farm_rules.h"
+#include "mpi/simulate_internal.h"
+#include "mpi/simulate_share.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,42 +22,14 @@
 /* Slices in a row that finish nothing. */
 #define MOST_BARREN_SLICES 100
 
-const LobSimulation lob_simulation_defaults = {.ranks = 1,
-                                               .rank0_works_up_to = LOB_RANK0_WORKS_UP_TO,
-                                               .seed = 1,
-                                               .seconds_per_tile = 1.4,
-                                               .spread = 0.1,
-                                               .open_seconds = 0.1,
-                                               .write_seconds = 0.02,
-                                               .straggler_factor = 1,
-                                               .node_ranks = 128,
-                                               .latency = 1e-4,
-                                               .message_seconds = 13e-6,
-                                               .sync_seconds = 5e-3,
-                                               .serve_seconds = 1,
-                                               .bytes_per_tile = 20e3,
-                                               .restart_seconds = 600,
-                                               .sched = {.batch = 16,
-                                                         .range_seconds = 20,
-                                                         .lease_factor = 5,
-                                                         .min_lease_seconds = 120,
-                                                         .max_tiles = 2048,
-                                                         .workers = 1}};
-
-typedef enum { EVENT_COMPUTED, EVENT_ARRIVED, EVENT_TASK, EVENT_ROUND, EVENT_EXPIRE } EventKind;
-
-typedef struct {
-    double time;
-    uint64_t order; /* events at the same time happen as they were made */
-    EventKind kind;
-    int worker;
-    LobLease lease;
-    double seconds; /* EVENT_ARRIVED: how long the range took */
-} Event;
+typedef enum { DISK_NOT, DISK_READS, DISK_WRITES } DiskUse;
 
 typedef struct {
     LobLease held[ROOM]; /* the first is the one computed */
     int n_held;
+    bool computing;
+    DiskUse
+        disk; /* beside computing it reads, then it writes; without a limit of bandwidth neither is seen */
     double started, idle_since;
     uint32_t slide;
     double slowness;
@@ -69,14 +43,13 @@ typedef struct {
     const LobSimulation *o;
     LobSimulated *r;
     LobRng rng;
-    Event *heap;
-    size_t n_events, room;
-    uint64_t order;
+    LobEvents events;
     Worker *workers;
-    int computing;
+    LobShare *share;     /* or NULL: the file system has no limit */
+    uint64_t unverified; /* tiles journalled since the last clean end */
     LobSched *sched;
     GArray **done;     /* [slide] of Span, ascending, merged: what is journalled */
-    GArray *inbox;     /* of Event, arrived and not taken yet */
+    GArray *inbox;     /* of LobEvent, arrived and not taken yet */
     GQueue waiting;    /* of worker numbers, one for each range wanted */
     bool round_due;    /* a round is among the events */
     double free_at;    /* the coordinator is through with its last round */
@@ -86,40 +59,6 @@ typedef struct {
     double first_idle; /* < 0: every rank has work */
     uint64_t tiles_done;
 } Sim;
-
-/* ---- events: a binary heap, earliest first ---- */
-
-static bool before(const Event *a, const Event *b) {
-    return a->time < b->time || (a->time == b->time && a->order < b->order);
-}
-
-static void push(Sim *sim, Event event) {
-    if (sim->n_events == sim->room) {
-        sim->room = MAX(64, 2 * sim->room);
-        sim->heap = g_renew(Event, sim->heap, sim->room);
-    }
-    event.order = sim->order++;
-    size_t at = sim->n_events++;
-    while (at > 0 && before(&event, &sim->heap[(at - 1) / 2])) {
-        sim->heap[at] = sim->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    sim->heap[at] = event;
-}
-
-static Event pop(Sim *sim) {
-    const Event top = sim->heap[0], last = sim->heap[--sim->n_events];
-    size_t at = 0;
-    for (size_t child; (child = 2 * at + 1) < sim->n_events; at = child) {
-        if (child + 1 < sim->n_events && before(&sim->heap[child + 1], &sim->heap[child]))
-            child++;
-        if (!before(&sim->heap[child], &last))
-            break;
-        sim->heap[at] = sim->heap[child];
-    }
-    sim->heap[at] = last;
-    return top;
-}
 
 /* ---- what is journalled ---- */
 
@@ -149,6 +88,7 @@ static bool journal(Sim *sim, const LobLease *lease) {
 
 /* ---- workers ---- */
 
+/* Computing, opening and writing, without what the file system's limit adds. */
 static double range_seconds(Sim *sim, const Worker *worker, const LobLease *lease) {
     const LobSimulation *o = sim->o;
     double seconds = lease->count * o->seconds_per_tile * worker->slowness;
@@ -156,49 +96,80 @@ static double range_seconds(Sim *sim, const Worker *worker, const LobLease *leas
         const double sigma = sqrt(log1p(o->spread * o->spread));
         seconds *= exp(sigma * lob_rng_normal(&sim->rng) - sigma * sigma / 2);
     }
-    /* Reading goes on beside computing: only the slower of the two shows. */
-    if (o->bandwidth > 0)
-        seconds = fmax(seconds, lease->count * o->bytes_per_tile * sim->computing / o->bandwidth);
     return seconds + o->write_seconds + (worker->slide == lease->slide ? 0 : o->open_seconds);
 }
 
-static void start(Sim *sim, int w, double now) {
+/* Reading goes on beside computing: only the slower of the two shows. */
+static void start(Sim *sim, int w, double now, double napped) {
     Worker *worker = &sim->workers[w];
-    sim->computing++;
     double seconds = range_seconds(sim, worker, &worker->held[0]);
     if (w == 0) {
         seconds += sim->stolen;
         sim->stolen = 0;
     }
     worker->slide = worker->held[0].slide;
-    worker->started = now;
-    push(sim, (Event){.time = now + seconds, .kind = EVENT_COMPUTED, .worker = w});
+    worker->started = now + napped;
+    worker->computing = true;
+    lob_events_push(&sim->events,
+                    (LobEvent){.time = worker->started + seconds, .kind = EVENT_COMPUTED, .worker = w});
+    if (sim->share && sim->o->bytes_per_tile > 0) {
+        worker->disk = DISK_READS;
+        lob_share_begin(sim->share, (uint32_t)w, worker->held[0].count * sim->o->bytes_per_tile, now);
+    }
 }
 
-static void computed(Sim *sim, const Event *event) {
-    Worker *worker = &sim->workers[event->worker];
-    push(sim, (Event){.time = event->time + sim->o->latency,
-                      .kind = EVENT_ARRIVED,
-                      .worker = event->worker,
-                      .lease = worker->held[0],
-                      .seconds = event->time - worker->started});
-    sim->computing--;
+static void finish(Sim *sim, int w, double now) {
+    Worker *worker = &sim->workers[w];
+    lob_events_push(&sim->events, (LobEvent){.time = now + sim->o->latency,
+                                             .kind = EVENT_ARRIVED,
+                                             .worker = w,
+                                             .lease = worker->held[0],
+                                             .seconds = now - worker->started});
     worker->n_held--;
     memmove(worker->held, worker->held + 1, (ROOM - 1) * sizeof *worker->held);
-    worker->idle_since = event->time;
+    worker->idle_since = now;
     if (worker->n_held > 0)
-        start(sim, event->worker, event->time);
+        start(sim, w, now, 0);
+}
+
+/* A worker is through with computing or with a transfer. */
+static void go_on(Sim *sim, int w, double now) {
+    Worker *worker = &sim->workers[w];
+    const bool wrote = worker->disk == DISK_WRITES;
+    if (worker->computing)
+        return;
+    if (!sim->share || !(sim->o->row_bytes > 0) || wrote) {
+        worker->disk = DISK_NOT;
+        finish(sim, w, now);
+        return;
+    }
+    worker->disk = DISK_WRITES;
+    lob_share_begin(sim->share, (uint32_t)w, worker->held[0].count * sim->o->row_bytes, now);
+}
+
+static void computed(Sim *sim, const LobEvent *event) {
+    Worker *worker = &sim->workers[event->worker];
+    worker->computing = false;
+    if (worker->disk == DISK_NOT)
+        go_on(sim, event->worker, event->time);
+}
+
+static void transferred(Sim *sim, double now) {
+    const int w = (int)lob_share_end(sim->share);
+    if (sim->workers[w].disk == DISK_READS)
+        sim->workers[w].disk = DISK_NOT;
+    go_on(sim, w, now);
 }
 
 static double nap(double waited) {
     return fmin(waited * NAP_SHARE, LONGEST_NAP);
 }
 
-static void task_came(Sim *sim, const Event *event) {
+static void task_came(Sim *sim, const LobEvent *event) {
     Worker *worker = &sim->workers[event->worker];
     worker->held[worker->n_held++] = event->lease;
     if (worker->n_held == 1)
-        start(sim, event->worker, event->time + nap(event->time - worker->idle_since));
+        start(sim, event->worker, event->time, nap(event->time - worker->idle_since));
 }
 
 /* ---- coordinator ---- */
@@ -226,29 +197,31 @@ static void want_round(Sim *sim, double now) {
         return;
     sim->round_due = true;
     const double due = fmax(fmax(looks_at(sim, now), sim->free_at), sim->next_round);
-    push(sim, (Event){.time = due, .kind = EVENT_ROUND});
+    lob_events_push(&sim->events, (LobEvent){.time = due, .kind = EVENT_ROUND});
 }
 
-static void take_result(Sim *sim, const Event *event, double now) {
+static void take_result(Sim *sim, const LobEvent *event, double now) {
     LobSimulated *r = sim->r;
     sim->waited += now - event->time;
     const bool late = event->seconds > PATIENCE_SHARE * event->lease.patience;
     r->messages++;
     g_queue_push_tail(&sim->waiting, GINT_TO_POINTER(event->worker));
     r->late += late;
+    r->records += !late;
     if (late || !lob_sched_done(sim->sched, event->worker, &event->lease, now, event->seconds)) {
         r->lost += event->seconds;
         return;
     }
     if (!journal(sim, &event->lease))
         r->twice++;
+    sim->unverified += event->lease.count;
     r->work += event->seconds;
     r->ranges++;
 }
 
 static uint32_t deal(Sim *sim, GArray *dealt, double now) {
     while (!g_queue_is_empty(&sim->waiting)) {
-        Event event = {.kind = EVENT_TASK, .worker = GPOINTER_TO_INT(g_queue_peek_head(&sim->waiting))};
+        LobEvent event = {.kind = EVENT_TASK, .worker = GPOINTER_TO_INT(g_queue_peek_head(&sim->waiting))};
         if (lob_sched_next(sim->sched, event.worker, now, &event.lease) != LOB_SCHED_LEASE) {
             if (sim->first_idle < 0)
                 sim->first_idle = now;
@@ -263,13 +236,15 @@ static uint32_t deal(Sim *sim, GArray *dealt, double now) {
 static void do_round(Sim *sim, double now) {
     LobSimulated *r = sim->r;
     const uint64_t messages = r->messages;
-    g_autoptr(GArray) dealt = g_array_new(FALSE, FALSE, sizeof(Event));
+    g_autoptr(GArray) dealt = g_array_new(FALSE, FALSE, sizeof(LobEvent));
     sim->round_due = false;
     const double cpu = cpu_seconds();
     for (guint i = 0; i < sim->inbox->len; i++)
-        take_result(sim, &g_array_index(sim->inbox, Event, i), now);
+        take_result(sim, &g_array_index(sim->inbox, LobEvent, i), now);
     g_array_set_size(sim->inbox, 0);
-    r->messages += deal(sim, dealt, now);
+    const uint32_t n_dealt = deal(sim, dealt, now);
+    r->messages += n_dealt;
+    r->records += n_dealt;
     r->sched_seconds += cpu_seconds() - cpu;
     sim->free_at = now + (double)(r->messages - messages) * sim->o->message_seconds;
     if (dealt->len > 0) {
@@ -280,9 +255,9 @@ static void do_round(Sim *sim, double now) {
     if (rank0_works(sim->o))
         sim->stolen += sim->free_at - now;
     for (guint i = 0; i < dealt->len; i++) {
-        Event *event = &g_array_index(dealt, Event, i);
+        LobEvent *event = &g_array_index(dealt, LobEvent, i);
         event->time = sim->free_at + sim->o->latency;
-        push(sim, *event);
+        lob_events_push(&sim->events, *event);
     }
 }
 
@@ -292,7 +267,7 @@ static void expire(Sim *sim, double now) {
     sim->r->sched_seconds += cpu_seconds() - cpu;
     if (late > 0)
         want_round(sim, now);
-    push(sim, (Event){.time = now + EXPIRE_SECONDS, .kind = EVENT_EXPIRE});
+    lob_events_push(&sim->events, (LobEvent){.time = now + EXPIRE_SECONDS, .kind = EVENT_EXPIRE});
 }
 
 /* ---- a slice: from a start of the job to its end ---- */
@@ -309,8 +284,9 @@ static void begin_slice(Sim *sim, double now) {
             lob_sched_mark_done(sim->sched, s, span.first, span.end - span.first);
         }
     }
-    sim->n_events = 0;
-    sim->computing = 0;
+    sim->events.n = 0;
+    if (sim->share)
+        lob_share_clear(sim->share, now);
     sim->round_due = false;
     sim->free_at = sim->next_round = now;
     sim->stolen = 0;
@@ -319,94 +295,130 @@ static void begin_slice(Sim *sim, double now) {
     g_queue_clear(&sim->waiting);
     for (int w = 0; w < sim->r->workers; w++) {
         sim->workers[w].n_held = 0;
+        sim->workers[w].computing = false;
+        sim->workers[w].disk = DISK_NOT;
         sim->workers[w].idle_since = now;
         sim->workers[w].slide = UINT32_MAX;
         for (int k = 0; k < ROOM; k++)
             g_queue_push_tail(&sim->waiting, GINT_TO_POINTER(w));
     }
     sim->r->messages += (uint64_t)sim->r->workers;
-    push(sim, (Event){.time = now + EXPIRE_SECONDS, .kind = EVENT_EXPIRE});
+    lob_events_push(&sim->events, (LobEvent){.time = now + EXPIRE_SECONDS, .kind = EVENT_EXPIRE});
     want_round(sim, now);
 }
 
-/* Ranges being computed, and results that did not reach the journal. */
-static void count_lost(Sim *sim, double now) {
+/* Rank-seconds of ranges being computed, and of results that did not reach the journal. */
+static double in_flight(const Sim *sim, double now) {
+    double lost = 0;
     for (int w = 0; w < sim->r->workers; w++)
         if (sim->workers[w].n_held > 0)
-            sim->r->lost += fmax(now - sim->workers[w].started, 0);
-    for (size_t i = 0; i < sim->n_events; i++)
-        if (sim->heap[i].kind == EVENT_ARRIVED)
-            sim->r->lost += sim->heap[i].seconds;
+            lost += fmax(now - sim->workers[w].started, 0);
+    for (size_t i = 0; i < sim->events.n; i++)
+        if (sim->events.heap[i].kind == EVENT_ARRIVED)
+            lost += sim->events.heap[i].seconds;
     for (guint i = 0; i < sim->inbox->len; i++)
-        sim->r->lost += g_array_index(sim->inbox, Event, i).seconds;
+        lost += g_array_index(sim->inbox, LobEvent, i).seconds;
+    return lost;
+}
+
+static int nodes(const LobSimulation *o) {
+    return (o->ranks + o->node_ranks - 1) / o->node_ranks;
 }
 
 /* When this slice is cut off; INFINITY: never. */
 static double plan_end(Sim *sim, double now, bool *failure) {
     const LobSimulation *o = sim->o;
-    double end = INFINITY;
+    double end = INFINITY, deaths = 0;
     if (o->walltime_seconds > 0)
         end = now + o->walltime_seconds - fmin(STOP_MARGIN_SECONDS, STOP_MARGIN_SHARE * o->walltime_seconds);
     *failure = false;
-    if (o->mtbf_seconds > 0) {
-        const double death = now + o->mtbf_seconds * lob_rng_exponential(&sim->rng);
+    if (o->mtbf_seconds > 0)
+        deaths += 1 / o->mtbf_seconds;
+    if (o->node_mtbf_seconds > 0)
+        deaths += nodes(o) / o->node_mtbf_seconds;
+    if (deaths > 0) {
+        const double death = now + lob_rng_exponential(&sim->rng) / deaths;
         *failure = death < end;
         end = fmin(end, death);
     }
     return end;
 }
 
+/* A slice was cut off at `now`. */
+static double cut(Sim *sim, double now, bool failure, double lost) {
+    LobSimulated *r = sim->r;
+    r->lost += lost;
+    if (failure) {
+        r->failures++;
+        r->lost_to_failures += lost + sim->o->restart_seconds * r->workers;
+    } else {
+        sim->unverified = 0;
+    }
+    return now;
+}
+
+/* Every node reads the weights, and after an unclean end the rows written since the last clean one are read
+ * again. */
+static double starting(Sim *sim, double now) {
+    const LobSimulation *o = sim->o;
+    LobSimulated *r = sim->r;
+    if (!sim->share)
+        return now;
+    const double load = nodes(o) * o->weight_bytes / o->bandwidth;
+    const double verify = (double)sim->unverified * o->row_bytes / o->bandwidth;
+    r->loading += load;
+    r->verifying += verify;
+    r->lost_to_failures += verify * r->workers;
+    return now + load + verify;
+}
+
+static void happen(Sim *sim, const LobEvent *event) {
+    switch (event->kind) {
+    case EVENT_COMPUTED:
+        computed(sim, event);
+        break;
+    case EVENT_ARRIVED:
+        g_array_append_val(sim->inbox, *event);
+        want_round(sim, event->time);
+        break;
+    case EVENT_TASK:
+        task_came(sim, event);
+        break;
+    case EVENT_ROUND:
+        do_round(sim, event->time);
+        break;
+    case EVENT_EXPIRE:
+        expire(sim, event->time);
+        break;
+    }
+}
+
 /* Returns when the slice ended. */
 static double run_slice(Sim *sim, double now) {
     bool failure;
     const double end = plan_end(sim, now, &failure);
+    now = starting(sim, now);
+    if (now >= end)
+        return cut(sim, end, failure, 0);
     begin_slice(sim, now);
     while (sim->tiles_done < sim->r->tiles) {
-        if (sim->heap[0].time >= end) {
-            count_lost(sim, end);
-            sim->r->failures += failure;
-            return end;
-        }
-        const Event event = pop(sim);
-        now = event.time;
-        switch (event.kind) {
-        case EVENT_COMPUTED:
-            computed(sim, &event);
-            break;
-        case EVENT_ARRIVED:
-            g_array_append_val(sim->inbox, event);
-            want_round(sim, now);
-            break;
-        case EVENT_TASK:
-            task_came(sim, &event);
-            break;
-        case EVENT_ROUND:
-            do_round(sim, now);
-            break;
-        case EVENT_EXPIRE:
-            expire(sim, now);
-            break;
+        const double transfer = sim->share ? lob_share_next(sim->share) : INFINITY;
+        const bool moves = transfer < sim->events.heap[0].time;
+        if (fmin(transfer, sim->events.heap[0].time) >= end)
+            return cut(sim, end, failure, in_flight(sim, end));
+        if (moves) {
+            now = transfer;
+            transferred(sim, now);
+        } else {
+            const LobEvent event = lob_events_pop(&sim->events);
+            now = event.time;
+            happen(sim, &event);
         }
     }
     return now;
 }
 
 /* ---- the whole job ---- */
-
-static bool check(const LobSimulation *o, GError **err) {
-    if (o->ranks < 1 || o->n_slides < 1 || o->node_ranks < 1 || o->rank0_works_up_to < 1)
-        return lob_fail(err, LOB_ERROR_INPUT,
-                        "ranks, slides, ranks a node and ranks up to which rank 0 works must be at least 1");
-    if (!(o->seconds_per_tile > 0) || !(o->spread >= 0) || !(o->straggler_factor >= 1))
-        return lob_fail(err, LOB_ERROR_INPUT,
-                        "seconds per tile must be above 0, the spread not negative, the stragglers' factor "
-                        "at least 1");
-    if (!(o->straggler_share >= 0) || o->straggler_share > 1 || !(o->latency >= 0) || !(o->bandwidth >= 0) ||
-        !(o->mtbf_seconds >= 0) || !(o->serve_seconds >= 0) || !(o->walltime_seconds >= 0) ||
-        !(o->restart_seconds >= 0))
-        return lob_fail(err, LOB_ERROR_INPUT, "shares must be within 0..1, times and rates not negative");
-    return true;
-}
 
 static void make_workers(Sim *sim) {
     const LobSimulation *o = sim->o;
@@ -426,7 +438,7 @@ static void sim_begin(Sim *sim, const LobSimulation *o, LobSimulated *r, const c
     *sim = (Sim){.o = o, .r = r, .first_idle = -1};
     lob_rng_init(&sim->rng, o->seed, stream);
     g_queue_init(&sim->waiting);
-    sim->inbox = g_array_new(FALSE, FALSE, sizeof(Event));
+    sim->inbox = g_array_new(FALSE, FALSE, sizeof(LobEvent));
     sim->done = g_new0(GArray *, o->n_slides);
     for (uint32_t s = 0; s < o->n_slides; s++) {
         sim->done[s] = g_array_new(FALSE, FALSE, sizeof(Span));
@@ -434,6 +446,8 @@ static void sim_begin(Sim *sim, const LobSimulation *o, LobSimulated *r, const c
     }
     r->ideal = (double)r->tiles * o->seconds_per_tile / o->ranks;
     make_workers(sim);
+    if (o->bandwidth > 0)
+        sim->share = lob_share_new(o->bandwidth, (size_t)r->workers);
 }
 
 static void sim_end(Sim *sim) {
@@ -442,9 +456,10 @@ static void sim_end(Sim *sim) {
     g_array_unref(sim->inbox);
     g_queue_clear(&sim->waiting);
     lob_sched_free(sim->sched);
+    lob_share_free(sim->share);
     g_free(sim->done);
     g_free(sim->workers);
-    g_free(sim->heap);
+    lob_events_clear(&sim->events);
 }
 
 static void sum_up(const Sim *sim, double now) {
@@ -454,8 +469,9 @@ static void sum_up(const Sim *sim, double now) {
     r->efficiency = now > 0 ? r->ideal / now : 1;
     r->tail = sim->first_idle >= 0 ? now - sim->first_idle : 0;
     r->message_seconds = (double)r->messages * sim->o->message_seconds;
+    r->record_seconds = (double)r->records * sim->o->record_seconds;
     if (up > 0) {
-        r->coordinator_busy = (r->sched_seconds + r->message_seconds) / up;
+        r->coordinator_busy = (r->sched_seconds + r->message_seconds + r->record_seconds) / up;
         r->journal_busy = (double)r->syncs * sim->o->sync_seconds / up;
         r->requests_per_second = (double)r->ranges / up;
         r->answer_seconds = r->ranges > 0 ? sim->waited / (double)r->ranges : 0;
@@ -466,7 +482,7 @@ bool lob_simulate(const LobSimulation *o, LobSimulated *r, GError **err) {
     Sim sim;
     double now = 0;
     bool ok = true;
-    if (!check(o, err))
+    if (!lob_simulate_check(o, err))
         return false;
     sim_begin(&sim, o, r, "simulate");
     for (int barren = 0; ok && sim.tiles_done < r->tiles;) {
@@ -490,11 +506,10 @@ bool lob_simulate(const LobSimulation *o, LobSimulated *r, GError **err) {
 
 bool lob_simulate_static(const LobSimulation *o, LobSimulated *r, GError **err) {
     Sim sim;
-    if (!check(o, err))
+    if (!lob_simulate_check(o, err))
         return false;
     sim_begin(&sim, o, r, "simulate/static");
     g_autofree double *busy = g_new0(double, (size_t)r->workers);
-    sim.computing = r->workers;
     double first = INFINITY, last = 0;
     for (uint32_t s = 0; s < o->n_slides; s++) {
         const int w = (int)(s % (uint32_t)r->workers);
@@ -511,18 +526,11 @@ bool lob_simulate_static(const LobSimulation *o, LobSimulated *r, GError **err) 
         last = fmax(last, busy[w]);
         r->work += busy[w];
     }
+    if (o->bandwidth > 0)
+        last = fmax(last, (double)r->tiles * (o->bytes_per_tile + o->row_bytes) / o->bandwidth);
     r->slices = 1;
     sim.first_idle = first;
     sum_up(&sim, last);
     sim_end(&sim);
     return true;
-}
-
-uint32_t *lob_simulate_tiles(uint32_t n_slides, double median, double sigma, uint64_t seed) {
-    uint32_t *tiles = g_new(uint32_t, n_slides);
-    LobRng rng;
-    lob_rng_init(&rng, seed, "simulate/tiles");
-    for (uint32_t s = 0; s < n_slides; s++)
-        tiles[s] = (uint32_t)CLAMP(median * exp(sigma * lob_rng_normal(&rng)), 1, 1e9);
-    return tiles;
 }
