@@ -1,6 +1,7 @@
 /* Does the effect score of a fold find, among patients it has not seen, those whom the treatment helps? */
 #include "mpi/validate_benefit.h"
 #include "mpi/stop.h"
+#include "report/report.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -242,7 +243,7 @@ static void decide(LobBenefitStudy *s, const LobBenefitContrast *learned, const 
                         "models",
                         s->prognosis.mu, s->prognosis.lower, s->prognosis.upper));
     if (!learned || !learned->estimable) {
-        s->verdict = "not estimable";
+        s->verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
         say(s, g_strdup_printf("%s: %s", learned ? learned->name : "treatment",
                                learned ? learned->reason : "no contrast in the arms"));
         return;
@@ -253,11 +254,11 @@ static void decide(LobBenefitStudy *s, const LobBenefitContrast *learned, const 
     say(s, g_strdup_printf("%s: average log hazard ratio %.3f (%.3f to %.3f)", learned->name,
                            learned->average.estimate, learned->average.lower, learned->average.upper));
     if (learned->claimed || (marker && marker->claimed))
-        s->verdict = "relative effect modification";
+        s->verdict = lob_verdict_names[LOB_VERDICT_MODIFICATION];
     else if (prognostic && learned->average.upper < 0)
-        s->verdict = "absolute benefit through risk only";
+        s->verdict = lob_verdict_names[LOB_VERDICT_RISK];
     else
-        s->verdict = prognostic ? "prognostic" : "nothing shown";
+        s->verdict = lob_verdict_names[prognostic ? LOB_VERDICT_PROGNOSTIC : LOB_VERDICT_NOTHING];
 }
 
 /* ---- the whole ---- */
@@ -373,7 +374,7 @@ bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, con
         ok = lob_benefit_marker(&s, bags, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
              judge_all(&s, registered, err);
     else {
-        s.verdict = "not estimable";
+        s.verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
         say(&s, g_strdup(refused ? refused->message : "no survival endpoint"));
     }
     ok = ok && lob_benefit_tables(&s, err);
