@@ -278,10 +278,15 @@ static void scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
     fold->marker_sd = n > 1 ? sqrt(fmax(0, square / n - fold->marker_mean * fold->marker_mean)) : 0;
 }
 
+bool lob_benefit_wants_stop(void) {
+    return lob_run_state() != LOB_RUN_ON;
+}
+
 bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
     const LobPlan *plan = s->plan;
     uint64_t seed = plan->cohort->study->validation.seed;
     LobBenefitOptions options = lob_benefit_defaults(seed);
+    options.stop = lob_benefit_wants_stop;
     s->folds = g_new0(LobBenefitFold, (size_t)plan->folds->folds);
     for (int f = 0; f < plan->folds->folds; f++) {
         LobBenefitFold *fold = &s->folds[s->n_folds];
@@ -298,11 +303,11 @@ bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
             return false;
         }
         s->n_folds++;
-        if (!lob_benefit_fit(&fold->fit, fold->view, s->bags, &options, err))
+        if (!lob_benefit_fit(&fold->fit, fold->view, s->sums, &options, err))
             return false;
         scale_marker(s, fold);
-        if (predict)
-            lob_benefit_predict(&fold->fit, &fold->prediction);
+        if (predict && !lob_benefit_predict(&fold->fit, &fold->prediction, err))
+            return false;
     }
     return true;
 }
@@ -358,7 +363,7 @@ static bool judge_all(LobBenefitStudy *s, int registered, GError **err) {
     return true;
 }
 
-bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBags *bags,
+bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBagSums *sums,
                           char *const *columns, GError **err) {
     int endpoint = lob_plan_benefit_endpoint(plan), registered = registered_part(plan);
     LobBenefitStudy s = {.plan = plan, .reasons = g_ptr_array_new_with_free_func(g_free)};
@@ -371,7 +376,7 @@ bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, con
         can = lob_benefit_can(plan->cohort->study, s.endpoint, &refused);
     }
     if (can)
-        ok = lob_benefit_marker(&s, bags, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
+        ok = lob_benefit_marker(&s, sums, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
              judge_all(&s, registered, err);
     else {
         s.verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
