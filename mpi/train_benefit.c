@@ -15,10 +15,11 @@ static bool is_earned(const LobPlan *plan) {
     return earned;
 }
 
-bool lob_train_benefit(const LobPlan *plan, const LobBags *bags, LobBenefitModel **model, GError **err) {
+bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, LobBenefitModel **model, GError **err) {
     uint64_t seed = plan->cohort->study->validation.seed;
     int endpoint = lob_plan_benefit_endpoint(plan);
     LobBenefitOptions options = lob_benefit_defaults(seed);
+    options.stop = lob_benefit_wants_stop;
     g_autoptr(GError) refused = NULL;
     *model = NULL;
     if (!lob_plan_asks_benefit(plan))
@@ -30,9 +31,8 @@ bool lob_train_benefit(const LobPlan *plan, const LobBags *bags, LobBenefitModel
     g_autoptr(LobView) view =
         lob_view_new(plan->cohort, plan->folds, (size_t)endpoint, 0, LOB_FOLD_FINAL, seed, err);
     LobBenefit fit = {0};
-    bool ok = view && lob_benefit_fit(&fit, view, bags, &options, err);
+    bool ok = view && lob_benefit_fit(&fit, view, sums, &options, err) && lob_benefit_draw(&fit, err);
     if (ok) {
-        lob_benefit_draw(&fit);
         *model = g_new(LobBenefitModel, 1);
         **model = fit.model;
         (*model)->earned = is_earned(plan);

@@ -5,7 +5,8 @@
 #include "model/benefit.h"
 #include "mpi/validate.h"
 
-/* *model, owned by the caller, stays NULL where the study asks for no benefit or cannot. */
-bool lob_train_benefit(const LobPlan *plan, const LobBags *bags, LobBenefitModel **model, GError **err);
+/* sums NULL: from covariates alone. *model, owned by the caller, stays NULL where the study asks for no
+ * benefit or cannot. */
+bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, LobBenefitModel **model, GError **err);
 
 #endif
