@@ -132,7 +132,7 @@ typedef struct {
      * the event was seen by then: mean over seeds; NAN and -1 without a known outcome. */
     double own;
     int8_t own_event;
-    double *probability; /* [n_classes] mean over seeds */
+    double *probability; /* [n_classes] mean over seeds; NAN for a label that training never saw */
     bool high;           /* above the mean training cut of its fold */
 } LobScore;
 
@@ -147,6 +147,9 @@ typedef struct {
 void lob_scores_collect(LobScores *scores, const LobPlan *plan, const LobTaskResult *results, size_t endpoint,
                         size_t model);
 void lob_scores_clear(LobScores *scores);
+/* False where the patient's label is one that training never saw: such a patient shows nothing of the model.
+ */
+bool lob_score_is_scorable(const LobScores *scores, const LobScore *score, const LobCohort *cohort);
 
 bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                       GError **err);

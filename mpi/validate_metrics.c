@@ -17,6 +17,7 @@ typedef struct {
     uint8_t *event;
     uint32_t *stratum, *cluster, *center;
     const LobScore **from;
+    size_t unscorable; /* left out: of a label that training never saw, or ranked for one */
 } Sample;
 
 static void sample_clear(Sample *s) {
@@ -41,7 +42,7 @@ static const LobEndpoint *endpoint_of(const LobPlan *plan, const LobScores *scor
     return &plan->cohort->study->endpoints[scores->endpoint];
 }
 
-/* center < 0: all. positive: the class that counts as case (labels). */
+/* center < 0: all. positive: the class that counts as case (labels); < 0: whichever the patient has. */
 static void sample_take(Sample *s, const LobPlan *plan, const LobScores *scores, int center, int positive) {
     const LobCohort *cohort = plan->cohort;
     size_t e = scores->endpoint, n = MAX(scores->n, 1);
@@ -53,17 +54,24 @@ static void sample_take(Sample *s, const LobPlan *plan, const LobScores *scores,
                   g_new(uint32_t, n),
                   g_new(uint32_t, n),
                   g_new(uint32_t, n),
-                  g_new(const LobScore *, n)};
+                  g_new(const LobScore *, n),
+                  0};
     for (size_t i = 0; i < scores->n; i++) {
         const LobScore *score = &scores->scores[i];
         uint32_t p = score->patient, c = cohort->patients[p].center;
         if (center >= 0 && c != (uint32_t)center)
             continue;
         int8_t event = cohort->event[e][p];
+        if (!survival && (!lob_score_is_scorable(scores, score, cohort) ||
+                          (positive >= 0 && isnan(score->probability[positive])))) {
+            s->unscorable++;
+            continue;
+        }
         size_t at = s->n++;
-        s->event[at] = survival ? event == 1 : event == positive;
+        s->event[at] = survival || positive < 0 ? event == 1 : event == positive;
         s->time[at] = survival ? cohort->time[e][p] : s->event[at] ? 0 : 1;
-        s->score[at] = survival || scores->n_classes == 2 ? score->lp : score->probability[positive];
+        s->score[at] =
+            survival || scores->n_classes == 2 || positive < 0 ? score->lp : score->probability[positive];
         s->center[at] = c;
         s->cluster[at] = p;
         s->stratum[at] = ((uint32_t)score->repeat * (uint32_t)plan->folds->folds + (uint32_t)score->fold) *
@@ -158,10 +166,13 @@ static void ranking(const Sheet *sheet, const char *metric, int positive) {
     for (size_t i = 0; i < cohort->n_centers; i++) {
         g_auto(Sample) sample;
         sample_take(&sample, sheet->plan, sheet->scores, (int)i, positive);
-        if (sample.n == 0) {
+        if (sample.n == 0 && sample.unscorable > 0)
+            put_row(sheet, cohort->centers[i], metric, NAN, NAN, NAN, 0, 0,
+                    "not scorable: a class that training never saw");
+        else if (sample.n == 0)
             reason_row(sheet, i, metric);
+        if (sample.n == 0)
             continue;
-        }
         g_auto(LobConcordance) result = concordance_row(sheet, &sample, cohort->centers[i], metric);
         permutation_row(sheet, &sample, cohort->centers[i], metric);
         c[k] = result.c;
@@ -297,22 +308,29 @@ static void delta(const Sheet *sheet, const LobScores *clinical, const char *met
 static void accuracy_row(const Sheet *sheet, int center, const char *name) {
     const LobCohort *cohort = sheet->plan->cohort;
     g_auto(Sample) s;
-    sample_take(&s, sheet->plan, sheet->scores, center, 1);
+    sample_take(&s, sheet->plan, sheet->scores, center, -1);
     size_t right = 0;
     for (size_t i = 0; i < s.n; i++) {
+        const double *probability = s.from[i]->probability;
         size_t best = 0;
         for (size_t k = 1; k < sheet->scores->n_classes; k++)
-            best = s.from[i]->probability[k] > s.from[i]->probability[best] ? k : best;
+            best = isnan(probability[best]) || probability[k] > probability[best] ? k : best;
         right += cohort->event[sheet->scores->endpoint][s.cluster[i]] == (int8_t)best;
     }
     if (s.n == 0)
         return;
+    g_autoptr(GString) note = g_string_new(NULL);
+    if (s.unscorable)
+        g_string_printf(note, "%zu patients of a class that training never saw are not scorable%s",
+                        s.unscorable, sheet->plan->folds->repeats == 1 ? "" : "; ");
     double n = (double)s.n, p = (double)right / n, z = lob_normal_quantile(0.975);
     double middle = (p + z * z / (2 * n)) / (1 + z * z / n);
     double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
     bool once = sheet->plan->folds->repeats == 1;
+    if (!once)
+        g_string_append(note, "patients count once a repeat: no interval");
     put_row(sheet, name, "accuracy", p, once ? middle - half : NAN, once ? middle + half : NAN, s.n,
-            count_events(&s), once ? NULL : "patients count once a repeat: no interval");
+            count_events(&s), note->str);
 }
 
 static void label_rows(const Sheet *sheet) {

@@ -102,6 +102,11 @@ void lob_scores_collect(LobScores *scores, const LobPlan *plan, const LobTaskRes
     qsort(scores->scores, scores->n, sizeof *scores->scores, compare_scores);
 }
 
+bool lob_score_is_scorable(const LobScores *scores, const LobScore *score, const LobCohort *cohort) {
+    const int8_t event = cohort->event[scores->endpoint][score->patient];
+    return scores->n_classes == 0 || event < 0 || !isnan(score->probability[event]);
+}
+
 void lob_scores_clear(LobScores *scores) {
     for (size_t i = 0; i < scores->n; i++) {
         g_free(scores->scores[i].seed_lp);
@@ -197,8 +202,9 @@ static void prediction_row(LobCsv *csv, const LobPlan *plan, const LobScores *sc
     }
     lob_csv_number(csv, score->own);
     lob_csv_number(csv, score->own_event >= 0 ? score->own_event : NAN);
+    const bool scorable = lob_score_is_scorable(scores, score, cohort);
     for (size_t k = 0; k < n_classes; k++)
-        lob_csv_number(csv, k < scores->n_classes ? score->probability[k] : NAN);
+        lob_csv_number(csv, scorable && k < scores->n_classes ? score->probability[k] : NAN);
     for (int s = 0; s < scores->seeds; s++)
         lob_csv_number(csv, score->seed_lp[s]);
     lob_csv_end_row(csv);

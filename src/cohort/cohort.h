@@ -264,10 +264,12 @@ typedef struct {
     uint32_t *held_out;
     size_t n_held_out; /* usable patients of this fold: inputs may be scored, outcomes are not here */
     double *time;
-    int8_t *event;           /* [patient]; blanked for the held-out */
-    size_t n_covariates;     /* after missingness flags and dropped columns; imaging comes last */
-    size_t n_clinical;       /* of n_covariates, the first: those of the study's covariates */
-    char **names;            /* [n_covariates] "age", "age missing", "sex=m" */
+    int8_t *event;       /* [patient]; blanked for the held-out. Of labels: place among the view's classes */
+    size_t n_classes;    /* labels that training patients have: one seen in the held-out fold alone is none */
+    size_t *classes;     /* [n_classes] as indices of the cohort's labels, ascending; NULL of survival */
+    size_t n_covariates; /* after missingness flags and dropped columns; imaging comes last */
+    size_t n_clinical;   /* of n_covariates, the first: those of the study's covariates */
+    char **names;        /* [n_covariates] "age", "age missing", "sex=m" */
     LobDesignColumn *design; /* [n_covariates] */
     float *covariates;       /* [patient][n_covariates] imputed and scaled by training values; never NAN */
     double *cuts;

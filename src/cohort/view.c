@@ -37,6 +37,25 @@ static void split_patients(LobView *view, const LobFolds *folds) {
     }
 }
 
+/* A label that the held-out fold alone has must not widen the model, nor renumber the others. */
+static void number_classes(LobView *view) {
+    int8_t place[INT8_MAX + 1];
+    if (view->cohort->study->endpoints[view->endpoint].kind == LOB_ENDPOINT_SURVIVAL)
+        return;
+    memset(place, -1, sizeof place);
+    for (size_t i = 0; i < view->n_train; i++)
+        place[view->event[view->train[i]]] = 0;
+    view->classes = g_new(size_t, G_N_ELEMENTS(place));
+    for (size_t k = 0; k < G_N_ELEMENTS(place); k++) {
+        if (place[k] < 0)
+            continue;
+        place[k] = (int8_t)view->n_classes;
+        view->classes[view->n_classes++] = k;
+    }
+    for (size_t i = 0; i < view->n_train; i++)
+        view->event[view->train[i]] = place[view->event[view->train[i]]];
+}
+
 typedef struct {
     uint32_t patient, center;
     int8_t event;
@@ -374,6 +393,7 @@ LobView *lob_view_new(const LobCohort *cohort, const LobFolds *folds, size_t end
     split_patients(view, folds);
     if (!check_trainable(view, name, err))
         return NULL;
+    number_classes(view);
     draw_inner(view, seed);
     fit_covariates(view, name);
     if (cohort->study->endpoints[endpoint].kind == LOB_ENDPOINT_SURVIVAL)
@@ -389,6 +409,7 @@ void lob_view_free(LobView *view) {
     g_free(view->held_out);
     g_free(view->time);
     g_free(view->event);
+    g_free(view->classes);
     g_strfreev(view->names);
     lob_design_clear(view->design, view->n_covariates);
     g_free(view->covariates);

@@ -11,18 +11,13 @@ static uint32_t *with_tiles(const LobBags *bags, const uint32_t *patients, size_
     return out;
 }
 
-static size_t count_classes(const LobView *view) {
-    char **labels = view->cohort->labels ? view->cohort->labels[view->endpoint] : NULL;
-    return labels ? g_strv_length(labels) : 2;
-}
-
 bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const LobModelOptions *options,
                   GError **err) {
     *fit = (LobFit){.view = view,
                     .bags = bags,
                     .options = options,
                     .aggregator = lob_aggregator_find(options->kind),
-                    .classes = count_classes(view)};
+                    .classes = view->classes ? view->n_classes : 2};
     if (!fit->aggregator)
         return lob_fail(err, LOB_ERROR_INPUT, "model.kind: %s is not known", options->kind);
     if (fit->classes > LOB_MAX_CLASSES)
@@ -49,6 +44,8 @@ bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const L
         return true;
     for (size_t p = 0; p < bags->n_patients; p++)
         fit->max_rows = MAX(fit->max_rows, (size_t)bags->count[p]);
+    for (size_t i = 0; i < fit->n_train; i++)
+        fit->train_rows = MAX(fit->train_rows, (size_t)bags->count[fit->train[i]]);
     return true;
 }
 
@@ -282,7 +279,10 @@ void lob_fit_keep(const LobRun *run, const LobFit *fit, uint32_t p, const float 
     const float *rival = run->net.rival ? run->params + run->net.rival : NULL;
     double log_survival[LOB_MAX_INTERVALS];
     if (endpoint->kind != LOB_ENDPOINT_SURVIVAL) {
-        score_classes(run, &result->lp[p], result->probability + p * result->n_classes);
+        float own[LOB_MAX_CLASSES];
+        score_classes(run, &result->lp[p], own);
+        for (size_t k = 0; k < fit->classes; k++)
+            result->probability[p * result->n_classes + (view->classes ? view->classes[k] : k)] = own[k];
     } else {
         result->lp[p] = run->work->out[0];
         log_survivals(run, (double)result->lp[p], log_survival);
@@ -382,8 +382,9 @@ void lob_fit_result_init(LobModelResult *result, const LobFit *fit) {
         result->ends = g_memdup2(fit->view->cuts, result->n_ends * sizeof *result->ends);
         result->curve = filled(n * result->n_ends);
     } else {
-        result->n_classes = fit->classes;
-        result->probability = filled(n * fit->classes);
+        result->n_classes =
+            fit->view->classes ? g_strv_length(fit->view->cohort->labels[fit->view->endpoint]) : fit->classes;
+        result->probability = filled(n * result->n_classes);
     }
     if (fit->aggregator->has_attention) {
         uint64_t rows = 0;

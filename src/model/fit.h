@@ -17,7 +17,11 @@ typedef struct {
     LobScaler scaler;
     uint32_t *train, *inner, *held_out; /* the view's, less patients without a tile */
     size_t n_train, n_inner, n_held_out;
-    size_t classes, max_rows;
+    size_t classes;  /* that the network tells apart */
+    size_t max_rows; /* of any bag */
+    /* Of a bag to train on, whoever owns it: what decides how models are trained together must neither
+     * follow a held-out bag nor differ between the ranks of a group. */
+    size_t train_rows;
     size_t work_rows; /* tiles that a run's own scratch holds */
     float *x;         /* [max_rows][dim] the bag in hand, scaled */
     uint32_t *rows;   /* [max_rows] which of its rows an epoch uses, where it is not all */

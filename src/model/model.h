@@ -79,8 +79,9 @@ typedef struct {
     double *ends; /* [n_ends] days, ascending; NULL else, as the next */
     float *curve; /* [n_patients][n_ends] */
     size_t n_ends;
-    float *probability; /* [n_patients][n_classes] binary and multiclass, else NULL */
-    size_t n_classes;
+    /* [n_patients][n_classes] binary and multiclass, else NULL; NAN for a label that training never saw */
+    float *probability;
+    size_t n_classes; /* labels of the cohort */
     float
         *attention; /* [rows] attention of held-out patients' tiles, else 0; NULL where the model has none */
     int best_epoch, epochs_run;

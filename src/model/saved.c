@@ -30,6 +30,13 @@ static void copy_design(LobSavedNet *net, const LobView *view) {
     }
 }
 
+static char **class_names(const LobView *view) {
+    char **names = g_new0(char *, view->n_classes + 1);
+    for (size_t k = 0; k < view->n_classes; k++)
+        names[k] = g_strdup(view->cohort->labels[view->endpoint][view->classes[k]]);
+    return names;
+}
+
 void lob_saved_net_init(LobSavedNet *net, const LobView *view, const LobModelOptions *options, size_t dim,
                         int seeds) {
     const LobCohort *cohort = view->cohort;
@@ -43,7 +50,7 @@ void lob_saved_net_init(LobSavedNet *net, const LobView *view, const LobModelOpt
                          .seeds = seeds};
     copy_endpoint(&net->endpoint, &cohort->study->endpoints[view->endpoint]);
     if (net->endpoint.kind != LOB_ENDPOINT_SURVIVAL)
-        net->classes = g_strdupv(cohort->labels[view->endpoint]);
+        net->classes = class_names(view);
     copy_design(net, view);
     net->cuts = g_new0(double, MAX(view->n_cuts, 1));
     if (view->n_cuts)

@@ -56,7 +56,8 @@ typedef struct {
     uint32_t *rows;
 } LobSweepStack;
 
-/* Bytes that a stack of n runs takes beside its runs' own parameters. */
+/* About the bytes that a stack of n runs takes beside its runs' own parameters: the same on all ranks, and
+ * whatever the held-out bags are. */
 size_t lob_sweep_bytes(const LobFit *fit, size_t runs);
 /* Rows of the largest bag, as far as training uses it. */
 size_t lob_sweep_capacity(const LobFit *fit);

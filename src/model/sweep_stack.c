@@ -19,10 +19,11 @@ static size_t kept_rows(size_t capacity, size_t dim) {
 size_t lob_sweep_bytes(const LobFit *fit, size_t runs) {
     size_t h = (size_t)fit->options->hidden, gates = 2 * (size_t)fit->options->attention,
            dim = fit->bags->dim;
-    size_t rows = lob_sweep_capacity(fit);
-    return sizeof(float) *
-           (runs * (2 * h * dim + 2 * gates * h + LOB_SWEEP_BLOCK * h + rows * (h + gates) + fit->max_rows) +
-            kept_rows(rows, dim) * dim);
+    size_t most = fit->options->max_tiles > 0 ? (size_t)fit->options->max_tiles : SIZE_MAX;
+    size_t rows = MAX(MIN(fit->train_rows, most), LOB_SWEEP_BLOCK);
+    return sizeof(float) * (runs * (2 * h * dim + 2 * gates * h + LOB_SWEEP_BLOCK * h + rows * (h + gates) +
+                                    fit->train_rows) +
+                            kept_rows(rows, dim) * dim);
 }
 
 /* Where runs lie within a tile's row, or one after the other. */

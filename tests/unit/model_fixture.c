@@ -9,7 +9,7 @@ bool is_changed(Change change, int p) {
 }
 
 static void write_tables(const World *w, Change change) {
-    g_autoptr(GString) patients = g_string_new("patient_id,center,age,grade,days,event,label\n");
+    g_autoptr(GString) patients = g_string_new("patient_id,center,age,grade,days,event,label,class\n");
     g_autoptr(GString) slides = g_string_new("slide_id,patient_id,center,path\n");
     LobRng rng;
     lob_rng_init(&rng, 3, "outcomes");
@@ -18,17 +18,19 @@ static void write_tables(const World *w, Change change) {
         double limit = 200 + 600 * lob_rng_uniform(&rng);
         int event = t <= limit, label = latent + 0.4 * lob_rng_normal(&rng) > 0;
         double age = 60 + 8 * lob_rng_normal(&rng);
+        const char *class = latent < -0.5 ? "poor" : latent < 0.5 ? "fair" : "good";
         const char *grade = lob_rng_uniform(&rng) < 0.5 ? "low" : "high";
         t = MIN(t, limit);
         if (is_changed(change, p)) {
             t = 7 * p + 3;
             event = !event;
             label = !label;
+            class = p % 3 ? "alien" : "fair"; /* sorts before all that others have */
             age += 1000;
             grade = p % 8 < 4 ? "odd" : "";
         }
-        g_string_append_printf(patients, "p%03d,c%d,%.3f,%s,%.0f,%d,%d\n", p, p % CENTERS, age, grade,
-                               MAX(t, 1), event, label);
+        g_string_append_printf(patients, "p%03d,c%d,%.3f,%s,%.0f,%d,%d,%s\n", p, p % CENTERS, age, grade,
+                               MAX(t, 1), event, label, class);
         g_string_append_printf(slides, "s%03d,p%03d,c%d,s%03d.h5\n", p, p, p % CENTERS, p);
     }
     g_autofree char *a = g_build_filename(w->dir, "patients.csv", NULL);

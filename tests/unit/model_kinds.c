@@ -8,6 +8,7 @@
 #include <string.h>
 
 static const char multiclass[] = "{name: lab, kind: multiclass, label: label}";
+static const char classes[] = "{name: cls, kind: multiclass, label: class}";
 
 typedef struct {
     LobView *view;
@@ -74,8 +75,27 @@ Test(model, held_out_center_cannot_reach_any_kind) {
     check_leakage(survival, "clam, survival", small("clam", LOB_ENDPOINT_SURVIVAL));
     check_leakage(binary, "clam, binary", small("clam", LOB_ENDPOINT_BINARY));
     check_leakage(multiclass, "clam, multiclass", small("clam", LOB_ENDPOINT_MULTICLASS));
+    check_leakage(classes, "clam, a class of the held-out center's own",
+                  small("clam", LOB_ENDPOINT_MULTICLASS));
     check_leakage(survival, "transformer, survival", small("transformer", LOB_ENDPOINT_SURVIVAL));
     check_leakage(binary, "transformer, binary", small("transformer", LOB_ENDPOINT_BINARY));
+}
+
+/* A class that training never saw has no probability, whoever is scored; the others' add up to one. */
+Test(model, a_class_of_the_held_out_center_is_not_predicted) {
+    World *w = world_new((Change){2, -1}, classes);
+    LobModelOptions options = small("mean", LOB_ENDPOINT_MULTICLASS);
+    Fitted f = fit(w, 2, &options);
+    cr_assert_eq(f.result.n_classes, 4);
+    cr_assert_eq(f.view->n_classes, 3);
+    cr_assert_str_eq(w->cohort->labels[0][0], "alien");
+    for (int p = 2; p < PATIENTS; p += CENTERS) {
+        const float *probability = f.result.probability + p * 4;
+        cr_expect(isnan(probability[0]));
+        cr_expect_float_eq(probability[1] + probability[2] + probability[3], 1, 1e-5);
+    }
+    fitted_clear(&f);
+    world_free(w);
 }
 
 static LobModelOptions with_cox(const char *kind) {

@@ -22,23 +22,30 @@ typedef struct {
     LobBags bags;
 } Bags;
 
-static Bags *bags_new(void) {
+static Bags *bags_changed(Change change) {
     Bags *b = g_new0(Bags, 1);
     LobRng rng;
     uint64_t rows = 0;
-    lob_rng_init(&rng, 5, "wide");
     for (int p = 0; p < PATIENTS; p++) {
         b->first[p] = rows;
         b->count[p] = p % 9 == 4 ? 0 : p % 7 == 0 ? 1 : (uint64_t)(p * 131 % MOST) + 1;
+        b->count[p] = is_changed(change, p) ? 3 * MOST - 2 * b->count[p] : b->count[p];
         rows += b->count[p];
     }
     b->features = g_new(uint16_t, rows * WIDE);
-    for (int p = 0; p < PATIENTS; p++)
-        for (uint64_t i = b->first[p] * WIDE; i < (b->first[p] + b->count[p]) * WIDE; i++)
-            b->features[i] = lob_half_from_float(
+    for (int p = 0; p < PATIENTS; p++) {
+        g_autofree char *stream = g_strdup_printf("bag/%d/%d", p, is_changed(change, p));
+        lob_rng_init(&rng, 5, stream);
+        for (uint64_t i = 0; i < b->count[p] * WIDE; i++)
+            b->features[b->first[p] * WIDE + i] = lob_half_from_float(
                 (float)(5 + lob_rng_normal(&rng) + (i % WIDE == 0 ? 1.5 * sin(p * 2.4) : 0)));
+    }
     b->bags = (LobBags){.n_patients = PATIENTS, .dim = WIDE, b->first, b->count, b->features, .group = NULL};
     return b;
+}
+
+static Bags *bags_new(void) {
+    return bags_changed(no_change);
 }
 
 static void bags_free(Bags *b) {
@@ -63,7 +70,7 @@ static void models_init(Models *m, const World *w, const LobModelOptions *option
 
 static void models_clear(Models *m) {
     for (int k = 0; k < SEEDS; k++) {
-        lob_view_free(m->views[k]);
+        g_clear_pointer(&m->views[k], lob_view_free);
         lob_model_result_clear(&m->results[k]);
     }
 }
@@ -141,6 +148,46 @@ Test(model, sweep_is_the_models_alone) {
     check_same(survival, 3);
     check_same(survival, 0);
     check_same(binary, 0);
+}
+
+static void fit_changed(Models *m, Change change, const char *endpoint, int rounds) {
+    World *w = world_new(change, endpoint);
+    Bags *b = bags_changed(change);
+    LobModelOptions o = sweep_options(w);
+    o.rounds = rounds;
+    models_init(m, w, &o);
+    fit_swept(m, &b->bags);
+    for (int k = 0; k < SEEDS; k++)
+        g_clear_pointer(&m->views[k], lob_view_free);
+    bags_free(b);
+    world_free(w);
+}
+
+static bool same_bits(const LobModelResult *a, const LobModelResult *b) {
+    return a->n_weights == b->n_weights && a->best_epoch == b->best_epoch && a->cut == b->cut &&
+           memcmp(a->weights, b->weights, a->n_weights * sizeof(float)) == 0;
+}
+
+/* Fold 1 is held out: replacing all there is of it moves no bit of any model of the sweep, bags of quite
+ * another size included; a training center moves every one. */
+static void check_leakage(const char *endpoint, int rounds) {
+    Models plain = {0}, held_out = {0}, training = {0};
+    fit_changed(&plain, no_change, endpoint, rounds);
+    fit_changed(&held_out, (Change){1, -1}, endpoint, rounds);
+    fit_changed(&training, (Change){2, -1}, endpoint, rounds);
+    for (int k = 0; k < SEEDS; k++) {
+        cr_expect(same_bits(&plain.results[k], &held_out.results[k]), "%s: seed %d moved", endpoint, k);
+        cr_expect_not(same_bits(&plain.results[k], &training.results[k]), "%s: seed %d", endpoint, k);
+    }
+    models_clear(&plain);
+    models_clear(&held_out);
+    models_clear(&training);
+}
+
+Test(model, held_out_center_cannot_reach_a_sweep) {
+    check_leakage(survival, 3);
+    check_leakage(binary, 0);
+    check_leakage("{name: cls, kind: multiclass, label: class}", 0);
 }
 
 /* Near fp32 and not fp32; refused where the machine cannot. */
