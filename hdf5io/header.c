@@ -33,24 +33,23 @@ static void differ_number(GString *list, const char *what, const char *name_a, d
                                name_b, b);
 }
 
-/* The length of what every transform says: those written before stores recorded output and network end there
- * (lob_preset_identity). 0 where a transform is older, or no network's. */
-static size_t before_identity(const char *transform) {
-    const char *identity = transform ? strstr(transform, ",output=") : NULL;
-    return identity ? (size_t)(identity - transform) : 0;
+/* Where a transform says output and network (lob_preset_identity); those of earlier versions end there. */
+static const char *identity_of(const char *transform) {
+    return transform ? strstr(transform, ",output=") : NULL;
 }
 
-/* Output and network that one of the two does not know are taken as the other's, with a warning. */
+/* What one of the two does not say cannot be known to agree, even where all that it says does. */
 static void differ_transform(GString *list, const char *name_a, const char *a, const char *name_b,
                              const char *b) {
-    const size_t length_a = before_identity(a), length_b = before_identity(b);
-    const char *known = length_a ? a : b, *unknown = length_a ? b : a;
-    const size_t length = MAX(length_a, length_b);
-    if (length > 0 && MIN(length_a, length_b) == 0 && unknown && strlen(unknown) == length &&
-        strncmp(known, unknown, length) == 0) {
-        lob_warning("%s does not say which output of which network it holds (an earlier lobule wrote it); it "
-                    "is taken to be that of %s: %s",
-                    length_a ? name_b : name_a, length_a ? name_a : name_b, known + length + 1);
+    const char *of_a = identity_of(a), *of_b = identity_of(b);
+    const char *known = of_a ? a : b, *of_known = of_a ? of_a : of_b, *unknown = of_a ? b : a;
+    if ((!of_a != !of_b) && unknown && strlen(unknown) == (size_t)(of_known - known) &&
+        g_str_has_prefix(known, unknown)) {
+        g_string_append_printf(list,
+                               "%s%s does not say which output of which network it holds, for an earlier "
+                               "lobule wrote it; %s: %s (embed again, or use it among its like)",
+                               list->len ? "; " : "", of_a ? name_b : name_a, of_a ? name_a : name_b,
+                               of_known + 1);
         return;
     }
     differ(list, "transform", name_a, a, name_b, b);

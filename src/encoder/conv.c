@@ -65,6 +65,11 @@ size_t lob_conv_side(const LobConv *c, size_t side) {
     return (side + 2 * (c->kernel / 2) - c->kernel) / c->stride + 1;
 }
 
+double lob_conv_flop(const LobConv *c, size_t side) {
+    const double s = (double)lob_conv_side(c, side);
+    return 2 * s * s * (double)(c->kernel * c->kernel * c->in) * (double)c->out;
+}
+
 /* Row (y, x) holds the kernel's neighbourhood, zeros beyond the edge. */
 static void gather(const LobConv *c, const float *x, size_t side, float *columns) {
     const size_t s = lob_conv_side(c, side);

@@ -19,6 +19,8 @@ typedef enum { LOB_CONV_PLAIN, LOB_CONV_RELU, LOB_CONV_ADD_RELU } LobConvAfter;
 void lob_conv_build(LobLoader *loader, LobConv *conv, const char *name, const char *norm, size_t in,
                     size_t out, size_t kernel, size_t stride);
 size_t lob_conv_side(const LobConv *conv, size_t side);
+/* Multiply-adds for an input of that side, two each. */
+double lob_conv_flop(const LobConv *conv, size_t side);
 /* x [side][side][in] to out [s][s][out], s = lob_conv_side; ADD adds to what is in out. `columns` has room
  * for s * s * kernel * kernel * in floats (unused where kernel and stride are 1). */
 void lob_conv_run(const LobConv *conv, const float *x, size_t side, float *out, float *columns,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { STAGES = 3, MOST_BLOCKS = 6, OUTPUT = 1024 };
+enum { CHARGED_STEM, CHARGED_STAGE, CHARGED = CHARGED_STAGE + STAGES }; /* the mean counts to the last */
 static const size_t BLOCKS[STAGES] = {3, 4, 6};
 
 typedef struct {
@@ -15,6 +16,7 @@ typedef struct {
 
 typedef struct {
     LobEncoder base;
+    LobEncoderStage stages[CHARGED];
     LobPreset *preset;
     LobTransform transform;
     LobPrepared prepared;
@@ -85,15 +87,18 @@ static bool encode_tile(ResNet *r, const uint8_t *rgb, float *out, LobEncoderTic
     side = lob_conv_side(&r->stem, side);
     lob_max_pool(r->y, side, 64, r->x);
     side = (side - 1) / 2 + 1;
+    lob_encoder_charge(&r->base, CHARGED_STEM);
     for (size_t s = 0; s < STAGES; s++) {
         for (size_t b = 0; b < BLOCKS[s]; b++) {
             side = run_block(r, &r->blocks[s][b], side, b == 0);
         }
+        lob_encoder_charge(&r->base, CHARGED_STAGE + s);
         if (tick && !tick(user)) {
             return false;
         }
     }
     mean_of(r->x, side * side, out);
+    lob_encoder_charge(&r->base, CHARGED - 1);
     return true;
 }
 
@@ -123,12 +128,49 @@ static void resnet_free(LobEncoder *encoder) {
 }
 
 /* The largest planes: the stem's output, a stage's wide one, and the gathered neighbourhoods of either. */
-static bool allocate_all(ResNet *r, GError **err) {
+static size_t plane_size(const ResNet *r, size_t *columns) {
     const size_t half = ((size_t)r->preset->image + 1) / 2, quarter = (half + 1) / 2;
-    const size_t plane = MAX(MAX(half * half * 64, quarter * quarter * 256), 3 * 4 * half * half);
+    *columns = MAX(half * half * 147, quarter * quarter * 9 * 64);
+    return MAX(MAX(half * half * 64, quarter * quarter * 256), 3 * 4 * half * half);
+}
+
+static bool allocate_all(ResNet *r, GError **err) {
+    size_t columns;
+    const size_t plane = plane_size(r, &columns);
     return lob_allocate_floats(&r->x, plane, err) && lob_allocate_floats(&r->y, plane, err) &&
            lob_allocate_floats(&r->z, plane, err) && lob_allocate_floats(&r->w, plane, err) &&
-           lob_allocate_floats(&r->columns, MAX(half * half * 147, quarter * quarter * 9 * 64), err);
+           lob_allocate_floats(&r->columns, columns, err);
+}
+
+static double count_flop(const ResNet *r) {
+    size_t side = lob_conv_side(&r->stem, (size_t)r->preset->image);
+    double flop = lob_conv_flop(&r->stem, (size_t)r->preset->image);
+    side = (side - 1) / 2 + 1;
+    for (size_t s = 0; s < STAGES; s++) {
+        for (size_t b = 0; b < BLOCKS[s]; b++) {
+            const Block *block = &r->blocks[s][b];
+            const size_t after = lob_conv_side(&block->spatial, side);
+            flop += lob_conv_flop(&block->narrow, side) + lob_conv_flop(&block->spatial, side) +
+                    lob_conv_flop(&block->wide, after) + (b == 0 ? lob_conv_flop(&block->shortcut, side) : 0);
+            side = after;
+        }
+    }
+    return flop;
+}
+
+static void set_cost(ResNet *r) {
+    static const char *const names[CHARGED] = {"stem", "stage 1", "stage 2", "stage 3"};
+    size_t columns;
+    const size_t plane = plane_size(r, &columns);
+    for (size_t i = 0; i < CHARGED; i++) {
+        r->stages[i].name = names[i];
+    }
+    r->base.stages = r->stages;
+    r->base.cost = (LobEncoderCost){.flop = count_flop(r),
+                                    .weight_bytes = r->prepared.size,
+                                    .working_bytes = sizeof(float) * (4 * plane + columns),
+                                    .stages = r->stages,
+                                    .n_stages = CHARGED};
 }
 
 static bool check_preset(const LobPreset *p, GError **err) {
@@ -151,7 +193,7 @@ LobEncoder *lob_resnet_open(const LobEncoderOptions *options, LobPreset *preset,
         resnet_free(&r->base);
         return NULL;
     }
-    r->base.cost.weight_bytes = r->prepared.size;
+    set_cost(r);
     r->base.info = (LobEncoderInfo){.name = preset->name,
                                     .weights_sha256 = r->prepared.sha256,
                                     .transform = r->transform.description,

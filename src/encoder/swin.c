@@ -20,6 +20,7 @@ enum {
 };
 enum { WIDTH = 96, OUTPUT = 768 };
 static const size_t LAYERS[STAGES] = {2, 2, 6, 2};
+enum { CHARGED_STEM, CHARGED_ATTENTION, CHARGED_MLP, CHARGED_OUTPUT, CHARGED }; /* output: and merges */
 
 typedef struct {
     float *norm1_gain, *norm1_shift, *qkv, *qkv_bias, *proj, *proj_bias;
@@ -34,6 +35,7 @@ typedef struct {
 
 typedef struct {
     LobEncoder base;
+    LobEncoderStage charged[CHARGED];
     LobPreset *preset;
     LobTransform transform;
     LobPrepared prepared;
@@ -203,12 +205,14 @@ static void run_attention(Swin *s, const Layer *layer, size_t side, size_t c, si
 static void run_layer(Swin *s, const Layer *layer, size_t side, size_t c, bool odd) {
     const size_t tokens = side * side;
     run_attention(s, layer, side, c, odd && side > WINDOW ? SHIFT : 0);
+    lob_encoder_charge(&s->base, CHARGED_ATTENTION);
     lob_layer_norm(s->x, layer->proj_bias, layer->norm2_gain, layer->norm2_shift, s->eps, tokens, c,
                    s->normed);
     multiply(s->normed, layer->fc1, s->wide, tokens, 4 * c, c, 0);
     lob_bias_gelu(s->wide, layer->fc1_bias, tokens, 4 * c);
     multiply(s->wide, layer->fc2, s->x, tokens, c, 4 * c, 1);
     add_bias(s->x, layer->fc2_bias, tokens, c);
+    lob_encoder_charge(&s->base, CHARGED_MLP);
 }
 
 /* 2 x 2 neighbours side by side (down first, then right), normed and projected to twice the width. */
@@ -244,6 +248,7 @@ static bool encode_tile(Swin *s, const uint8_t *rgb, float *out, LobEncoderTick 
     lob_conv_run(&s->stem[2], s->normed, side / 4, s->wide, s->columns, LOB_CONV_PLAIN);
     side /= 4;
     lob_layer_norm(s->wide, NULL, s->stem_gain, s->stem_shift, s->eps, side * side, c, s->x);
+    lob_encoder_charge(&s->base, CHARGED_STEM);
     for (size_t i = 0; i < STAGES; i++) {
         for (size_t j = 0; j < LAYERS[i]; j++) {
             run_layer(s, &s->stages[i].layers[j], side, c, j % 2 == 1);
@@ -253,11 +258,13 @@ static bool encode_tile(Swin *s, const uint8_t *rgb, float *out, LobEncoderTick 
         }
         if (i + 1 < STAGES) {
             run_merge(s, &s->stages[i], side, c);
+            lob_encoder_charge(&s->base, CHARGED_OUTPUT);
             side /= 2;
             c *= 2;
         }
     }
     write_mean(s, side * side, out);
+    lob_encoder_charge(&s->base, CHARGED_OUTPUT);
     return true;
 }
 
@@ -286,14 +293,54 @@ static void swin_free(LobEncoder *encoder) {
     g_free(s);
 }
 
-/* The first stage is the widest: a 4 C-wide MLP over (image / 4)^2 tokens. */
-static bool allocate_all(Swin *s, GError **err) {
+/* Floats of x, normed, wide, windows, columns. The first stage is the widest: a 4 C-wide MLP over
+ * (image / 4)^2 tokens. */
+static void working_sizes(const Swin *s, size_t sizes[5]) {
     const size_t image = (size_t)s->preset->image, tokens = image / 4 * (image / 4);
-    return lob_allocate_floats(&s->x, MAX(tokens * WIDTH, 3 * image * image), err) &&
-           lob_allocate_floats(&s->normed, tokens * WIDTH, err) &&
-           lob_allocate_floats(&s->wide, tokens * WIDTH * 4, err) &&
-           lob_allocate_floats(&s->windows, tokens * WIDTH, err) &&
-           lob_allocate_floats(&s->columns, 4 * tokens * 9 * (WIDTH / 8), err);
+    sizes[0] = MAX(tokens * WIDTH, 3 * image * image);
+    sizes[1] = sizes[3] = tokens * WIDTH;
+    sizes[2] = tokens * WIDTH * 4;
+    sizes[4] = 4 * tokens * 9 * (WIDTH / 8);
+}
+
+static bool allocate_all(Swin *s, GError **err) {
+    size_t sizes[5];
+    working_sizes(s, sizes);
+    return lob_allocate_floats(&s->x, sizes[0], err) && lob_allocate_floats(&s->normed, sizes[1], err) &&
+           lob_allocate_floats(&s->wide, sizes[2], err) && lob_allocate_floats(&s->windows, sizes[3], err) &&
+           lob_allocate_floats(&s->columns, sizes[4], err);
+}
+
+/* A layer: qkv, projection and MLP are 12 C^2 a token, scores and their sums 2 AREA C. */
+static double count_flop(const Swin *s) {
+    size_t side = (size_t)s->preset->image, c = WIDTH;
+    double flop = lob_conv_flop(&s->stem[0], side) + lob_conv_flop(&s->stem[1], side / 2) +
+                  lob_conv_flop(&s->stem[2], side / 4);
+    side /= 4;
+    for (size_t i = 0; i < STAGES; i++, side /= 2, c *= 2) {
+        const double tokens = (double)(side * side), width = (double)c;
+        flop += 2 * (double)LAYERS[i] * tokens * (12 * width * width + 2 * AREA * width);
+        flop += i + 1 < STAGES ? 2 * tokens / 4 * 8 * width * width : 0;
+    }
+    return flop;
+}
+
+static void set_cost(Swin *s) {
+    static const char *const names[CHARGED] = {"stem", "attention", "mlp", "output and merges"};
+    size_t sizes[5], floats = 0;
+    working_sizes(s, sizes);
+    for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        floats += sizes[i];
+    }
+    for (size_t i = 0; i < CHARGED; i++) {
+        s->charged[i].name = names[i];
+    }
+    s->base.stages = s->charged;
+    s->base.cost = (LobEncoderCost){.flop = count_flop(s),
+                                    .weight_bytes = s->prepared.size,
+                                    .working_bytes = sizeof(float) * floats,
+                                    .stages = s->charged,
+                                    .n_stages = CHARGED};
 }
 
 static bool check_preset(const LobPreset *p, GError **err) {
@@ -317,7 +364,7 @@ LobEncoder *lob_swin_open(const LobEncoderOptions *options, LobPreset *preset, G
         swin_free(&s->base);
         return NULL;
     }
-    s->base.cost.weight_bytes = s->prepared.size;
+    set_cost(s);
     s->base.info = (LobEncoderInfo){.name = preset->name,
                                     .weights_sha256 = s->prepared.sha256,
                                     .transform = s->transform.description,

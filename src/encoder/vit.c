@@ -245,8 +245,9 @@ static bool check_preset(const LobPreset *p, GError **err) {
         return bad_preset(
             p, err, "image must be a multiple of patch, width of heads, and depth, heads, hidden positive");
     }
-    if (p->image > 1024 || p->position_grid > 128 || p->position_through > 128) {
-        return bad_preset(p, err, "image is at most 1024 px, position_grid and position_through 128");
+    if (p->image > 1024 || p->image / p->patch > 128 || p->position_grid > 128 || p->position_through > 128) {
+        return bad_preset(p, err,
+                          "image is at most 1024 px; it, position_grid and position_through 128 patches");
     }
     if (!(p->eps > 0)) {
         return bad_preset(p, err, "eps must be given");

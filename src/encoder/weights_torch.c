@@ -54,7 +54,8 @@ typedef struct {
     size_t visits;
 } Machine;
 
-enum { MAX_PICKLE = 64 << 20, MAX_VISITS = 1 << 20, MAX_NESTING = 6 };
+/* A tensor takes about twenty values. */
+enum { MAX_PICKLE = 64 << 20, MAX_VALUES = 2 << 20, MAX_VISITS = 1 << 20, MAX_NESTING = 6 };
 
 static void value_free(void *data) {
     Value *value = data;
@@ -463,6 +464,11 @@ static bool run(Machine *m, GError **err) {
         }
         if (!run_one(m, *opcode, err)) {
             return false;
+        }
+        if (MAX(MAX(m->arena->len, m->stack->len), g_hash_table_size(m->memo)) > MAX_VALUES) {
+            return lob_fail(err, LOB_ERROR_INPUT,
+                            "%s: its pickle makes more than %d values; no list of tensors needs that many",
+                            m->weights->path, (int)MAX_VALUES);
         }
     }
     const Value *root = pop(m);

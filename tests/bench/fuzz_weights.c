@@ -1,10 +1,4 @@
-/* Fuzzer of the two weights parsers. With clang:
- *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Isrc $(pkg-config --cflags glib-2.0
- * jansson) \
- *     tests/bench/fuzz_weights.c src/encoder/weights*.c src/base/{error,half,checksum}.c \
- *     $(pkg-config --libs glib-2.0 jansson libcrypto) -o fuzz_weights
- *   ./fuzz_weights CORPUS -max_total_time=600      (seed CORPUS with the files of tests/oracles/vit)
+/* Fuzzer of the two weights parsers; fuzz_weights.sh builds and runs it.
  *
  * The first byte of an input says which parser gets the rest, so that magic numbers need not be guessed; a
  * zip's pickle is also tried alone, behind a fixed archive made around it. */

@@ -187,7 +187,11 @@ def resampled(p, table, covered, side):
     return torch.cat([kept, rest.permute(0, 2, 3, 1).flatten(1, 2)], 1)
 
 
-def forward(p, state, x):
+def by_hand(q, k, v):
+    return torch.softmax(q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5, -1) @ v
+
+
+def forward(p, state, x, attend=by_hand):
     n, eps = Names(p), float(p["eps"])
     d, heads, patch, registers = int(p["width"]), int(p["heads"]), int(p["patch"]), int(p.get("registers", 0))
     grid, b = int(p["image"]) // patch, x.shape[0]
@@ -220,7 +224,7 @@ def forward(p, state, x):
         else:
             q, k, v = (linear(n.layer(i, part), y).reshape(b, -1, heads, d // heads).transpose(1, 2)
                        for part in "qkv")
-        y = torch.softmax(q @ k.transpose(-2, -1) * (d // heads) ** -0.5, -1) @ v
+        y = attend(q, k, v)
         x = x + scale1 * linear(n.layer(i, "proj"), y.transpose(1, 2).reshape(b, -1, d))
         y = linear(n.layer(i, "fc1"), norm(n.layer(i, "norm2"), x))
         if n.gated:

@@ -49,6 +49,7 @@ Test(vit, says_what_does_not_fit) {
         {"depth: 2", "depth: 2\nposition_resample: bicubic", "position_resample is given, but"},
         {"depth: 2", "depth: 2\nposition_grid: 6", "position_resample must say how"},
         {"depth: 2", "depth: 2\nposition_through: 2", "go together"},
+        {"image: 16\npatch: 4", "image: 516\npatch: 4", "128 patches"},
         {"network: vit", "network: swin", "changed.yaml:2: layout: network swin does not have this"},
     };
     g_autofree char *weights = g_build_filename(TINY, "weights.safetensors", NULL);

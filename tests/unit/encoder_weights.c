@@ -239,6 +239,63 @@ Test(weights, pickles_cannot_run_code) {
     }
 }
 
+static void append_number(GByteArray *to, uint32_t value, int bytes) {
+    for (int i = 0; i < bytes; i++) {
+        const guint8 byte = (guint8)(value >> (8 * i));
+        g_byte_array_append(to, &byte, 1);
+    }
+}
+
+/* A zip whose one entry is a pickle of `count` times the instruction, each of which makes or keeps a value.
+ */
+static GByteArray *pickle_of(const char *instruction, size_t count) {
+    static const char name[] = "a/data.pkl";
+    const size_t length = strlen(instruction);
+    const uint32_t size = (uint32_t)(count * length + 1), names = sizeof name - 1;
+    GByteArray *zip = g_byte_array_new();
+    g_byte_array_append(zip, (const guint8 *)"PK\3\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 18);
+    append_number(zip, size, 4);
+    append_number(zip, size, 4);
+    append_number(zip, names, 4);
+    g_byte_array_append(zip, (const guint8 *)name, names);
+    g_byte_array_append(zip, (const guint8 *)"N", 1);
+    for (size_t i = 0; i < count; i++) {
+        g_byte_array_append(zip, (const guint8 *)instruction, (guint)length);
+    }
+    const uint32_t directory = zip->len;
+    g_byte_array_append(zip, (const guint8 *)"PK\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+    append_number(zip, size, 4);
+    append_number(zip, size, 4);
+    append_number(zip, names, 4);
+    append_number(zip, 0, 4);
+    append_number(zip, 0, 4);
+    append_number(zip, 0, 4);
+    append_number(zip, 0, 2);
+    g_byte_array_append(zip, (const guint8 *)name, names);
+    const uint32_t end = zip->len;
+    g_byte_array_append(zip, (const guint8 *)"PK\5\6\0\0\0\0\1\0\1\0", 12);
+    append_number(zip, end - directory, 4);
+    append_number(zip, directory, 4);
+    append_number(zip, 0, 2);
+    return zip;
+}
+
+/* A byte of pickle may make a value of a hundred: 64 MB must not become gigabytes. */
+Test(weights, pickles_of_endless_values) {
+    const char *const instructions[] = {"N", ")", "}"};
+    for (size_t i = 0; i < G_N_ELEMENTS(instructions); i++) {
+        g_autoptr(GError) err = NULL;
+        g_autoptr(GByteArray) few = pickle_of(instructions[i], 1000);
+        g_autoptr(GByteArray) many = pickle_of(instructions[i], 3 << 20);
+        cr_assert_null(parse(few, &err));
+        cr_assert_not_null(strstr(err->message, "damaged: no end"), "%s", err->message);
+        g_clear_error(&err);
+        cr_assert_null(parse(many, &err));
+        cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT));
+        cr_assert_not_null(strstr(err->message, "makes more than 2097152 values"), "%s", err->message);
+    }
+}
+
 Test(weights, old_and_foreign_files) {
     const struct {
         const char *bytes;

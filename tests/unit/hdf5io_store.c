@@ -363,8 +363,9 @@ Test(hdf5io_store, headers_that_differ_say_how) {
     fix_clear(&f);
 }
 
-/* Two presets of one name on the same weights; stores from before this was recorded know less, not
- * otherwise. */
+/* Two presets of one name on the same weights; a store from before this was recorded goes with its like
+ * alone.
+ */
 Test(hdf5io_store, headers_tell_networks_apart) {
     Fixture f = fix_make();
     LobStoreHeader class = f.header, mean = f.header, other = f.header, old = f.header, older = f.header;
@@ -378,8 +379,11 @@ Test(hdf5io_store, headers_tell_networks_apart) {
               "'crop=224,mean=0:0:0,sd=1:1:1,output=mean");
     FIX_FAILS(lob_store_header_agree(&class, &other, "one", "two", err), LOB_ERROR_INPUT, "transform: one");
     cr_expect(lob_store_header_agree(&class, &class, "one", "two", NULL));
-    cr_expect(lob_store_header_agree(&class, &old, "one", "two", NULL));
-    cr_expect(lob_store_header_agree(&old, &class, "one", "two", NULL));
+    cr_expect(lob_store_header_agree(&old, &old, "one", "two", NULL));
+    FIX_FAILS(lob_store_header_agree(&class, &old, "one", "two", err), LOB_ERROR_INPUT,
+              "do not go together: two does not say which output of which network it holds");
+    FIX_FAILS(lob_store_header_agree(&old, &class, "one", "two", err), LOB_ERROR_INPUT,
+              "do not go together: one does not say which output of which network it holds");
     FIX_FAILS(lob_store_header_agree(&older, &class, "one", "two", err), LOB_ERROR_INPUT, "transform: one");
     FIX_FAILS(lob_store_header_agree(&class, &older, "one", "two", err), LOB_ERROR_INPUT, "transform: one");
     fix_clear(&f);
