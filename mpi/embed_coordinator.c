@@ -39,11 +39,13 @@ static bool append(LobEmbed *embed, LobJournalKind kind, uint32_t s, const LobDo
 
 static bool append_session(LobEmbed *embed, LobJournalKind kind, const char *text, GError **err) {
     const LobJournalRecord record = {.kind = kind, .slide_id = (char *)"", .text = (char *)text};
-    return lob_journal_append(embed->journal, &record, err) && lob_journal_sync(embed->journal, err);
+    return lob_stage_owns(&embed->stage, err) && lob_journal_append(embed->journal, &record, err) &&
+           lob_journal_sync(embed->journal, err);
 }
 
 bool lob_embed_open_journal(LobEmbed *embed, GError **err) {
-    const char *job = g_getenv("SLURM_JOB_ID");
+    int64_t restart = 0;
+    const char *job = lob_job_id(&restart);
     embed->record = lob_part_record_new(embed->catalog_part);
     embed->journal =
         lob_journal_open(embed->catalog_part->journal, lob_part_record_visit, embed->record, err);
@@ -52,7 +54,7 @@ bool lob_embed_open_journal(LobEmbed *embed, GError **err) {
     lob_part_record_close(embed->record);
     g_autofree char *text =
         g_strdup_printf("host %s pid %d job %s ranks %d cpu %s", g_get_host_name(), (int)getpid(),
-                        job ? job : "-", embed->stage.world->size, embed->stage.header.cpu);
+                        *job ? job : "-", embed->stage.world->size, embed->stage.header.cpu);
     return append_session(embed, LOB_J_START, text, err);
 }
 
@@ -64,7 +66,8 @@ bool lob_embed_write_end(LobEmbed *embed, const char *why, GError **err) {
 void lob_embed_explain(void *user, const char *why) {
     LobEmbed *embed = user;
     g_autoptr(GError) err = NULL;
-    if (embed->journal && !lob_embed_write_end(embed, why, &err))
+    /* A store that another job has taken over is its own to write in. */
+    if (embed->journal && lob_stage_owns(&embed->stage, NULL) && !lob_embed_write_end(embed, why, &err))
         lob_warning("%s", err->message);
     lob_stage_unlock(&embed->stage);
 }
@@ -74,7 +77,7 @@ bool lob_embed_commit(void *user, GError **err) {
     if (!embed->dirty)
         return true;
     embed->dirty = false;
-    return lob_journal_sync(embed->journal, err);
+    return lob_stage_owns(&embed->stage, err) && lob_journal_sync(embed->journal, err);
 }
 
 /* ---- fate of slides ---- */
@@ -266,7 +269,7 @@ bool lob_embed_pulse(void *user, GError **err) {
             lob_warning("%d tile ranges are late and go to other ranks", late);
     }
     lob_progress_update(embed->stage.progress, &embed->total, embed->centers);
-    return note_stop(embed, err) && lob_stage_beat(&embed->stage, err);
+    return lob_stage_owns(&embed->stage, err) && note_stop(embed, err);
 }
 
 /* ---- the end of a part ---- */

@@ -97,7 +97,34 @@ locks() {
   expect "store after two jobs at once" "$calm" "$(digest "$out")"
 }
 
+# A job is held still so long that another one takes its store over, and wakes up: while the other one works, or when it
+# is through. It writes nothing any more.
+taken_over() { # WHEN
+  local out=$work/late-$1 first of=$study wanted=$calm
+  [ "$1" = during ] || { of=$tiny wanted=$tiny_calm; }
+  run 1 plan "$out"
+  begin 2 "$out"; first=$job
+  await_ranges 3 "$out"
+  pkill -STOP -f -- "--output $out"
+  sed 's/^host .*/host elsewhere/; s/^boot .*/boot another/' "$out/store/lock" >"$work/foreign"
+  cat "$work/foreign" >"$out/store/lock"
+  touch -d '-20 min' "$out/store/lock"
+  launch 2 "$LOBULE" embed --output "$out" "$of" >"$out-next.log" 2>&1 &
+  job=$!
+  if [ "$1" = after ]; then wait $job; else await_ranges 8 "$out"; fi
+  cp "$out/store/part-0001.journal" "$work/journal"
+  pkill -CONT -f -- "--output $out"
+  wait $first; expect "a job that wakes up $1 another took its store" 1 $?
+  said "it says so" 'taken away from this process' "$out"
+  if [ "$1" = during ]; then wait $job; expect "the other one" 0 $?; fi
+  head -c "$(stat -c %s "$work/journal")" "$out/store/part-0001.journal" | cmp -s - "$work/journal" || fail "the journal was written over"
+  [ "$1" = during ] || cmp -s "$work/journal" "$out/store/part-0001.journal" || fail "the journal grew"
+  expect "store that was taken over ($1)" "$wanted" "$(digest "$out")"
+  "$LOBULE" store verify "$out" >"$work/verify.log" 2>&1; expect "verify" 0 $?
+}
+taken_over_twice() { taken_over during; taken_over after; }
+
 tiles_tiny=$("$LOBULE" store ls --json "$cohort/tiny-out/store/part-0001.h5" | sed -n 's/.*"rows": *\([0-9]*\).*/\1/p')
-for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits locks}; do $part; done
+for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits locks taken_over_twice}; do $part; done
 expect "processes left behind" 0 "$(leftovers)"
 finish
