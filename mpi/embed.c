@@ -1,6 +1,7 @@
 /* Embedding: every unfinished part, one after the other. */
 #include "mpi/embed_internal.h"
 #include "mpi/selfcheck.h"
+#include "mpi/space.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -55,6 +56,17 @@ static bool deal_ranges(LobEmbed *embed, GError **err) {
     return ok;
 }
 
+/* The part is sparse: what is not written yet is not taken, and others may have used the room since. */
+static bool has_room(const LobEmbed *embed, GError **err) {
+    const LobStoreHeader *header = &embed->catalog_part->header;
+    const uint64_t row = (uint64_t)header->dim * (header->float32 ? 4 : 2) + LOB_QUALITIES;
+    const uint64_t left = embed->total.tiles - embed->tiles_before;
+    if (lob_space_fits(embed->stage.cohort->study->output, left * row, 0, err))
+        return true;
+    g_prefix_error(err, "%" G_GUINT64_FORMAT " rows are left to write: ", left);
+    return false;
+}
+
 static bool begin_part(LobEmbed *embed, const char *path, GError **err) {
     const LobWorld *world = embed->stage.world;
     GError *mine = NULL;
@@ -64,7 +76,7 @@ static bool begin_part(LobEmbed *embed, const char *path, GError **err) {
         return false;
     mine = NULL;
     if (world->rank == 0)
-        (void)lob_embed_make_sched(embed, &mine);
+        (void)(lob_embed_make_sched(embed, &mine) && has_room(embed, &mine));
     if (!lob_world_agree(world, mine, err))
         return false;
     embed->part = lob_part_open(path, lob_world_comm(world), err);

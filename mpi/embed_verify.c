@@ -1,5 +1,6 @@
 /* Ranges journalled by a run that did not end cleanly are read again before they are believed. */
 #include "mpi/embed_internal.h"
+#include "mpi/stop.h"
 
 #include <string.h>
 
@@ -30,6 +31,18 @@ static GArray *list_checks(const LobEmbed *embed) {
     return checks;
 }
 
+/* What cannot be read (a bad disk block) is as bad as what differs: writing it anew may mend it. */
+static bool is_intact(LobStore *store, const Check *check) {
+    g_autoptr(GError) problem = NULL;
+    uint32_t crc = 0, quality = check->quality_crc;
+    if (lob_store_crc_rows(store, check->row, check->count, &crc, &problem) &&
+        (!check->has_quality || lob_store_crc_quality(store, check->row, check->count, &quality, &problem)))
+        return crc == check->crc && quality == check->quality_crc;
+    lob_warning("rows %" G_GUINT64_FORMAT "..%" G_GUINT64_FORMAT " cannot be read again: %s", check->row,
+                check->row + check->count, problem->message);
+    return false;
+}
+
 /* Each rank reads every size-th range; what differs is appended to `bad`. */
 static bool check_share(const LobWorld *world, const char *path, const Check *checks, size_t n, GArray *bad,
                         GError **err) {
@@ -37,12 +50,9 @@ static bool check_share(const LobWorld *world, const char *path, const Check *ch
     if (!store)
         return false;
     for (size_t i = (size_t)world->rank; i < n; i += (size_t)world->size) {
-        uint32_t crc = 0, quality = checks[i].quality_crc;
-        if (!lob_store_crc_rows(store, checks[i].row, checks[i].count, &crc, err) ||
-            (checks[i].has_quality &&
-             !lob_store_crc_quality(store, checks[i].row, checks[i].count, &quality, err)))
+        if (!lob_run_goes_on(err))
             return false;
-        if (crc != checks[i].crc || quality != checks[i].quality_crc)
+        if (!is_intact(store, &checks[i]))
             g_array_append_val(bad, checks[i]);
     }
     return true;

@@ -10,8 +10,15 @@ full_disk() {
   trap 'umount -l "$work/small" 2>/dev/null; rm -rf "$work"' EXIT
   run 1 plan "$small/out"; expect "plan on a small disk" 0 $?
   head -c 100M /dev/zero >"$small/ballast" 2>/dev/null
-  cp "$small/out/store/part-0001.journal" "$work/before" 2>/dev/null
+  truncate -s -60K "$small/ballast"
   launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/full.log" 2>&1; expect "embed on a full disk" 1 $?
+  grep -qi 'rows are left to write.*make room' "$work/full.log" && say "ok: says so before it computes" || { fail "does not say that the disk is full"; tail -3 "$work/full.log"; }
+  rm "$small/ballast"
+  launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/full.log" 2>&1 &
+  job=$!
+  await_ranges 1 "$small/out"
+  head -c 100M /dev/zero >"$small/ballast" 2>/dev/null
+  wait $job; expect "embed on a disk that fills up" 1 $?
   grep -qi 'no space left' "$work/full.log" && say "ok: says why" || { fail "does not say that the disk is full"; tail -3 "$work/full.log"; }
   rm "$small/ballast"
   launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/full.log" 2>&1; expect "embed once there is room" 0 $?
@@ -69,6 +76,22 @@ flip_bits() {
   printf "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$part" bs=1 seek=$((row + 171)) conv=notrunc status=none
   "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify of a finished store with a flipped bit" 1 $?
   cat "$work/verify.log"
+  grep -q 'restore the file from a copy' "$work/verify.log" || fail "verify does not say what to do"
+  # A finished part does not need its journal; and what verify advises works.
+  sed -i '3s/lease/leave/' "$out/store/part-0001.journal"
+  of=$tiny run 1 embed "$out"; expect "embed beside a damaged journal of a finished part" 0 $?
+  said "the damaged journal is told" 'finished and does not need it' "$out"
+  "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify beside a damaged journal" 1 $?
+  grep -q "checksum is" "$work/verify.log" || fail "the damage itself is not told"
+  mv "$part" "$out/store/part-0001.journal" "$work/"
+  of=$tiny run 1 plan "$out" && of=$tiny run 1 embed "$out"; expect "a damaged part made again" 0 $?
+  expect "store that was made again" "$tiny_calm" "$(digest "$out")"
+  # An unfinished part cannot do without.
+  out=$work/unfinished
+  cut_off "$out"
+  sed -i '3s/lease/leave/' "$out/store/part-0001.journal"
+  of=$tiny run 1 embed "$out"; expect "embed with a damaged journal" 2 $?
+  said "what to do is told" 'remove it together with' "$out"
 }
 
 locks() {
