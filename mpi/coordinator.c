@@ -101,7 +101,7 @@ static void send_to(LobCoordinator *c, int worker, int tag, const void *data, si
 
 static void deliver(LobCoordinator *c, int worker, const GByteArray *task) {
     if (worker == 0)
-        g_queue_push_tail(&c->farm->tasks, g_bytes_new(task->data, task->len));
+        lob_farm_push_task(c->farm, g_bytes_new(task->data, task->len));
     else
         send_to(c, worker, TAG_TASK, task->data, task->len);
 }

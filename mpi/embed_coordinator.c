@@ -47,6 +47,7 @@ bool lob_embed_open_journal(LobEmbed *embed, GError **err) {
     int64_t restart = 0;
     const char *job = lob_job_id(&restart);
     embed->record = lob_part_record_new(embed->catalog_part);
+    embed->late = g_array_new(FALSE, FALSE, sizeof(LobLateWrite));
     embed->journal =
         lob_journal_open(embed->catalog_part->journal, lob_part_record_visit, embed->record, err);
     if (!embed->journal)
@@ -163,12 +164,20 @@ static bool add_slide(LobEmbed *embed, uint32_t s, GError **err) {
     return fail_slide(embed, s, LOB_J_QUARANTINE, reason, true, err);
 }
 
+/* LOB_TEST_LEASE=SECONDS: the least patience with a lease. */
+static void test_hook(LobSchedOptions *options) {
+    const char *hook = g_getenv("LOB_TEST_LEASE");
+    if (hook)
+        options->min_lease_seconds = g_ascii_strtod(hook, NULL);
+}
+
 bool lob_embed_make_sched(LobEmbed *embed, GError **err) {
     LobSchedOptions options = lob_sched_defaults;
     options.batch = (uint32_t)embed->stage.cohort->study->encoder.batch;
     options.workers = lob_farm_workers(embed->stage.world);
     if (embed->stage.cohort->study->site.lease_seconds > 0)
         options.range_seconds = embed->stage.cohort->study->site.lease_seconds;
+    test_hook(&options);
     embed->sched = lob_sched_new(&options);
     embed->total = (LobProgressCounts){0};
     embed->tiles_before = 0;
@@ -214,8 +223,12 @@ LobSchedAnswer lob_embed_next(void *user, int worker, GByteArray *data) {
 static bool take_range(LobEmbed *embed, int worker, const LobEmbedResult *result, GError **err) {
     const uint32_t s = result->lease.slide;
     LobSlideRecord *record = &embed->record->slides[s];
-    if (!lob_sched_done(embed->sched, worker, &result->lease, lob_clock(), result->seconds))
+    if (!lob_sched_done(embed->sched, worker, &result->lease, lob_clock(), result->seconds)) {
+        const LobLateWrite late = {s, result->lease.first, result->lease.count};
+        if (!record->failed)
+            g_array_append_val(embed->late, late);
         return true;
+    }
     const bool was_suspect = lob_slide_record_is_suspect(record);
     const LobDoneRange range = {.first = result->lease.first,
                                 .count = result->lease.count,
@@ -247,14 +260,16 @@ bool lob_embed_result(void *user, int worker, const void *data, size_t size, GEr
     return true;
 }
 
-/* TERM and INT reach rank 0 also when the launcher kills the job because a rank died: such an end counts as
+/* After the last word ranges are believed unread: it waits for those who may still write what is another's.
+ * TERM and INT reach rank 0 also when the launcher kills the job because a rank died: such an end counts as
  * explained only when every rank has answered. */
 static bool note_stop(LobEmbed *embed, GError **err) {
     if (embed->explained || lob_run_state() == LOB_RUN_ON)
         return true;
     const char *why = lob_run_reason();
     const bool ambiguous = strcmp(why, "signal TERM") == 0 || strcmp(why, "signal INT") == 0;
-    if (ambiguous && embed->stage.world->size > 1)
+    if (embed->late->len > 0 || lob_sched_late(embed->sched) > 0 ||
+        (ambiguous && embed->stage.world->size > 1))
         return true;
     return lob_embed_write_end(embed, why, err);
 }
