@@ -338,6 +338,7 @@ bool lob_embed_work(void *user, LobFarm *farm, const void *data, size_t size, GB
     memcpy(&task, data, MIN(size, sizeof task));
     LobEmbedResult answer = {.lease = task.lease, .outcome = LOB_RANGE_WRITTEN};
     e->farm = farm;
+    lob_reader_set_tick(e->reader, lob_farm_tick, farm);
     if (!do_range(e, &task, &answer, &problem)) {
         if (!is_slides(problem)) {
             g_propagate_error(err, g_steal_pointer(&problem));
