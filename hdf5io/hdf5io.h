@@ -212,11 +212,16 @@ typedef struct LobLock LobLock;
  * another process; same Slurm job id with a higher restart count; heartbeat older than 10 min) is taken over
  * with a warning. */
 LobLock *lob_lock_take(const char *path, GError **err);
-/* The same, asking again for `seconds`: a job that was just killed may still be dying. */
-LobLock *lob_lock_wait(const char *path, double seconds, GError **err);
-/* From now on a thread of its own beats, for jobs that have no pulse; released like any other. */
+/* The same, asking again for `seconds`: a job that was just killed may still be dying. Where nothing but a
+ * heartbeat tells whether the holder lives, until it beats (INPUT error) or is stale, at most 10 minutes,
+ * which is said. go_on (or NULL) is asked several times a second; where it fails, so does this. */
+LobLock *lob_lock_wait(const char *path, double seconds, bool (*go_on)(GError **err), GError **err);
+/* From now on a thread of its own beats every minute, whatever this process is busy with. */
 void lob_lock_keep(LobLock *lock);
-bool lob_lock_beat(LobLock *lock, GError **err); /* call every minute or so */
+/* IO error where another process has taken the lock: to be asked before anything is written. One stat. */
+bool lob_lock_check(LobLock *lock, GError **err);
+/* The scheduler's number of this job ("" without one), and how often it was restarted as far as it counts. */
+const char *lob_job_id(int64_t *restart);
 void lob_lock_release(LobLock *lock);
 
 /* ---- tiles that a study leaves out (tiles: max_pen, max_fold, max_blur, max_overexposed) ----

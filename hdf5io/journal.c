@@ -193,9 +193,7 @@ static bool scan(const char *path, const char *data, size_t size, LobJournalVisi
         size_t next = (size_t)(newline - data) + 1;
         if (!whole_line(start, (size_t)(newline - start), &content)) {
             if (good_line_follows(data, size, next))
-                return lob_fail(err, LOB_ERROR_INPUT,
-                                "%s: line %zu is damaged although good lines follow it; restore the file "
-                                "from a copy, or remove it together with its part and embed again",
+                return lob_fail(err, LOB_ERROR_INPUT, "%s: line %zu is damaged although good lines follow it",
                                 path, line);
             return true;
         }

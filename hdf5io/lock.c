@@ -14,6 +14,11 @@
 #define STALE_SECONDS 600
 #define GUARD_SECONDS 30
 #define BEAT_SECONDS 60
+/* Who lost a race for a stale lock finds out within this time. */
+#define SETTLE_SECONDS 0.1
+/* Between two looks at a lock that is waited for: at first, and later. */
+#define LOOK_SECONDS 0.25
+#define LATER_LOOK_SECONDS 2.0
 
 typedef struct {
     char *host, *boot, *pid_namespace, *job;
@@ -27,7 +32,16 @@ struct LobLock {
     GMutex mutex;
     GCond cond;
     bool released;
+    gint lost; /* atomic: another process has it */
 };
+
+/* Why a lock was not given: what was seen of its holder. */
+typedef struct {
+    bool by_heartbeat; /* nothing but its heartbeat tells whether it lives */
+    ino_t file;
+    struct timespec beat;
+    int64_t silent; /* seconds */
+} Refusal;
 
 static void holder_clear(Holder *holder) {
     g_free(holder->host);
@@ -54,13 +68,25 @@ static bool process_start(int64_t pid, char *state, int64_t *start) {
     return true;
 }
 
+const char *lob_job_id(int64_t *restart) {
+    /* A batch script that cannot be requeued submits itself anew: the chain keeps its first job's number.
+     * Other schedulers keep a job's number too, but do not count its restarts. */
+    static const char *const names[] = {"LOBULE_CHAIN", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"};
+    static const char *const counts[] = {"LOBULE_CHAIN_RESTARTS", "SLURM_RESTART_COUNT", NULL, NULL};
+    *restart = 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        const char *job = g_getenv(names[i]), *count = counts[i] ? g_getenv(counts[i]) : NULL;
+        if (!job)
+            continue;
+        *restart = count ? g_ascii_strtoll(count, NULL, 10) : 0;
+        return job;
+    }
+    return "";
+}
+
 static Holder this_process(void) {
     Holder self = {.pid = getpid()};
     char state = 0;
-    /* A batch script that cannot be requeued submits itself anew: the chain keeps its first job's number. */
-    const bool chain = g_getenv("LOBULE_CHAIN") != NULL;
-    const char *restart = g_getenv(chain ? "LOBULE_CHAIN_RESTARTS" : "SLURM_RESTART_COUNT");
-    const char *job = g_getenv(chain ? "LOBULE_CHAIN" : "SLURM_JOB_ID");
     self.host = g_strdup(g_get_host_name());
     if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &self.boot, NULL, NULL))
         self.boot = g_strdup("");
@@ -68,8 +94,7 @@ static Holder this_process(void) {
     self.pid_namespace = g_file_read_link("/proc/self/ns/pid", NULL);
     if (!self.pid_namespace)
         self.pid_namespace = g_strdup("");
-    self.job = g_strdup(job ? job : "");
-    self.restart = restart ? g_ascii_strtoll(restart, NULL, 10) : 0;
+    self.job = g_strdup(lob_job_id(&self.restart));
     process_start(self.pid, &state, &self.start);
     return self;
 }
@@ -107,8 +132,9 @@ static bool same_text(const char *a, const char *b) {
     return a && b && *a && strcmp(a, b) == 0;
 }
 
-/* NULL: the holder lives, or may. Otherwise why the lock is stale. */
-static char *why_stale(const Holder *holder, const Holder *self, int64_t silent) {
+/* NULL: the holder lives, or may (*by_heartbeat). Otherwise why the lock is stale. */
+static char *why_stale(const Holder *holder, const Holder *self, int64_t silent, bool *by_heartbeat) {
+    *by_heartbeat = false;
     if (same_text(holder->job, self->job) && self->restart > holder->restart)
         return g_strdup_printf("its job %s has since been restarted", holder->job);
     if (same_text(holder->boot, self->boot) && same_text(holder->pid_namespace, self->pid_namespace)) {
@@ -120,6 +146,7 @@ static char *why_stale(const Holder *holder, const Holder *self, int64_t silent)
             return g_strdup_printf("process %" PRId64 " is another one by now", holder->pid);
         return NULL;
     }
+    *by_heartbeat = true;
     if (silent > STALE_SECONDS)
         return g_strdup_printf("it was silent for %" PRId64 " min", silent / 60);
     return NULL;
@@ -160,63 +187,137 @@ static bool refuse(const char *path, const Holder *holder, int64_t silent, GErro
                     path, holder->pid, holder->host ? holder->host : "an unknown host", job, MAX(silent, 0));
 }
 
-/* Only one process at a time may take a stale lock away; a guard left by a crash expires soon. */
-static int take_guard(const char *guard, int64_t now) {
+static bool same_file(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Takes the file away that `judged` is open on, and no other: one that took its name meanwhile is put back.
+ * 1: gone, 0: it was another one, -1: error (errno). */
+static int remove_judged(const char *path, const char *own, int judged) {
+    g_autofree char *away = g_strconcat(own, ".away", NULL);
+    struct stat moved, wanted;
+    if (rename(path, away) != 0)
+        return errno == ENOENT ? 1 : -1;
+    if (fstat(judged, &wanted) != 0 || stat(away, &moved) != 0)
+        return -1;
+    if (same_file(&moved, &wanted))
+        return unlink(away) == 0 ? 1 : -1;
+    if (link_name(away, path) != 1)
+        (void)unlink(away); /* a third one came first: whose file this is sees that it lost */
+    return 0;
+}
+
+/* Only one process at a time takes a stale lock away; a guard left by a crash expires soon. */
+static int take_guard(const char *guard, const char *own, int64_t now) {
     struct stat status;
     int fd = open(guard, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0 && errno == EEXIST && stat(guard, &status) == 0 && now - status.st_mtime > GUARD_SECONDS) {
-        unlink(guard);
+    if (fd >= 0 || errno != EEXIST)
+        return fd;
+    int old = open(guard, O_RDONLY | O_CLOEXEC);
+    if (old < 0)
+        return -1;
+    const bool expired = fstat(old, &status) == 0 && now - status.st_mtime > GUARD_SECONDS;
+    if (expired && remove_judged(guard, own, old) == 1)
         fd = open(guard, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    }
+    close(old);
     return fd;
 }
 
-/* Removes a lock that is stale; under the guard it is looked at again. False and an error where it lives. */
-static bool clear_stale(const char *path, const Holder *self, int64_t now, GError **err) {
-    struct stat status;
-    g_autofree char *text = NULL;
-    g_autofree char *guard = g_strconcat(path, ".takeover", NULL);
-    int fd = take_guard(guard, now);
-    if (fd < 0)
-        return lob_fail(err, LOB_ERROR_INPUT, "%s: another process is taking the store over just now", path);
+static void drop_guard(const char *guard, int fd) {
+    struct stat named, own;
+    if (stat(guard, &named) == 0 && fstat(fd, &own) == 0 && same_file(&named, &own))
+        (void)unlink(guard);
     close(fd);
-    bool ok = true;
-    if (stat(path, &status) == 0 && g_file_get_contents(path, &text, NULL, NULL)) {
-        g_auto(Holder) holder = parse_holder(text);
-        int64_t silent = now - status.st_mtime;
-        g_autofree char *why = why_stale(&holder, self, silent);
-        if (!why)
-            ok = refuse(path, &holder, silent, err);
-        else if (unlink(path) != 0 && errno != ENOENT)
-            ok = lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot remove a stale lock", path);
-        else
-            lob_warning("%s: taking over the lock of process %" PRId64 " on %s: %s", path, holder.pid,
-                        holder.host ? holder.host : "an unknown host", why);
+}
+
+/* LOB_TEST_LOCK=SECONDS: this process is held up between judging a lock and taking it away. */
+static void test_hook(void) {
+    const char *hook = g_getenv("LOB_TEST_LOCK");
+    if (hook)
+        g_usleep((gulong)(g_ascii_strtod(hook, NULL) * G_USEC_PER_SEC));
+}
+
+static bool remove_stale(const char *path, const char *own, int judged, const Holder *holder, const char *why,
+                         GError **err) {
+    test_hook();
+    const int removed = remove_judged(path, own, judged);
+    if (removed < 0)
+        return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot remove a stale lock", path);
+    if (removed == 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: another process took the store at the same moment", path);
+    lob_warning("%s: taking over the lock of process %" PRId64 " on %s: %s", path, holder->pid,
+                holder->host ? holder->host : "an unknown host", why);
+    return true;
+}
+
+static char *read_whole(int fd) {
+    char text[4096];
+    const ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    return g_strndup(text, (gsize)MAX(n, 0));
+}
+
+/* Removes a lock that is stale. False and an error where it lives. */
+static bool judge(const char *path, const char *own, const Holder *self, int64_t now, Refusal *refusal,
+                  GError **err) {
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        const int cause = errno;
+        if (fd >= 0)
+            close(fd);
+        return cause == ENOENT || lob_fail_errno(err, LOB_ERROR_IO, cause, "%s: cannot read the lock", path);
     }
-    unlink(guard);
+    g_autofree char *text = read_whole(fd);
+    g_auto(Holder) holder = parse_holder(text);
+    *refusal = (Refusal){.file = status.st_ino, .beat = status.st_mtim, .silent = now - status.st_mtime};
+    g_autofree char *why = why_stale(&holder, self, refusal->silent, &refusal->by_heartbeat);
+    const bool ok =
+        why ? remove_stale(path, own, fd, &holder, why, err) : refuse(path, &holder, refusal->silent, err);
+    close(fd);
     return ok;
 }
 
-/* Puts our own file under the lock's name, past a stale lock if need be. */
-static bool take_name(const char *own, const char *path, const Holder *self, int64_t now, GError **err) {
+static bool clear_stale(const char *path, const char *own, const Holder *self, int64_t now, Refusal *refusal,
+                        GError **err) {
+    g_autofree char *guard = g_strconcat(path, ".takeover", NULL);
+    int fd = take_guard(guard, own, now);
+    if (fd < 0)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: another process is taking the store over just now", path);
+    const bool ok = judge(path, own, self, now, refusal, err);
+    drop_guard(guard, fd);
+    return ok;
+}
+
+static bool has_name(const char *path, int fd) {
+    struct stat named, own;
+    return stat(path, &named) == 0 && fstat(fd, &own) == 0 && same_file(&named, &own);
+}
+
+/* Puts our own file, open as fd, under the lock's name, past a stale lock if need be. */
+static bool take_name(const char *own, int fd, const char *path, const Holder *self, int64_t now,
+                      Refusal *refusal, GError **err) {
     int linked = link_name(own, path);
     if (linked == 0) {
-        if (!clear_stale(path, self, now, err))
+        if (!clear_stale(path, own, self, now, refusal, err))
             return false;
         linked = link_name(own, path);
+        if (linked == 1)
+            g_usleep((gulong)(SETTLE_SECONDS * G_USEC_PER_SEC));
+        if (linked == 1 && !has_name(path, fd))
+            linked = 0;
     }
     if (linked == 0)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: another process took the store at the same moment", path);
     return linked == 1 || lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot take the lock", path);
 }
 
-LobLock *lob_lock_take(const char *path, GError **err) {
+static LobLock *try_take(const char *path, Refusal *refusal, GError **err) {
     g_auto(Holder) self = this_process();
     g_autofree char *own = g_strdup_printf("%s.%s.%" PRId64, path, self.host, self.pid);
     struct stat status;
     int fd = write_own(own, &self, &status, err);
     /* The file system's own clock, as just seen on our file, so that skewed clocks do not matter. */
-    if (fd < 0 || !take_name(own, path, &self, status.st_mtime, err)) {
+    if (fd < 0 || !take_name(own, fd, path, &self, status.st_mtime, refusal, err)) {
         unlink(own);
         if (fd >= 0)
             close(fd);
@@ -230,32 +331,81 @@ LobLock *lob_lock_take(const char *path, GError **err) {
     return lock;
 }
 
-LobLock *lob_lock_wait(const char *path, double seconds, GError **err) {
+LobLock *lob_lock_take(const char *path, GError **err) {
+    Refusal refusal = {0};
+    return try_take(path, &refusal, err);
+}
+
+/* Whether the holder that was seen first has given a sign of life since. */
+static bool has_beaten(const Refusal *first, const Refusal *now) {
+    return first->file == now->file &&
+           (first->beat.tv_sec != now->beat.tv_sec || first->beat.tv_nsec != now->beat.tv_nsec);
+}
+
+static void announce(const char *path, const Refusal *refusal) {
+    lob_warning("%s: another job has the store, and only its heartbeat tells from here whether it lives: "
+                "waiting for that, %d s if it lives; it counts as dead in %" PRId64 " s",
+                path, BEAT_SECONDS, MAX(STALE_SECONDS + 1 - refusal->silent, 0));
+}
+
+static bool pause_for(double seconds, bool (*go_on)(GError **err), GError **err) {
+    for (double slept = 0; slept < seconds; slept += LOOK_SECONDS) {
+        if (go_on && !go_on(err))
+            return false;
+        g_usleep((gulong)(LOOK_SECONDS * G_USEC_PER_SEC));
+    }
+    return true;
+}
+
+LobLock *lob_lock_wait(const char *path, double seconds, bool (*go_on)(GError **err), GError **err) {
     const double start = lob_clock();
-    for (;;) {
+    Refusal first = {0};
+    for (bool said = false;;) {
         g_autoptr(GError) refused = NULL;
-        LobLock *lock = lob_lock_take(path, &refused);
+        Refusal refusal = {0};
+        LobLock *lock = try_take(path, &refusal, &refused);
         if (lock)
             return lock;
-        if (refused->code != LOB_ERROR_INPUT || lob_clock() - start > seconds) {
+        if (first.file != refusal.file)
+            first = refusal;
+        const bool early = lob_clock() - start <= seconds;
+        const bool may_be_dead = refusal.by_heartbeat && !has_beaten(&first, &refusal);
+        if (refused->code != LOB_ERROR_INPUT || !(early || may_be_dead)) {
             g_propagate_error(err, g_steal_pointer(&refused));
             return NULL;
         }
-        g_usleep(G_USEC_PER_SEC / 4);
+        if (!early && !said)
+            announce(path, &refusal);
+        said = said || !early;
+        if (!pause_for(early ? LOOK_SECONDS : LATER_LOOK_SECONDS, go_on, err))
+            return NULL;
     }
 }
 
+/* Who takes a stale lock away may have moved ours for a moment by mistake. */
 static bool is_ours(const LobLock *lock) {
-    struct stat named, own;
-    return stat(lock->path, &named) == 0 && fstat(lock->fd, &own) == 0 && named.st_dev == own.st_dev &&
-           named.st_ino == own.st_ino;
+    for (int look = 0; look < 5; look++) {
+        if (has_name(lock->path, lock->fd))
+            return true;
+        g_usleep(G_USEC_PER_SEC / 50);
+    }
+    return false;
 }
 
-bool lob_lock_beat(LobLock *lock, GError **err) {
-    if (!is_ours(lock))
-        return lob_fail(err, LOB_ERROR_IO, "%s: the lock was taken away from this process", lock->path);
-    return futimens(lock->fd, NULL) == 0 ||
-           lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot renew the lock", lock->path);
+bool lob_lock_check(LobLock *lock, GError **err) {
+    if (!g_atomic_int_get(&lock->lost) && is_ours(lock))
+        return true;
+    g_atomic_int_set(&lock->lost, 1);
+    return lob_fail(err, LOB_ERROR_IO,
+                    "%s: the lock was taken away from this process, which was taken for dead; it ends "
+                    "without writing anything more",
+                    lock->path);
+}
+
+static bool renew(LobLock *lock, GError **err) {
+    return lob_lock_check(lock, err) &&
+           (futimens(lock->fd, NULL) == 0 ||
+            lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot renew the lock", lock->path));
 }
 
 static gpointer beat_on(gpointer user) {
@@ -266,10 +416,10 @@ static gpointer beat_on(gpointer user) {
         if (g_cond_wait_until(&lock->cond, &lock->mutex,
                               g_get_monotonic_time() + BEAT_SECONDS * G_TIME_SPAN_SECOND))
             continue;
-        if (!lob_lock_beat(lock, &err)) {
+        if (!renew(lock, &err))
             lob_warning("%s", err->message);
+        if (g_atomic_int_get(&lock->lost))
             break;
-        }
     }
     g_mutex_unlock(&lock->mutex);
     return NULL;

@@ -75,19 +75,27 @@ static void free_ranges(void *ranges) {
     g_array_unref(ranges);
 }
 
-/* slide_id -> GArray of Range; empty where there is no journal. NULL on error. */
-static GHashTable *journalled_ranges(const char *part_path, GError **err) {
+/* slide_id -> GArray of Range; empty where there is no journal. NULL on error. A finished part needs none:
+ * what can be read of a damaged one helps to say where damage is. */
+static GHashTable *journalled_ranges(const char *part_path, bool finished, GError **err) {
     g_autofree char *journal = lob_journal_path(part_path);
     g_autoptr(GHashTable) slides = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_ranges);
-    if (g_file_test(journal, G_FILE_TEST_EXISTS) && !lob_journal_read(journal, remember_range, slides, err))
+    g_autoptr(GError) problem = NULL;
+    if (!g_file_test(journal, G_FILE_TEST_EXISTS) ||
+        lob_journal_read(journal, remember_range, slides, &problem))
+        return g_steal_pointer(&slides);
+    if (!finished) {
+        g_propagate_error(err, g_steal_pointer(&problem));
         return NULL;
+    }
+    lob_warning("%s; its part is finished and does not need it", problem->message);
     return g_steal_pointer(&slides);
 }
 
 bool lob_store_rows_done(const char *path, const LobStore *store, uint64_t *done, GError **err) {
     size_t n = 0;
     const LobStoreSlide *slides = lob_store_slides(store, &n);
-    g_autoptr(GHashTable) journalled = lob_store_finished(store) ? NULL : journalled_ranges(path, err);
+    g_autoptr(GHashTable) journalled = lob_store_finished(store) ? NULL : journalled_ranges(path, false, err);
     if (!lob_store_finished(store) && !journalled)
         return false;
     for (size_t i = 0; i < n; i++) {
@@ -197,7 +205,7 @@ bool lob_store_verify_share(const char *path, size_t share, size_t shares, LobSt
                             GError **err) {
     *report = (LobStoreReport){0};
     g_autoptr(LobStore) store = lob_store_open(path, err);
-    g_autoptr(GHashTable) journalled = store ? journalled_ranges(path, err) : NULL;
+    g_autoptr(GHashTable) journalled = store ? journalled_ranges(path, lob_store_finished(store), err) : NULL;
     if (!journalled)
         return false;
     size_t n = 0;

@@ -176,7 +176,12 @@ static void print_report(const char *path, const LobStoreReport *report, double 
             report->finished ? "finished" : "not finished, by its journal", report->slides_checked,
             report->rows_checked, seconds, report->n_damage ? "" : "all well\n");
     if (report->n_damage)
-        fprintf(stderr, "%zu damaged range%s\n", report->n_damage, report->n_damage == 1 ? "" : "s");
+        fprintf(stderr,
+                "%zu damaged range%s\n"
+                "  restore the file from a copy. Where there is none, move it, its .journal and all parts "
+                "with a\n"
+                "  higher number away: the same lobule run then makes them again from the slides\n",
+                report->n_damage, report->n_damage == 1 ? "" : "s");
 }
 
 static int store_verify(int argc, char **argv) {

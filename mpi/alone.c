@@ -1,5 +1,6 @@
 #include "mpi/alone.h"
 #include "hdf5io/hdf5io.h"
+#include "mpi/stop.h"
 #include "mpi/world.h"
 
 /* A job that was just killed may still be dying when it is started again. */
@@ -12,7 +13,7 @@ bool lob_run_alone(LobStageRun run, const LobWorld *world, const LobCohort *coho
     GError *mine = NULL;
     LobLock *lock = NULL;
     if (world->rank == 0 && lob_make_dirs(folder, &mine))
-        lock = lob_lock_wait(path, PATIENCE_SECONDS, &mine);
+        lock = lob_lock_wait(path, PATIENCE_SECONDS, lob_run_goes_on, &mine);
     if (!lob_world_agree(world, mine, err)) {
         if (lock)
             lob_lock_release(lock);

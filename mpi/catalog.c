@@ -127,6 +127,24 @@ static void enter_slides(LobCatalog *catalog, LobCatalogPart *part) {
     }
 }
 
+/* A finished part stands for itself: its journal only says why slides failed. */
+static bool read_part_journal(const LobCatalog *catalog, const LobCatalogPart *part, GError **err) {
+    PartVisit visit = {catalog, part->number, part->finished};
+    g_autoptr(GError) problem = NULL;
+    if (!g_file_test(part->journal, G_FILE_TEST_EXISTS) ||
+        lob_journal_read(part->journal, visit_part, &visit, &problem))
+        return true;
+    if (part->finished) {
+        lob_warning("%s; its part is finished and does not need it", problem->message);
+        return true;
+    }
+    return lob_fail(
+        err, (LobErrorCode)problem->code,
+        "%s; restore it from a copy, or remove it together with %s, whose slides are then planned "
+        "and embedded again",
+        problem->message, part->path);
+}
+
 static bool read_part(LobCatalog *catalog, LobCatalogPart *part, GError **err) {
     g_autoptr(LobStore) store = lob_store_open(part->path, err);
     if (!store)
@@ -138,9 +156,7 @@ static bool read_part(LobCatalog *catalog, LobCatalogPart *part, GError **err) {
     for (size_t s = 0; s < part->n_slides; s++)
         part->slides[s] = copy_slide(&slides[s]);
     enter_slides(catalog, part);
-    PartVisit visit = {catalog, part->number, part->finished};
-    if (g_file_test(part->journal, G_FILE_TEST_EXISTS) &&
-        !lob_journal_read(part->journal, visit_part, &visit, err))
+    if (!read_part_journal(catalog, part, err))
         return false;
     for (size_t i = 0; i < catalog->cohort->n_slides; i++)
         part->keep |= catalog->slides[i].part == part->number && catalog->slides[i].lasting;

@@ -64,9 +64,10 @@ void lob_coordinator_fatal(LobCoordinator *c, const GError *error) {
     lob_world_abort(c->farm->world, error);
 }
 
-static void must(LobCoordinator *c, bool ok, GError *err) {
+/* err is looked at after the call that `ok` comes from, whatever order arguments are evaluated in. */
+static void must(LobCoordinator *c, bool ok, GError **err) {
     if (!ok)
-        lob_coordinator_fatal(c, err);
+        lob_coordinator_fatal(c, *err);
 }
 
 static void take_fatal(LobCoordinator *c, int worker, const GByteArray *message) {
@@ -100,7 +101,7 @@ static void send_to(LobCoordinator *c, int worker, int tag, const void *data, si
 
 static void deliver(LobCoordinator *c, int worker, const GByteArray *task) {
     if (worker == 0)
-        g_queue_push_tail(&c->farm->tasks, g_bytes_new(task->data, task->len));
+        lob_farm_push_task(c->farm, g_bytes_new(task->data, task->len));
     else
         send_to(c, worker, TAG_TASK, task->data, task->len);
 }
@@ -122,7 +123,7 @@ static void sync_round(LobCoordinator *c) {
     const LobFarmJob *job = c->farm->job;
     GError *err = NULL;
     const double start = lob_clock();
-    must(c, job->commit(job->user, &err), err);
+    must(c, job->commit(job->user, &err), &err);
     const double now = lob_clock();
     c->sync_seconds += SYNC_MEMORY * (now - start - c->sync_seconds);
     c->next_round = now + lob_round_pace(c->sync_seconds);
@@ -168,7 +169,7 @@ void lob_coordinator_want(LobCoordinator *c, int tasks) {
 
 void lob_coordinator_result(LobCoordinator *c, const void *data, size_t size) {
     GError *err = NULL;
-    must(c, c->farm->job->result(c->farm->job->user, 0, data, size, &err), err);
+    must(c, c->farm->job->result(c->farm->job->user, 0, data, size, &err), &err);
     lob_coordinator_want(c, 1);
 }
 
@@ -183,7 +184,7 @@ static void take(LobCoordinator *c, int worker, int tag, const GByteArray *messa
         for (int i = 0; i < c->farm->job->room; i++)
             g_queue_push_tail(&c->waiting, GINT_TO_POINTER(worker));
     } else if (tag == TAG_RESULT) {
-        must(c, c->farm->job->result(c->farm->job->user, worker, message->data, message->len, &err), err);
+        must(c, c->farm->job->result(c->farm->job->user, worker, message->data, message->len, &err), &err);
         g_queue_push_tail(&c->waiting, GINT_TO_POINTER(worker));
     } else if (tag == TAG_STOPREQ) {
         lob_run_adopt(LOB_RUN_STOP, ((const LobFarmEnd *)(const void *)message->data)->reason);
@@ -243,8 +244,8 @@ bool lob_coordinator_serve(LobCoordinator *c) {
     const double now = lob_clock();
     if (now - c->pulsed >= PULSE_SECONDS) {
         c->pulsed = now;
-        must(c, job->commit(job->user, &err), err);
-        must(c, job->pulse(job->user, &err), err);
+        must(c, job->commit(job->user, &err), &err);
+        must(c, job->pulse(job->user, &err), &err);
     }
     if (!c->ended && lob_run_state() != LOB_RUN_ON)
         say_end(c, lob_run_state());

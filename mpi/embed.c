@@ -1,6 +1,7 @@
 /* Embedding: every unfinished part, one after the other. */
 #include "mpi/embed_internal.h"
 #include "mpi/selfcheck.h"
+#include "mpi/space.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -55,6 +56,17 @@ static bool deal_ranges(LobEmbed *embed, GError **err) {
     return ok;
 }
 
+/* The part is sparse: what is not written yet is not taken, and others may have used the room since. */
+static bool has_room(const LobEmbed *embed, GError **err) {
+    const LobStoreHeader *header = &embed->catalog_part->header;
+    const uint64_t row = (uint64_t)header->dim * (header->float32 ? 4 : 2) + LOB_QUALITIES;
+    const uint64_t left = embed->total.tiles - embed->tiles_before;
+    if (lob_space_fits(embed->stage.cohort->study->output, left * row, 0, err))
+        return true;
+    g_prefix_error(err, "%" G_GUINT64_FORMAT " rows are left to write: ", left);
+    return false;
+}
+
 static bool begin_part(LobEmbed *embed, const char *path, GError **err) {
     const LobWorld *world = embed->stage.world;
     GError *mine = NULL;
@@ -64,7 +76,7 @@ static bool begin_part(LobEmbed *embed, const char *path, GError **err) {
         return false;
     mine = NULL;
     if (world->rank == 0)
-        (void)lob_embed_make_sched(embed, &mine);
+        (void)(lob_embed_make_sched(embed, &mine) && has_room(embed, &mine));
     if (!lob_world_agree(world, mine, err))
         return false;
     embed->part = lob_part_open(path, lob_world_comm(world), err);
@@ -76,7 +88,7 @@ static bool end_part(LobEmbed *embed, bool complete, GError **err) {
     const LobWorld *world = embed->stage.world;
     GError *mine = NULL;
     if (world->rank == 0)
-        (void)(lob_embed_commit(embed, &mine) &&
+        (void)(lob_embed_commit(embed, &mine) && (complete || lob_embed_void_late(embed, &mine)) &&
                lob_embed_write_end(embed, complete ? "done" : lob_run_reason(), &mine) &&
                (!complete || lob_embed_settle_slides(embed, &mine)));
     const bool agreed = lob_world_agree(world, mine, err);
@@ -98,11 +110,44 @@ static void clear_part(LobEmbed *embed) {
     lob_part_record_free(embed->record);
     if (embed->sched)
         lob_sched_free(embed->sched);
+    if (embed->late)
+        g_array_unref(embed->late);
     embed->part = NULL;
+    embed->late = NULL;
     embed->journal = NULL;
     embed->record = NULL;
     embed->sched = NULL;
     embed->explained = false;
+}
+
+/* Collective, when all is done. *again: late writes spoiled some of it, which is to be dealt once more. */
+static bool settle_late(LobEmbed *embed, const char *path, bool *again, GError **err) {
+    const LobWorld *world = embed->stage.world;
+    uint32_t n = embed->late ? embed->late->len : 0;
+    GError *mine = NULL;
+    *again = false;
+    lob_world_bcast(world, &n, sizeof n);
+    if (n == 0)
+        return true;
+    lob_part_close(g_steal_pointer(&embed->part));
+    if (!lob_embed_verify_late(embed, path, again, err))
+        return false;
+    if (world->rank == 0 && *again) {
+        lob_sched_free(g_steal_pointer(&embed->sched));
+        (void)lob_embed_make_sched(embed, &mine);
+    }
+    if (!lob_world_agree(world, mine, err))
+        return false;
+    embed->part = lob_part_open(path, lob_world_comm(world), err);
+    return embed->part != NULL;
+}
+
+/* False: not all is done (*stopped) or an error (err). */
+static bool deal_all(LobEmbed *embed, const char *path, GError **stopped, GError **err) {
+    for (bool again = true; again;)
+        if (!deal_ranges(embed, stopped) || !settle_late(embed, path, &again, err))
+            return false;
+    return true;
 }
 
 static bool embed_part(LobEmbed *embed, int number, GError **err) {
@@ -112,8 +157,10 @@ static bool embed_part(LobEmbed *embed, int number, GError **err) {
     g_autoptr(GError) stopped = NULL, problem = NULL;
     bool ok = begin_part(embed, path, err);
     if (ok) {
-        const bool complete = deal_ranges(embed, &stopped);
-        ok = end_part(embed, complete, err);
+        const bool complete = deal_all(embed, path, &stopped, &problem);
+        ok = !problem && end_part(embed, complete, err);
+        if (problem)
+            g_propagate_error(err, g_steal_pointer(&problem));
         if (ok && !complete) {
             g_propagate_error(err, g_steal_pointer(&stopped));
             ok = false;

@@ -39,12 +39,15 @@ static bool append(LobEmbed *embed, LobJournalKind kind, uint32_t s, const LobDo
 
 static bool append_session(LobEmbed *embed, LobJournalKind kind, const char *text, GError **err) {
     const LobJournalRecord record = {.kind = kind, .slide_id = (char *)"", .text = (char *)text};
-    return lob_journal_append(embed->journal, &record, err) && lob_journal_sync(embed->journal, err);
+    return lob_stage_owns(&embed->stage, err) && lob_journal_append(embed->journal, &record, err) &&
+           lob_journal_sync(embed->journal, err);
 }
 
 bool lob_embed_open_journal(LobEmbed *embed, GError **err) {
-    const char *job = g_getenv("SLURM_JOB_ID");
+    int64_t restart = 0;
+    const char *job = lob_job_id(&restart);
     embed->record = lob_part_record_new(embed->catalog_part);
+    embed->late = g_array_new(FALSE, FALSE, sizeof(LobLateWrite));
     embed->journal =
         lob_journal_open(embed->catalog_part->journal, lob_part_record_visit, embed->record, err);
     if (!embed->journal)
@@ -52,7 +55,7 @@ bool lob_embed_open_journal(LobEmbed *embed, GError **err) {
     lob_part_record_close(embed->record);
     g_autofree char *text =
         g_strdup_printf("host %s pid %d job %s ranks %d cpu %s", g_get_host_name(), (int)getpid(),
-                        job ? job : "-", embed->stage.world->size, embed->stage.header.cpu);
+                        *job ? job : "-", embed->stage.world->size, embed->stage.header.cpu);
     return append_session(embed, LOB_J_START, text, err);
 }
 
@@ -64,7 +67,8 @@ bool lob_embed_write_end(LobEmbed *embed, const char *why, GError **err) {
 void lob_embed_explain(void *user, const char *why) {
     LobEmbed *embed = user;
     g_autoptr(GError) err = NULL;
-    if (embed->journal && !lob_embed_write_end(embed, why, &err))
+    /* A store that another job has taken over is its own to write in. */
+    if (embed->journal && lob_stage_owns(&embed->stage, NULL) && !lob_embed_write_end(embed, why, &err))
         lob_warning("%s", err->message);
     lob_stage_unlock(&embed->stage);
 }
@@ -74,7 +78,7 @@ bool lob_embed_commit(void *user, GError **err) {
     if (!embed->dirty)
         return true;
     embed->dirty = false;
-    return lob_journal_sync(embed->journal, err);
+    return lob_stage_owns(&embed->stage, err) && lob_journal_sync(embed->journal, err);
 }
 
 /* ---- fate of slides ---- */
@@ -160,12 +164,20 @@ static bool add_slide(LobEmbed *embed, uint32_t s, GError **err) {
     return fail_slide(embed, s, LOB_J_QUARANTINE, reason, true, err);
 }
 
+/* LOB_TEST_LEASE=SECONDS: the least patience with a lease. */
+static void test_hook(LobSchedOptions *options) {
+    const char *hook = g_getenv("LOB_TEST_LEASE");
+    if (hook)
+        options->min_lease_seconds = g_ascii_strtod(hook, NULL);
+}
+
 bool lob_embed_make_sched(LobEmbed *embed, GError **err) {
     LobSchedOptions options = lob_sched_defaults;
     options.batch = (uint32_t)embed->stage.cohort->study->encoder.batch;
     options.workers = lob_farm_workers(embed->stage.world);
     if (embed->stage.cohort->study->site.lease_seconds > 0)
         options.range_seconds = embed->stage.cohort->study->site.lease_seconds;
+    test_hook(&options);
     embed->sched = lob_sched_new(&options);
     embed->total = (LobProgressCounts){0};
     embed->tiles_before = 0;
@@ -211,8 +223,12 @@ LobSchedAnswer lob_embed_next(void *user, int worker, GByteArray *data) {
 static bool take_range(LobEmbed *embed, int worker, const LobEmbedResult *result, GError **err) {
     const uint32_t s = result->lease.slide;
     LobSlideRecord *record = &embed->record->slides[s];
-    if (!lob_sched_done(embed->sched, worker, &result->lease, lob_clock(), result->seconds))
+    if (!lob_sched_done(embed->sched, worker, &result->lease, lob_clock(), result->seconds)) {
+        const LobLateWrite late = {s, result->lease.first, result->lease.count};
+        if (!record->failed)
+            g_array_append_val(embed->late, late);
         return true;
+    }
     const bool was_suspect = lob_slide_record_is_suspect(record);
     const LobDoneRange range = {.first = result->lease.first,
                                 .count = result->lease.count,
@@ -244,14 +260,16 @@ bool lob_embed_result(void *user, int worker, const void *data, size_t size, GEr
     return true;
 }
 
-/* TERM and INT reach rank 0 also when the launcher kills the job because a rank died: such an end counts as
+/* After the last word ranges are believed unread: it waits for those who may still write what is another's.
+ * TERM and INT reach rank 0 also when the launcher kills the job because a rank died: such an end counts as
  * explained only when every rank has answered. */
 static bool note_stop(LobEmbed *embed, GError **err) {
     if (embed->explained || lob_run_state() == LOB_RUN_ON)
         return true;
     const char *why = lob_run_reason();
     const bool ambiguous = strcmp(why, "signal TERM") == 0 || strcmp(why, "signal INT") == 0;
-    if (ambiguous && embed->stage.world->size > 1)
+    if (embed->late->len > 0 || lob_sched_late(embed->sched) > 0 ||
+        (ambiguous && embed->stage.world->size > 1))
         return true;
     return lob_embed_write_end(embed, why, err);
 }
@@ -266,7 +284,7 @@ bool lob_embed_pulse(void *user, GError **err) {
             lob_warning("%d tile ranges are late and go to other ranks", late);
     }
     lob_progress_update(embed->stage.progress, &embed->total, embed->centers);
-    return note_stop(embed, err) && lob_stage_beat(&embed->stage, err);
+    return lob_stage_owns(&embed->stage, err) && note_stop(embed, err);
 }
 
 /* ---- the end of a part ---- */

@@ -73,6 +73,12 @@ typedef struct {
     char reason[600]; /* of failing, or of the first unreadable tile */
 } LobEmbedResult;
 
+/* Rows written under a lease that another rank had by then: whoever wrote last, they may not be what the
+ * journal says. */
+typedef struct {
+    uint32_t slide, first, count;
+} LobLateWrite;
+
 /* ---- the job ---- */
 
 typedef struct LobEmbedder LobEmbedder;
@@ -87,6 +93,7 @@ typedef struct {
     LobPartRecord *record;
     LobJournal *journal;
     LobSched *sched;
+    GArray *late; /* of LobLateWrite */
     bool dirty, explained;
     LobProgressCounts total, *centers;
     uint64_t tiles_before; /* done by earlier runs */
@@ -119,5 +126,10 @@ bool lob_embed_settle_slides(LobEmbed *embed, GError **err);
 /* Collective: ranges journalled by a run that did not end cleanly are read again, shared out over the ranks;
  * those that differ are voided. */
 bool lob_embed_verify(LobEmbed *embed, const char *path, GError **err);
+/* Collective, between two farms, the part closed: the same with ranges that late writes touched, if there are
+ * any. *again: some were voided. */
+bool lob_embed_verify_late(LobEmbed *embed, const char *path, bool *again, GError **err);
+/* Rank 0: voids them unread. */
+bool lob_embed_void_late(LobEmbed *embed, GError **err);
 
 #endif

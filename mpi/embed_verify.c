@@ -1,5 +1,6 @@
 /* Ranges journalled by a run that did not end cleanly are read again before they are believed. */
 #include "mpi/embed_internal.h"
+#include "mpi/stop.h"
 
 #include <string.h>
 
@@ -9,13 +10,25 @@ typedef struct {
     bool has_quality;
 } Check;
 
-static GArray *list_checks(const LobEmbed *embed) {
+static bool wanted(const LobEmbed *embed, uint32_t slide, const LobDoneRange *range, bool late) {
+    if (!late)
+        return !range->verified;
+    for (guint i = 0; i < embed->late->len; i++) {
+        const LobLateWrite *write = &g_array_index(embed->late, LobLateWrite, i);
+        if (write->slide == slide && write->first < (uint64_t)range->first + range->count &&
+            range->first < (uint64_t)write->first + write->count)
+            return true;
+    }
+    return false;
+}
+
+static GArray *list_checks(const LobEmbed *embed, bool late) {
     GArray *checks = g_array_new(FALSE, FALSE, sizeof(Check));
     for (uint32_t s = 0; s < embed->catalog_part->n_slides; s++) {
         const GArray *done = embed->record->slides[s].done;
         for (guint i = 0; i < done->len; i++) {
             const LobDoneRange *range = &g_array_index(done, LobDoneRange, i);
-            if (range->verified)
+            if (!wanted(embed, s, range, late))
                 continue;
             const Check check = {embed->catalog_part->slides[s].first + range->first,
                                  s,
@@ -30,6 +43,18 @@ static GArray *list_checks(const LobEmbed *embed) {
     return checks;
 }
 
+/* What cannot be read (a bad disk block) is as bad as what differs: writing it anew may mend it. */
+static bool is_intact(LobStore *store, const Check *check) {
+    g_autoptr(GError) problem = NULL;
+    uint32_t crc = 0, quality = check->quality_crc;
+    if (lob_store_crc_rows(store, check->row, check->count, &crc, &problem) &&
+        (!check->has_quality || lob_store_crc_quality(store, check->row, check->count, &quality, &problem)))
+        return crc == check->crc && quality == check->quality_crc;
+    lob_warning("rows %" G_GUINT64_FORMAT "..%" G_GUINT64_FORMAT " cannot be read again: %s", check->row,
+                check->row + check->count, problem->message);
+    return false;
+}
+
 /* Each rank reads every size-th range; what differs is appended to `bad`. */
 static bool check_share(const LobWorld *world, const char *path, const Check *checks, size_t n, GArray *bad,
                         GError **err) {
@@ -37,12 +62,9 @@ static bool check_share(const LobWorld *world, const char *path, const Check *ch
     if (!store)
         return false;
     for (size_t i = (size_t)world->rank; i < n; i += (size_t)world->size) {
-        uint32_t crc = 0, quality = checks[i].quality_crc;
-        if (!lob_store_crc_rows(store, checks[i].row, checks[i].count, &crc, err) ||
-            (checks[i].has_quality &&
-             !lob_store_crc_quality(store, checks[i].row, checks[i].count, &quality, err)))
+        if (!lob_run_goes_on(err))
             return false;
-        if (crc != checks[i].crc || quality != checks[i].quality_crc)
+        if (!is_intact(store, &checks[i]))
             g_array_append_val(bad, checks[i]);
     }
     return true;
@@ -59,35 +81,30 @@ static bool void_range(LobEmbed *embed, const Check *check, GError **err) {
     return lob_journal_append(embed->journal, &record, err);
 }
 
-/* Rank 0. */
-static bool take_answers(LobEmbed *embed, size_t n, const Check *bad, size_t n_bad, GError **err) {
-    for (size_t i = 0; i < n_bad; i++)
+static bool void_all(LobEmbed *embed, const Check *bad, size_t n, GError **err) {
+    for (size_t i = 0; i < n; i++)
         if (!void_range(embed, &bad[i], err))
             return false;
-    if (n_bad > 0)
-        lob_warning("embed: %zu of %zu tile ranges of a run that died are not as they were written: they are "
-                    "done again",
-                    n_bad, n);
-    else
-        lob_info(
-            "embed: the last run did not end cleanly; its %zu tile ranges were read again and are intact", n);
     return lob_embed_commit(embed, err);
 }
 
-bool lob_embed_verify(LobEmbed *embed, const char *path, GError **err) {
+/* Collective: reads `checks` (rank 0's) again, voids what is not as it was written. Both counts reach all
+ * ranks. */
+static bool read_again(LobEmbed *embed, const char *path, const GArray *checks, uint64_t *n, uint64_t *n_bad,
+                       GError **err) {
     const LobWorld *world = embed->stage.world;
-    g_autoptr(GArray) checks = world->rank == 0 ? list_checks(embed) : NULL;
-    uint64_t n = checks ? checks->len : 0;
-    lob_world_bcast(world, &n, sizeof n);
-    if (n == 0)
+    *n = checks ? checks->len : 0;
+    *n_bad = 0;
+    lob_world_bcast(world, n, sizeof *n);
+    if (*n == 0)
         return true;
-    g_autofree Check *all = g_new(Check, n);
+    g_autofree Check *all = g_new(Check, *n);
     if (checks)
-        memcpy(all, checks->data, n * sizeof *all);
-    lob_world_bcast(world, all, n * sizeof *all);
+        memcpy(all, checks->data, *n * sizeof *all);
+    lob_world_bcast(world, all, *n * sizeof *all);
     g_autoptr(GArray) bad = g_array_new(FALSE, FALSE, sizeof(Check));
     GError *mine = NULL;
-    (void)check_share(world, path, all, n, bad, &mine);
+    (void)check_share(world, path, all, *n, bad, &mine);
     if (!lob_world_agree(world, mine, err))
         return false;
     g_autofree Check *gathered = NULL;
@@ -95,10 +112,50 @@ bool lob_embed_verify(LobEmbed *embed, const char *path, GError **err) {
     lob_world_gather(world, bad->data, bad->len * sizeof(Check), (void **)&gathered, &sizes);
     mine = NULL;
     if (world->rank == 0) {
-        size_t bytes = 0;
         for (int r = 0; r < world->size; r++)
-            bytes += sizes[r];
-        (void)take_answers(embed, n, gathered, bytes / sizeof(Check), &mine);
+            *n_bad += sizes[r] / sizeof(Check);
+        (void)void_all(embed, gathered, *n_bad, &mine);
     }
+    lob_world_bcast(world, n_bad, sizeof *n_bad);
     return lob_world_agree(world, mine, err);
+}
+
+bool lob_embed_verify(LobEmbed *embed, const char *path, GError **err) {
+    uint64_t n, n_bad;
+    const bool lead = embed->stage.world->rank == 0;
+    g_autoptr(GArray) checks = lead ? list_checks(embed, false) : NULL;
+    if (!read_again(embed, path, checks, &n, &n_bad, err))
+        return false;
+    if (lead && n_bad > 0)
+        lob_warning("embed: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                    " tile ranges of a run that died are not as they were written: they are done again",
+                    n_bad, n);
+    else if (lead && n > 0)
+        lob_info("embed: the last run did not end cleanly; its %" G_GUINT64_FORMAT
+                 " tile ranges were read again and are intact",
+                 n);
+    return true;
+}
+
+bool lob_embed_verify_late(LobEmbed *embed, const char *path, bool *again, GError **err) {
+    uint64_t n, n_bad;
+    const bool lead = embed->stage.world->rank == 0;
+    g_autoptr(GArray) checks = lead ? list_checks(embed, true) : NULL;
+    *again = false;
+    if (!read_again(embed, path, checks, &n, &n_bad, err))
+        return false;
+    if (lead && n > 0)
+        lob_warning("embed: ranks wrote after their leases had gone to others: of %" G_GUINT64_FORMAT
+                    " tile ranges read again, %" G_GUINT64_FORMAT " are done again",
+                    n, n_bad);
+    if (lead)
+        g_array_set_size(embed->late, 0);
+    *again = n_bad > 0;
+    return true;
+}
+
+bool lob_embed_void_late(LobEmbed *embed, GError **err) {
+    g_autoptr(GArray) checks = list_checks(embed, true);
+    g_array_set_size(embed->late, 0);
+    return void_all(embed, (const Check *)(const void *)checks->data, checks->len, err);
 }

@@ -57,6 +57,9 @@ bool lob_farm_run(const LobWorld *world, const LobFarmJob *job, LobFarmStats *al
  * LobFarm. */
 bool lob_farm_tick(void *user);
 
+/* lob_clock() when the task under way reached this rank: a task fetched ahead has waited since. */
+double lob_farm_came(const LobFarm *farm);
+
 /* The task after the one being worked on, if it is here already. Valid until the next tick. */
 const void *lob_farm_peek(const LobFarm *farm, size_t *size);
 

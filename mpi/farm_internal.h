@@ -7,12 +7,18 @@ enum { TAG_WANT = 101, TAG_RESULT, TAG_STOPREQ, TAG_FATAL, TAG_BYE, TAG_TASK, TA
 
 typedef struct LobCoordinator LobCoordinator;
 
+typedef struct {
+    GBytes *data;
+    double came; /* lob_clock() */
+} LobFarmTask;
+
 struct LobFarm {
     const LobWorld *world;
     const LobFarmJob *job;
     MPI_Comm comm;
     LobCoordinator *coordinator; /* rank 0 */
-    GQueue tasks;                /* of GBytes: fetched, not begun */
+    GQueue tasks;                /* of LobFarmTask: fetched, not begun */
+    double came;                 /* when the task under way did */
     bool ended;                  /* END came: no more tasks */
     bool asked_to_stop;          /* STOPREQ is sent */
     LobRunState verdict;         /* what END said */
@@ -32,6 +38,8 @@ typedef struct {
     int32_t code;
     char message[1000];
 } LobFarmFatal;
+
+void lob_farm_push_task(LobFarm *farm, GBytes *data); /* takes the reference */
 
 LobCoordinator *lob_coordinator_new(LobFarm *farm, LobFarmStats *all);
 void lob_coordinator_free(LobCoordinator *coordinator);

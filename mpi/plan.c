@@ -89,7 +89,7 @@ static bool commit(void *user, GError **err) {
     if (!plan->dirty)
         return true;
     plan->dirty = false;
-    return lob_journal_sync(plan->journal, err);
+    return lob_stage_owns(&plan->stage, err) && lob_journal_sync(plan->journal, err);
 }
 
 static bool pulse(void *user, GError **err) {
@@ -98,7 +98,7 @@ static bool pulse(void *user, GError **err) {
                                       .slides_done = plan->answered - plan->failed,
                                       .slides_failed = plan->failed};
     lob_progress_update(plan->stage.progress, &counts, NULL);
-    return lob_stage_beat(&plan->stage, err);
+    return lob_stage_owns(&plan->stage, err);
 }
 
 static void explain(void *user, const char *why) {

@@ -163,7 +163,7 @@ bool lob_plan_make_part(LobPlan *plan, GError **err) {
     NewPart part = {0};
     GError *mine = NULL;
     if (world->rank == 0)
-        (void)lay_out(&part, &plan->stage, &mine);
+        (void)(lob_stage_owns(&plan->stage, &mine) && lay_out(&part, &plan->stage, &mine));
     bool ok = lob_world_agree(world, mine, err);
     if (ok) {
         lob_world_bcast(world, &part.number, sizeof part.number);

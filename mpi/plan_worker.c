@@ -90,6 +90,7 @@ bool lob_plan_work(void *user, LobFarm *farm, const void *task, size_t size, GBy
                                         (size_t)plan->stage.cohort->study->encoder.batch, err);
     if (!plan->reader || stopped(farm, err))
         return false;
+    lob_reader_set_tick(plan->reader, lob_farm_tick, farm);
     if (!look_at(plan, farm, index, &facts, &look, &problem)) {
         if (stopped(farm, err))
             return false;

@@ -472,6 +472,10 @@ int lob_sched_expire(LobSched *sched, double now) {
     return late;
 }
 
+int lob_sched_late(const LobSched *sched) {
+    return (int)g_hash_table_size(sched->void_leases);
+}
+
 bool lob_sched_holds(const LobSched *sched, int worker, uint32_t lease) {
     const Flight *flight = g_hash_table_lookup(sched->flights, GUINT_TO_POINTER(lease));
     return flight && flight->worker == worker;

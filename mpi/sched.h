@@ -47,6 +47,8 @@ bool lob_sched_done(LobSched *sched, int worker, const LobLease *lease, double n
 void lob_sched_fail_slide(LobSched *sched, uint32_t slide);
 /* Puts late leases back; returns how many. */
 int lob_sched_expire(LobSched *sched, double now);
+/* Leases put back late whose workers have not answered yet: they may still write. */
+int lob_sched_late(const LobSched *sched);
 bool lob_sched_holds(const LobSched *sched, int worker, uint32_t lease);
 
 /* A suspect came through: the rest of it is dealt like any other slide. */

@@ -1,11 +1,11 @@
 #include "mpi/stage.h"
 #include "encoder/encoder.h"
+#include "mpi/stop.h"
 
 #include <openslide.h>
 #include <string.h>
 #include <unistd.h>
 
-#define BEAT_SECONDS 60.0
 /* A job that was just killed may still be dying when it is started again. */
 #define LOCK_PATIENCE_SECONDS 5.0
 #define HEADER_TYPE "(sssassibiiddssssb)"
@@ -134,9 +134,10 @@ static GVariant *begin_rank0(LobStage *stage, GError **err) {
     if (!lob_make_dirs(store, err) || !lob_make_dirs(plan, err))
         return NULL;
     g_autofree char *lock = lob_study_out(study, "store/lock");
-    stage->lock = lob_lock_wait(lock, LOCK_PATIENCE_SECONDS, err);
+    stage->lock = lob_lock_wait(lock, LOCK_PATIENCE_SECONDS, lob_run_goes_on, err);
     if (!stage->lock)
         return NULL;
+    lob_lock_keep(stage->lock);
     g_autofree char *spec = lob_stage_plan_spec(study);
     stage->catalog = lob_catalog_load(stage->cohort, spec, err);
     if (!stage->catalog)
@@ -157,7 +158,7 @@ bool lob_stage_begin(LobStage *stage, const char *name, const LobWorld *world, c
     apply_site(world, cohort->study);
     GVariant *header = NULL;
     GError *mine = NULL;
-    *stage = (LobStage){.world = world, .cohort = cohort, .name = name, .beaten = lob_clock()};
+    *stage = (LobStage){.world = world, .cohort = cohort, .name = name};
     if (world->rank == 0)
         header = begin_rank0(stage, &mine);
     if (!lob_world_agree(world, mine, err)) {
@@ -190,11 +191,8 @@ void lob_stage_unlock(LobStage *stage) {
     stage->lock = NULL;
 }
 
-bool lob_stage_beat(LobStage *stage, GError **err) {
-    if (!stage->lock || lob_clock() - stage->beaten < BEAT_SECONDS)
-        return true;
-    stage->beaten = lob_clock();
-    return lob_lock_beat(stage->lock, err);
+bool lob_stage_owns(LobStage *stage, GError **err) {
+    return !stage->lock || lob_lock_check(stage->lock, err);
 }
 
 const char *lob_stage_state_word(const GError *error) {

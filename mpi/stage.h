@@ -16,7 +16,6 @@ typedef struct {
     LobCatalog *catalog;   /* rank 0 */
     LobStoreHeader header; /* every rank: what this study's parts are described as */
     LobProgress *progress; /* rank 0 */
-    double beaten;         /* lob_clock() of the lock's last heartbeat */
 } LobStage;
 
 /* Collective. Takes the lock, loads the catalog, refuses a store of another encoder or tiling. On failure
@@ -26,8 +25,8 @@ bool lob_stage_begin(LobStage *stage, const char *name, const LobWorld *world, c
 void lob_stage_end(LobStage *stage); /* local */
 /* Rank 0, before a job ends itself: the next one, perhaps on another host, need not wait for a stale lock. */
 void lob_stage_unlock(LobStage *stage);
-/* Heartbeat of the lock; rank 0, from a farm's pulse. */
-bool lob_stage_beat(LobStage *stage, GError **err);
+/* Rank 0, before anything is written into the store: IO error where another job has taken it over. */
+bool lob_stage_owns(LobStage *stage, GError **err);
 /* The processor's name: rows are the same to the bit on one type only. Caller frees. */
 char *lob_cpu_type(void);
 /* "done", "stopped", "halted" or "failed": what an outcome is called in status.json. */

@@ -86,3 +86,7 @@ bool lob_run_stop_error(GError **err) {
         return lob_fail(err, LOB_ERROR_HALTED, "halted on request (%s)", reason);
     return lob_fail(err, LOB_ERROR_STOPPED, "stopped (%s); submit again to go on", reason);
 }
+
+bool lob_run_goes_on(GError **err) {
+    return lob_run_state() == LOB_RUN_ON || lob_run_stop_error(err);
+}

@@ -22,6 +22,29 @@ int lob_farm_workers(const LobWorld *world) {
     return lob_farm_rank0_works(world) ? world->size : world->size - 1;
 }
 
+/* ---- tasks ---- */
+
+void lob_farm_push_task(LobFarm *farm, GBytes *data) {
+    LobFarmTask *task = g_new(LobFarmTask, 1);
+    *task = (LobFarmTask){data, lob_clock()};
+    g_queue_push_tail(&farm->tasks, task);
+}
+
+static void free_task(gpointer data) {
+    LobFarmTask *task = data;
+    g_bytes_unref(task->data);
+    g_free(task);
+}
+
+double lob_farm_came(const LobFarm *farm) {
+    return farm->came;
+}
+
+const void *lob_farm_peek(const LobFarm *farm, size_t *size) {
+    const LobFarmTask *next = g_queue_peek_head((GQueue *)(gpointer)&farm->tasks);
+    return next ? g_bytes_get_data(next->data, size) : NULL;
+}
+
 /* ---- messages of a worker that is not rank 0 ---- */
 
 static void send_up(LobFarm *farm, int tag, const void *data, size_t size) {
@@ -32,7 +55,7 @@ static void send_up(LobFarm *farm, int tag, const void *data, size_t size) {
 
 static void take(LobFarm *farm, int tag, void *data, size_t size) {
     if (tag == TAG_TASK) {
-        g_queue_push_tail(&farm->tasks, g_bytes_new_take(data, size));
+        lob_farm_push_task(farm, g_bytes_new_take(data, size));
         return;
     }
     const LobFarmEnd *end = data;
@@ -85,11 +108,6 @@ bool lob_farm_tick(void *user) {
     return lob_run_state() == LOB_RUN_ON;
 }
 
-const void *lob_farm_peek(const LobFarm *farm, size_t *size) {
-    GBytes *next = g_queue_peek_head((GQueue *)(gpointer)&farm->tasks);
-    return next ? g_bytes_get_data(next, size) : NULL;
-}
-
 /* Rank 0 writes the reason down before it ends the job; where it does not come to that, this rank ends it. */
 #define FATAL_PATIENCE_SECONDS 5.0
 
@@ -106,12 +124,13 @@ static void fatal(LobFarm *farm, const GError *error) {
 
 /* ---- the loop ---- */
 
-static void do_task(LobFarm *farm, GBytes *task, GByteArray *result) {
+static void do_task(LobFarm *farm, const LobFarmTask *task, GByteArray *result) {
     const LobFarmJob *job = farm->job;
     gsize size = 0;
-    const void *data = g_bytes_get_data(task, &size);
+    const void *data = g_bytes_get_data(task->data, &size);
     g_autoptr(GError) err = NULL;
     const double start = lob_clock();
+    farm->came = task->came;
     g_byte_array_set_size(result, 0);
     const bool ok = job->work(job->user, farm, data, size, result, &err);
     job->stats->busy += lob_clock() - start;
@@ -149,14 +168,14 @@ static void loop(LobFarm *farm, bool works) {
         }
         if (farm->ended && (!farm->coordinator || lob_coordinator_is_over(farm->coordinator)))
             return;
-        GBytes *task = works && lob_run_state() == LOB_RUN_ON ? g_queue_pop_head(&farm->tasks) : NULL;
+        LobFarmTask *task = works && lob_run_state() == LOB_RUN_ON ? g_queue_pop_head(&farm->tasks) : NULL;
         if (!task) {
             lob_nap(&waited);
             continue;
         }
         waited = 0;
         do_task(farm, task, result);
-        g_bytes_unref(task);
+        free_task(task);
     }
 }
 
@@ -174,6 +193,6 @@ bool lob_farm_run(const LobWorld *world, const LobFarmJob *job, LobFarmStats *al
     loop(&farm, works);
     if (farm.coordinator)
         lob_coordinator_free(farm.coordinator);
-    g_queue_clear_full(&farm.tasks, (GDestroyNotify)g_bytes_unref);
+    g_queue_clear_full(&farm.tasks, free_task);
     return farm.verdict == LOB_RUN_ON || lob_run_stop_error(err);
 }

@@ -16,9 +16,11 @@
                       * claim a slide without end of which every single read is quick */
 #define GRACE_MS 100 /* least time waited before a limit counts as passed, e.g. after a suspension */
 
+#define TICK_MS 50
+
 const LobReaderLimits lob_reader_default_limits = {60, 20, (size_t)4 << 30, 256, 224};
 
-typedef enum { ANSWERED, DIED, LATE } Outcome;
+typedef enum { ANSWERED, DIED, LATE, ABANDONED } Outcome;
 
 /* A request not yet collected. */
 typedef struct {
@@ -43,6 +45,9 @@ struct LobReader {
     int killed, run;  /* tiles given up, and how many of them without a good one between */
     uint32_t last_killed;
     Outcome outcome; /* of the last order_once */
+    bool crashed;    /* the process that ended last did so by itself */
+    bool (*tick)(void *user);
+    void *user;
 };
 
 static bool make_memory(LobReader *reader, GError **err) {
@@ -90,6 +95,12 @@ static char *describe_end(const LobReader *reader, Outcome outcome, double limit
     return g_strdup_printf("left with code %d", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
+/* The memory limit is the study's: a larger one may do. */
+static bool ended_by_itself(int status) {
+    return WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL
+                               : WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != LOB_READER_EXIT_MEMORY;
+}
+
 /* Ends the process and tells how it ended. A process that will not die may still write into its shared
  * memory, so that is then left behind. */
 static char *end_process(LobReader *reader, Outcome outcome, double limit) {
@@ -103,6 +114,7 @@ static char *end_process(LobReader *reader, Outcome outcome, double limit) {
     g_autoptr(GError) err = NULL;
     bool asked = lob_zygote_reap(reader->pid, &status, &gone, &err);
     reader->pid = 0;
+    reader->crashed = outcome == DIED && asked && gone && ended_by_itself(status);
     if (!asked)
         return g_strdup_printf("is lost: %s", err->message);
     if (!gone) {
@@ -128,7 +140,7 @@ static Outcome await(LobReader *reader, double limit, double total, uint64_t sin
             left = MIN(left, (int64_t)(total * 1e9) - (int64_t)(now - since));
         if (left <= 0 && waited)
             return LATE;
-        int ms = left > 0 ? (int)MIN(left / 1000000 + 1, 1000) : GRACE_MS;
+        int ms = left > 0 ? (int)MIN(left / 1000000 + 1, reader->tick ? TICK_MS : 1000) : GRACE_MS;
         struct pollfd fd = {.fd = reader->control, .events = POLLIN};
         int ready = poll(&fd, 1, ms);
         if (ready > 0)
@@ -136,6 +148,8 @@ static Outcome await(LobReader *reader, double limit, double total, uint64_t sin
                            (ssize_t)sizeof *answer
                        ? ANSWERED
                        : DIED;
+        if (reader->tick && !reader->tick(reader->user))
+            return ABANDONED;
         waited = ready == 0;
     }
 }
@@ -147,6 +161,11 @@ static uint64_t send_order(LobReader *reader, const LobReaderOrder *order, int m
     return lob_monotonic_ns();
 }
 
+static bool abandon(LobReader *reader, GError **err) {
+    g_free(end_process(reader, ABANDONED, 0));
+    return lob_fail(err, LOB_ERROR_STOPPED, "stopped");
+}
+
 /* An order that is answered as a whole. */
 static bool order_once(LobReader *reader, const LobReaderOrder *order, int memory, double limit, double total,
                        const char *doing, GError **err) {
@@ -155,7 +174,9 @@ static bool order_once(LobReader *reader, const LobReaderOrder *order, int memor
     const Outcome outcome = reader->outcome = await(reader, limit, total, sent, &answer);
     if (outcome == ANSWERED && answer.op == order->op && answer.ok)
         return true;
-    reader->open = false;
+    reader->open = reader->crashed = false;
+    if (outcome == ABANDONED)
+        return abandon(reader, err);
     if (outcome == ANSWERED) {
         reader->shared->message[sizeof reader->shared->message - 1] = '\0';
         return lob_fail(err, LOB_ERROR_SLIDE, "%s", reader->shared->message);
@@ -219,6 +240,15 @@ LobReader *lob_reader_new(const LobReaderLimits *limits, GError **err) {
     return g_steal_pointer(&reader);
 }
 
+void lob_reader_set_tick(LobReader *reader, bool (*tick)(void *user), void *user) {
+    reader->tick = tick;
+    reader->user = user;
+}
+
+bool lob_reader_crashed(const LobReader *reader) {
+    return reader->crashed;
+}
+
 void lob_reader_free(LobReader *reader) {
     if (reader == NULL)
         return;
@@ -246,7 +276,7 @@ static void drop_requests(LobReader *reader) {
 
 bool lob_reader_open(LobReader *reader, const LobSlideSpec *spec, LobSlideInfo *info, GError **err) {
     drop_requests(reader);
-    reader->open = false;
+    reader->open = reader->crashed = false;
     if (strlen(spec->path) >= sizeof reader->shared->path)
         return lob_fail(err, LOB_ERROR_SLIDE, "%s: the path is too long", spec->path);
     g_free(reader->path);
@@ -400,11 +430,15 @@ bool lob_reader_collect(LobReader *reader, const uint8_t **rgb, const uint8_t **
             return collected(reader, rgb, status, reason);
         if (outcome == ANSWERED) {
             reader->shared->message[sizeof reader->shared->message - 1] = '\0';
+            reader->crashed = false;
             lob_fail(err, LOB_ERROR_SLIDE, "%s", reader->shared->message);
         }
-        if (outcome == ANSWERED || !recover(reader, outcome, &restarts, err)) {
+        if (outcome == ANSWERED || (outcome == ABANDONED && !abandon(reader, err)) ||
+            !recover(reader, outcome, &restarts, err)) {
+            const bool crashed = reader->crashed;
             drop_requests(reader);
             reader->open = false;
+            reader->crashed = crashed;
             return false;
         }
     }

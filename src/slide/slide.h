@@ -114,6 +114,13 @@ LobReader *lob_reader_new(const LobReaderLimits *limits, GError **err);
 void lob_reader_free(LobReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobReader, lob_reader_free)
 
+/* From now on `tick` is called every 50 ms or so while the reader is waited for; where it says false, what is
+ * under way fails as STOPPED and the reader's process is ended. NULL: no tick. */
+void lob_reader_set_tick(LobReader *reader, bool (*tick)(void *user), void *user);
+/* Whether the last call failed because its process crashed, and new ones too: the slide's own doing, unlike a
+ * time or memory limit or being killed from outside. */
+bool lob_reader_crashed(const LobReader *reader);
+
 /* Opens a slide in the reader (a fresh process where the last one died, which may also happen once under way:
  * whatever killed it need not be the slide). SLIDE errors name the cause: signal, limit, or the library's
  * words. IO/INTERNAL errors mean the reader itself cannot be had. */

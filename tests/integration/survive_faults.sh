@@ -10,8 +10,15 @@ full_disk() {
   trap 'umount -l "$work/small" 2>/dev/null; rm -rf "$work"' EXIT
   run 1 plan "$small/out"; expect "plan on a small disk" 0 $?
   head -c 100M /dev/zero >"$small/ballast" 2>/dev/null
-  cp "$small/out/store/part-0001.journal" "$work/before" 2>/dev/null
+  truncate -s -60K "$small/ballast"
   launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/full.log" 2>&1; expect "embed on a full disk" 1 $?
+  grep -qi 'rows are left to write.*make room' "$work/full.log" && say "ok: says so before it computes" || { fail "does not say that the disk is full"; tail -3 "$work/full.log"; }
+  rm "$small/ballast"
+  launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/full.log" 2>&1 &
+  job=$!
+  await_ranges 1 "$small/out"
+  head -c 100M /dev/zero >"$small/ballast" 2>/dev/null
+  wait $job; expect "embed on a disk that fills up" 1 $?
   grep -qi 'no space left' "$work/full.log" && say "ok: says why" || { fail "does not say that the disk is full"; tail -3 "$work/full.log"; }
   rm "$small/ballast"
   launch 2 "$LOBULE" embed --output "$small/out" "$study" >"$work/full.log" 2>&1; expect "embed once there is room" 0 $?
@@ -69,6 +76,22 @@ flip_bits() {
   printf "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$part" bs=1 seek=$((row + 171)) conv=notrunc status=none
   "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify of a finished store with a flipped bit" 1 $?
   cat "$work/verify.log"
+  grep -q 'restore the file from a copy' "$work/verify.log" || fail "verify does not say what to do"
+  # A finished part does not need its journal; and what verify advises works.
+  sed -i '3s/lease/leave/' "$out/store/part-0001.journal"
+  of=$tiny run 1 embed "$out"; expect "embed beside a damaged journal of a finished part" 0 $?
+  said "the damaged journal is told" 'finished and does not need it' "$out"
+  "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify beside a damaged journal" 1 $?
+  grep -q "checksum is" "$work/verify.log" || fail "the damage itself is not told"
+  mv "$part" "$out/store/part-0001.journal" "$work/"
+  of=$tiny run 1 plan "$out" && of=$tiny run 1 embed "$out"; expect "a damaged part made again" 0 $?
+  expect "store that was made again" "$tiny_calm" "$(digest "$out")"
+  # An unfinished part cannot do without.
+  out=$work/unfinished
+  cut_off "$out"
+  sed -i '3s/lease/leave/' "$out/store/part-0001.journal"
+  of=$tiny run 1 embed "$out"; expect "embed with a damaged journal" 2 $?
+  said "what to do is told" 'remove it together with' "$out"
 }
 
 locks() {
@@ -97,7 +120,51 @@ locks() {
   expect "store after two jobs at once" "$calm" "$(digest "$out")"
 }
 
+# A job is held still so long that another one takes its store over, and wakes up: while the other one works, or when it
+# is through. It writes nothing any more.
+taken_over() { # WHEN
+  local out=$work/late-$1 first of=$study wanted=$calm
+  [ "$1" = during ] || { of=$tiny wanted=$tiny_calm; }
+  run 1 plan "$out"
+  begin 2 "$out"; first=$job
+  await_ranges 3 "$out"
+  pkill -STOP -f -- "--output $out"
+  sed 's/^host .*/host elsewhere/; s/^boot .*/boot another/' "$out/store/lock" >"$work/foreign"
+  cat "$work/foreign" >"$out/store/lock"
+  touch -d '-20 min' "$out/store/lock"
+  launch 2 "$LOBULE" embed --output "$out" "$of" >"$out-next.log" 2>&1 &
+  job=$!
+  if [ "$1" = after ]; then wait $job; else await_ranges 8 "$out"; fi
+  cp "$out/store/part-0001.journal" "$work/journal"
+  pkill -CONT -f -- "--output $out"
+  wait $first; expect "a job that wakes up $1 another took its store" 1 $?
+  said "it says so" 'taken away from this process' "$out"
+  if [ "$1" = during ]; then wait $job; expect "the other one" 0 $?; fi
+  head -c "$(stat -c %s "$work/journal")" "$out/store/part-0001.journal" | cmp -s - "$work/journal" || fail "the journal was written over"
+  [ "$1" = during ] || cmp -s "$work/journal" "$out/store/part-0001.journal" || fail "the journal grew"
+  expect "store that was taken over ($1)" "$wanted" "$(digest "$out")"
+  "$LOBULE" store verify "$out" >"$work/verify.log" 2>&1; expect "verify" 0 $?
+}
+taken_over_twice() { taken_over during; taken_over after; }
+
+# A rank is held up just before it writes, its lease goes to another one, and then it writes something else over the
+# other's rows.
+late_writer() {
+  local out=$work/late-writer
+  run 1 plan "$out" && of=$tiny run 1 plan "$out-tiny"
+  LOB_TEST_LEASE=0.1 LOB_TEST_LATE=1:12 of=$tiny run 2 embed "$out-tiny"; expect "embed with a rank that writes late" 0 $?
+  said "late writes are told" 'wrote after their leases had gone to others: .*, 1 are done again' "$out-tiny"
+  expect "store with a late writer" "$tiny_calm" "$(digest "$out-tiny")"
+  # Stopped before it is known what it wrote over: not believed afterwards.
+  LOB_TEST_LEASE=0.1 LOB_TEST_LATE=1:12 begin 2 "$out"
+  await_late() { until grep -q 'are late and go to' "$out.log" || ! kill -0 $job 2>/dev/null; do sleep 0.1; done; }
+  await_late
+  pkill -USR1 -f -- "--output $out "; wait $job; expect "stopped with a late writer" 75 $?
+  run 2 embed "$out"; expect "embed once more" 0 $?
+  expect "store after a stop with a late writer" "$calm" "$(digest "$out")"
+}
+
 tiles_tiny=$("$LOBULE" store ls --json "$cohort/tiny-out/store/part-0001.h5" | sed -n 's/.*"rows": *\([0-9]*\).*/\1/p')
-for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits locks}; do $part; done
+for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits locks taken_over_twice late_writer}; do $part; done
 expect "processes left behind" 0 "$(leftovers)"
 finish

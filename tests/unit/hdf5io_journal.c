@@ -233,7 +233,7 @@ Test(hdf5io_lock, a_living_holder_is_named) {
     cr_assert(lock != NULL);
     g_autofree char *who = g_strdup_printf("in use by process %d on ", (int)getpid());
     FIX_FAILS(lob_lock_take(path, err), LOB_ERROR_INPUT, who);
-    FIX_OK(lob_lock_beat(lock, err));
+    FIX_OK(lob_lock_check(lock, err));
     lob_lock_release(lock);
     cr_expect(!g_file_test(path, G_FILE_TEST_EXISTS));
     lock = lob_lock_take(path, NULL);
@@ -273,7 +273,7 @@ Test(hdf5io_lock, a_zombie_and_a_reused_pid_are_dead) {
     replace_line(path, "start", "1");
     LobLock *second = NULL;
     FIX_OK((second = lob_lock_take(path, err)) != NULL);
-    FIX_FAILS(lob_lock_beat(lock, err), LOB_ERROR_IO, "taken away");
+    FIX_FAILS(lob_lock_check(lock, err), LOB_ERROR_IO, "taken away");
     lob_lock_release(lock);
     cr_expect(g_file_test(path, G_FILE_TEST_EXISTS), "another's lock is not removed");
     lob_lock_release(second);
@@ -315,6 +315,19 @@ static void expect_succession(const char *job, const char *restarts) {
     fix_remove(folder);
 }
 
+Test(hdf5io_lock, other_schedulers_jobs_are_named) {
+    g_autofree char *folder = fix_folder();
+    g_autofree char *path = lock_name(folder);
+    g_setenv("PBS_JOBID", "4711.head", true);
+    LobLock *lock = lob_lock_take(path, NULL);
+    cr_assert(lock != NULL);
+    FIX_FAILS(lob_lock_take(path, err), LOB_ERROR_INPUT, "job 4711.head");
+    replace_line(path, "boot", "another");
+    FIX_FAILS(lob_lock_take(path, err), LOB_ERROR_INPUT, "job 4711.head");
+    lob_lock_release(lock);
+    fix_remove(folder);
+}
+
 Test(hdf5io_lock, a_requeued_job_succeeds_itself) {
     expect_succession("SLURM_JOB_ID", "SLURM_RESTART_COUNT");
 }
@@ -324,38 +337,77 @@ Test(hdf5io_lock, a_job_submitted_anew_succeeds_the_first_of_its_chain) {
     expect_succession("LOBULE_CHAIN", "LOBULE_CHAIN_RESTARTS");
 }
 
-Test(hdf5io_lock, of_many_takers_of_a_stale_lock_one_wins) {
-    g_autofree char *folder = fix_folder();
-    g_autofree char *path = lock_name(folder);
-    LobLock *dead = lob_lock_take(path, NULL);
-    cr_assert(dead != NULL);
-    replace_line(path, "start", "1");
-    int go[2];
-    cr_assert(pipe(go) == 0);
-    pid_t children[8];
-    for (int i = 0; i < 8; i++) {
+/* How many of `n` processes that start at once take the lock; each keeps it while the others try. */
+static int winners_of(int n, const char *path) {
+    int go[2], winners = 0;
+    pid_t children[16];
+    cr_assert(n <= 16 && pipe(go) == 0);
+    for (int i = 0; i < n; i++) {
         children[i] = fork();
         if (children[i] == 0) {
             char byte;
             close(go[1]);
             while (read(go[0], &byte, 1) > 0)
                 ;
-            bool won = lob_lock_take(path, NULL) != NULL;
-            if (won)
-                g_usleep(300000); /* alive while the others try */
-            _exit(won ? 1 : 0);
+            LobLock *lock = lob_lock_take(path, NULL);
+            g_usleep(300000);
+            _exit(lock && lob_lock_check(lock, NULL) ? 1 : 0);
         }
     }
     close(go[0]);
     close(go[1]);
-    int winners = 0;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < n; i++) {
         int status = 0;
         cr_assert(waitpid(children[i], &status, 0) == children[i] && WIFEXITED(status));
         winners += WEXITSTATUS(status);
     }
-    cr_expect(winners == 1, "%d of 8 hold the lock", winners);
+    return winners;
+}
+
+/* Also past a guard that a crash left behind, which all of them find expired. */
+Test(hdf5io_lock, of_many_takers_of_a_stale_lock_one_wins, .timeout = 60) {
+    g_autofree char *folder = fix_folder();
+    g_autofree char *path = lock_name(folder), *guard = g_strconcat(path, ".takeover", NULL);
+    const struct timeval old[2] = {{.tv_sec = time(NULL) - 100}, {.tv_sec = time(NULL) - 100}};
+    LobLock *dead = lob_lock_take(path, NULL);
+    cr_assert(dead != NULL);
+    replace_line(path, "start", "1");
+    for (int round = 0; round < 12; round++) {
+        cr_assert(g_file_set_contents(guard, "", 0, NULL) && utimes(guard, old) == 0);
+        const int winners = winners_of(16, path);
+        cr_expect(winners == 1, "round %d: %d of 16 hold the lock", round, winners);
+    }
     lob_lock_release(dead);
+    fix_remove(folder);
+}
+
+/* One that judged a lock to be stale and is held up then must not take away the lock of who came meanwhile.
+ */
+Test(hdf5io_lock, who_is_held_up_takes_no_living_lock_away, .timeout = 60) {
+    g_autofree char *folder = fix_folder();
+    g_autofree char *path = lock_name(folder), *guard = g_strconcat(path, ".takeover", NULL);
+    const struct timeval old[2] = {{.tv_sec = time(NULL) - 100}, {.tv_sec = time(NULL) - 100}};
+    LobLock *dead = lob_lock_take(path, NULL), *living = NULL;
+    cr_assert(dead != NULL);
+    replace_line(path, "start", "1");
+    const pid_t slow = fork();
+    if (slow == 0) {
+        g_setenv("LOB_TEST_LOCK", "2", true);
+        _exit(lob_lock_take(path, NULL) ? 1 : 0);
+    }
+    while (!g_file_test(guard, G_FILE_TEST_EXISTS))
+        g_usleep(10000);
+    g_usleep(200000);
+    cr_assert(utimes(guard, old) == 0);
+    FIX_OK((living = lob_lock_take(path, err)) != NULL);
+    int status = 1;
+    cr_assert(waitpid(slow, &status, 0) == slow);
+    cr_expect(status == 0, "it has no lock");
+    FIX_OK(lob_lock_check(living, err));
+    lob_lock_release(living);
+    lob_lock_release(dead);
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    cr_expect(g_dir_read_name(dir) == NULL, "nothing is left behind");
     fix_remove(folder);
 }
 

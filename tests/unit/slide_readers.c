@@ -104,6 +104,7 @@ static void expect_slide_lost(const char *hook, bool at_open, const char *words)
         cr_assert_not(read_all(reader, sick, 0, NULL, &err));
     cr_expect(g_error_matches(err, LOB_ERROR, LOB_ERROR_SLIDE));
     cr_expect_not_null(strstr(err->message, words), "%s", err->message);
+    cr_expect_eq(lob_reader_crashed(reader), !strstr(words, "limit"));
     g_clear_error(&err);
     cr_expect(read_all(reader, well, 0, NULL, &err), "%s", err != NULL ? err->message : "");
 }
@@ -169,6 +170,46 @@ Test(readers, a_crash_while_opening_is_told) {
 
 Test(readers, a_hang_while_opening_is_told) {
     expect_slide_lost("hang@open:sick", true, "time limit of 3 s");
+}
+
+static bool until(void *deadline) {
+    return lob_clock() < *(const double *)deadline;
+}
+
+static void expect_stopped(const char *hook, bool opening) {
+    g_autofree char *path = make_slide("sick.tif"), *well = make_slide("well.tif");
+    g_autoptr(GError) err = NULL;
+    g_autoptr(LobReader) reader = start(hook);
+    const int32_t xy[1][2] = {{0, 0}};
+    const uint8_t *rgb, *status;
+    LobSlideInfo info;
+    if (!opening) {
+        open_in(reader, path, &info);
+        cr_assert(lob_reader_request(reader, &spec, xy, 1, NULL));
+    }
+    const double begun = lob_clock();
+    double deadline = begun + 0.3;
+    lob_reader_set_tick(reader, until, &deadline);
+    if (opening)
+        cr_expect_not(lob_reader_open(reader, &(LobSlideSpec){path, 0, LOB_MPP_UNKNOWN}, &info, &err));
+    else
+        cr_expect_not(lob_reader_collect(reader, &rgb, &status, NULL, &err));
+    const double took = lob_clock() - begun;
+    lob_reader_set_tick(reader, NULL, NULL);
+    cr_expect(g_error_matches(err, LOB_ERROR, LOB_ERROR_STOPPED), "%s", err ? err->message : "");
+    cr_expect(took > 0.25 && took < 0.9, "%.2f s", took);
+    cr_expect_not(lob_reader_crashed(reader));
+    g_clear_error(&err);
+    cr_expect(read_all(reader, well, 0, NULL, &err), "%s", err ? err->message : "");
+}
+
+/* Long before the limits of three seconds for opening and one for a tile. */
+Test(readers, waiting_for_one_that_hangs_at_opening_can_be_stopped) {
+    expect_stopped("hang@open:sick", true);
+}
+
+Test(readers, waiting_for_one_that_hangs_at_a_tile_can_be_stopped) {
+    expect_stopped("hang:sick", false);
 }
 
 Test(readers, may_not_write_connect_or_see_foreign_descriptors) {
