@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes sure everything lobule needs to build is there: installs it where apt and rights exist, else names each missing piece.
 # usage: jobs/bootstrap.sh [--no-install] [--tests] [--slurm] [--oracles]
+# Pieces marked optional or oracle (what tests compare with) may stay missing; they are named.
 set -u
 install=yes tests=no slurm=no oracles=no
 for arg in "$@"; do
@@ -9,7 +10,7 @@ for arg in "$@"; do
     --tests) tests=yes ;;
     --slurm) slurm=yes ;;
     --oracles) oracles=yes ;;
-    -h|--help) sed -n '2,3s/^# //p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,4s/^# //p' "$0"; exit 0 ;;
     *) echo "bootstrap: unknown option $arg (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -48,22 +49,25 @@ munge|munged --version|munge|munge|-|munge
 ip|ip -V|iproute2|iproute2|iproute2|-
 '; fi
 if [ $oracles = yes ]; then pieces+='
-OpenCV for Python|/usr/bin/python3 -c "import cv2"|python3-opencv|opencv+python3|opencv|opencv
-PyTorch|/usr/bin/python3 -c "import torch"|python3-torch|py-torch|pytorch|pytorch
-R survival|Rscript -e "library(survival)"|r-base-core r-cran-survival|r-survival|r-survival|R
-R metafor, pROC|Rscript -e "library(metafor); library(pROC)"|r-cran-metafor r-cran-proc|r-metafor|r-metafor|R
-Chromium|chromium --version|chromium|-|-|-
+oracle: OpenCV for Python|/usr/bin/python3 -c "import cv2"|python3-opencv|opencv+python3|opencv|opencv
+oracle: PyTorch|/usr/bin/python3 -c "import torch"|python3-torch|py-torch|pytorch|pytorch
+oracle: R survival|Rscript -e "library(survival)"|r-base-core r-cran-survival|r-survival|r-survival|R
+oracle: R metafor, pROC|Rscript -e "library(metafor); library(pROC)"|r-cran-metafor r-cran-proc|r-metafor|r-metafor|R
+oracle: Chromium|chromium --version|chromium|-|-|-
 '; fi
 
-missing=() packages=() needed=0
+missing=() packages=() extras=() needed=0
 while IFS= read -r line; do
   [ -n "$line" ] || continue
   line=${line//'\|'/$'\x01'}; line=${line//||/$'\x02'}
   IFS='|' read -r name probe deb spack conda module <<<"$line"
   probe=${probe//$'\x01'/|}; probe=${probe//$'\x02'/||}
   if ! (eval "$probe") >/dev/null 2>&1; then
-    missing+=("$name: Debian '$deb', Spack '$spack', conda '$conda', module '$module'"); packages+=($deb)
-    [[ $name = optional:* ]] || needed=$((needed + 1))
+    missing+=("$name: Debian '$deb', Spack '$spack', conda '$conda', module '$module'")
+    case $name in
+      optional:*|oracle:*) extras+=("$name|$deb") ;;
+      *) packages+=($deb); needed=$((needed + 1)) ;;
+    esac
   fi
 done <<<"$pieces"
 
@@ -75,11 +79,18 @@ if [ $install = no ] || ! command -v apt-get >/dev/null || { [ "$(id -u)" != 0 ]
   [ $needed = 0 ] || exit 2
   exit 0
 fi
-echo "bootstrap: installing ${packages[*]}"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
-$sudo apt-get update >"$log" 2>&1 &&
-  $sudo apt-get install -y --no-install-recommends "${packages[@]}" >>"$log" 2>&1 || {
-    tail -20 "$log" >&2; echo "bootstrap: apt-get failed; its output is in $log" >&2; exit 1; }
+install() { $sudo apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1; }
+give_up() { tail -20 "$log" >&2; echo "bootstrap: apt-get failed; its output is in $log" >&2; exit 1; }
+$sudo apt-get update >"$log" 2>&1 || [ $needed = 0 ] || give_up
+if [ $needed -gt 0 ]; then
+  echo "bootstrap: installing ${packages[*]}"
+  install "${packages[@]}" || give_up
+fi
+for extra in "${extras[@]}"; do
+  echo "bootstrap: installing ${extra#*|}"
+  install ${extra#*|} || echo "bootstrap: ${extra%|*} is not to be had here (Debian ${extra#*|}); going on without" >&2
+done
 rm -f "$log"
 echo "bootstrap: done"

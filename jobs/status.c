@@ -63,15 +63,23 @@ static const char *text_of(const json_t *object, const char *key) {
     return text ? text : "";
 }
 
-/* "running" is only believed while the file is fresh. */
+/* "running" is only believed while the file is fresh, or where it says that the next word may take long. */
 static const char *believed_state(const json_t *status) {
     const char *state = text_of(status, "state");
+    if (json_is_true(json_object_get(status, "quiet")))
+        return state;
     return strcmp(state, "running") == 0 && (json_int_t)time(NULL) - whole(status, "time") > SILENT_SECONDS
                ? "silent"
                : state;
 }
 
 static void print_counts(const char *name, const json_t *c) {
+    if (whole(c, "models") > 0) {
+        printf("  models %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+               " trained, rank 0 trained %" JSON_INTEGER_FORMAT " epochs\n",
+               whole(c, "models_done"), whole(c, "models"), whole(c, "epochs"));
+        return;
+    }
     if (whole(c, "slides") == 0) {
         printf("  nothing was left for it to do\n");
         return;
@@ -109,7 +117,7 @@ static void print_for_people(const json_t *status, const JournalSums *sums) {
             print_counts(center, counts);
     }
     if (strcmp(state, "running") == 0)
-        printf("  %.1f a second, %s%.0f s left\n", json_number_value(json_object_get(status, "per_second")),
+        printf("  %.3g a second, %s%.0f s left\n", json_number_value(json_object_get(status, "per_second")),
                left < 0 ? "unknown, " : "", fmax(left, 0));
     if (strcmp(state, "silent") == 0)
         printf("  it says running but has been silent: it died or hangs; starting it again goes on from the "

@@ -20,7 +20,7 @@ struct LobProgress {
     const char *stage;
     char *path; /* of status.json */
     int ranks;
-    bool terminal, begun, bar_open;
+    bool terminal, begun, bar_open, quiet;
     double started, said, wrote;
     double rate, rate_at; /* tiles (or slides, where tiles are unknown) a second, and when it was taken */
     double counted;
@@ -43,10 +43,14 @@ LobProgress *lob_progress_new(const LobCohort *cohort, const char *stage, int ra
 /* ---- rate and time left ---- */
 
 static double work_done(const LobProgressCounts *c) {
+    if (c->models > 0)
+        return c->models_done;
     return c->tiles > 0 ? (double)c->tiles_done : (double)(c->slides_done + c->slides_failed);
 }
 
 static double work_all(const LobProgressCounts *c) {
+    if (c->models > 0)
+        return c->models;
     return c->tiles > 0 ? (double)c->tiles : (double)c->slides;
 }
 
@@ -54,6 +58,10 @@ static void learn_rate(LobProgress *p, double now) {
     const double done = work_done(&p->total), passed = now - p->rate_at;
     if (passed < BAR_SECONDS)
         return;
+    if (p->total.models > 0) { /* hours apart: the mean since the beginning */
+        p->rate = (done - p->counted) / (now - p->started);
+        return;
+    }
     const double newest = (done - p->counted) / passed;
     const double weight = p->rate > 0 ? MIN(1, passed / MIN(RATE_SECONDS, now - p->started)) : 1;
     p->rate += weight * (newest - p->rate);
@@ -82,6 +90,12 @@ static char *summary(const LobProgress *p) {
     const LobProgressCounts *c = &p->total;
     g_autofree char *left = duration_text(seconds_left(p));
     GString *text = g_string_new(NULL);
+    if (c->models) {
+        g_string_append_printf(text,
+                               "%s: models %u of %u, rank 0 trained %" G_GUINT64_FORMAT " epochs, left %s",
+                               p->stage, c->models_done, c->models, c->epochs, left);
+        return g_string_free(text, FALSE);
+    }
     g_string_append_printf(text, "%s: slides %u of %u", p->stage, c->slides_done + c->slides_failed,
                            c->slides);
     if (c->slides_failed)
@@ -114,9 +128,20 @@ static void draw_bar(LobProgress *p) {
     p->bar_open = true;
 }
 
+static void close_bar(LobProgress *p) {
+    if (!p->bar_open)
+        return;
+    draw_bar(p);
+    fprintf(stderr, "\n");
+    p->bar_open = false;
+}
+
 /* ---- status.json ---- */
 
 static json_t *counts_json(const LobProgressCounts *c) {
+    if (c->models)
+        return json_pack("{s:I, s:I, s:I}", "models", (json_int_t)c->models, "models_done",
+                         (json_int_t)c->models_done, "epochs", (json_int_t)c->epochs);
     return json_pack("{s:I, s:I, s:I, s:I, s:I}", "slides", (json_int_t)c->slides, "slides_done",
                      (json_int_t)c->slides_done, "slides_failed", (json_int_t)c->slides_failed, "tiles",
                      (json_int_t)c->tiles, "tiles_done", (json_int_t)c->tiles_done);
@@ -125,7 +150,8 @@ static json_t *counts_json(const LobProgressCounts *c) {
 static void write_status(LobProgress *p, const char *state, const char *reason) {
     json_t *centers = json_object();
     for (size_t c = 0; c < p->cohort->n_centers; c++)
-        json_object_set_new(centers, p->cohort->centers[c], counts_json(&p->centers[c]));
+        if (work_all(&p->centers[c]) > 0)
+            json_object_set_new(centers, p->cohort->centers[c], counts_json(&p->centers[c]));
     json_t *root =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:f, s:f, s:f, s:o, s:o}", "study",
                   p->cohort->study->name, "stage", p->stage, "state", state, "reason", reason, "host",
@@ -135,6 +161,8 @@ static void write_status(LobProgress *p, const char *state, const char *reason) 
     const char *job = g_getenv("SLURM_JOB_ID");
     if (job)
         json_object_set_new(root, "slurm_job", json_string(job));
+    if (p->quiet)
+        json_object_set_new(root, "quiet", json_true());
     char *text = json_dumps(root, JSON_INDENT(1));
     g_autoptr(GError) err = NULL;
     if (!lob_file_replace(p->path, text, strlen(text), &err))
@@ -171,13 +199,16 @@ void lob_progress_update(LobProgress *p, const LobProgressCounts *total, const L
     lob_info("%s", words);
 }
 
+void lob_progress_goes_quiet(LobProgress *p, const char *words) {
+    close_bar(p);
+    p->quiet = true;
+    write_status(p, "running", words);
+}
+
 void lob_progress_end(LobProgress *p, const char *state, const char *reason) {
     learn_rate(p, lob_clock());
-    if (p->bar_open) {
-        draw_bar(p);
-        fprintf(stderr, "\n");
-        p->bar_open = false;
-    }
+    close_bar(p);
+    p->quiet = false;
     write_status(p, state, reason);
 }
 

@@ -5,6 +5,7 @@
 #include "mpi/benefit_sums.h"
 #include "mpi/stop.h"
 #include "mpi/train_benefit.h"
+#include "mpi/train_watch.h"
 #include "mpi/validate_benefit.h"
 
 #include <string.h>
@@ -30,6 +31,7 @@ typedef struct {
 
 static bool wants_stop(void *user) {
     (void)user;
+    lob_train_watch_tick();
     return lob_run_state() != LOB_RUN_ON;
 }
 
@@ -211,6 +213,10 @@ static bool lock_model(Job *job, const char *all, size_t size, GError **err) {
     return true;
 }
 
+static char *model_path(const void *user, size_t task) {
+    return parcel_path(user, task);
+}
+
 static bool work(Job *job, GError **err) {
     GError *problem = NULL;
     if (job->world->rank == 0)
@@ -219,6 +225,7 @@ static bool work(Job *job, GError **err) {
         return false;
     lob_world_bcast(job->world, job->plan.lock, sizeof job->plan.lock);
     lob_world_bcast(job->world, job->done, job->n_tasks);
+    lob_train_watch_begin(job->world, job->plan.cohort, "train", job->n_tasks, job->done, model_path, job);
     if (lob_plan_needs_bags(&job->plan)) {
         if (!lob_resident_load(&job->resident, job->world, &job->plan, err))
             return false;
@@ -234,6 +241,7 @@ static bool work(Job *job, GError **err) {
     if (job->resident_loaded && lob_plan_asks_benefit(&job->plan) &&
         !lob_benefit_sums_gather(job->world, &job->resident, &job->sums, err))
         return false;
+    lob_train_watch_follows("all models are trained; locking the final one");
     problem = NULL;
     if (job->world->rank == 0)
         (void)lock_model(job, all, total, &problem);
@@ -245,12 +253,15 @@ bool lob_job_train(const LobWorld *world, const LobCohort *cohort, int *exit_cod
     GError *problem = NULL;
     (void)lob_plan_init(&job.plan, cohort, &problem);
     job.plan.may_share = true;
-    bool ok = lob_world_agree(world, problem, err);
+    bool ok = lob_world_agree(world, g_steal_pointer(&problem), err);
     if (ok) {
         job.n_tasks = cohort->study->n_endpoints * job.plan.n_models * seeds_of(&job);
         job.done = g_new0(uint8_t, MAX(job.n_tasks, 1));
         job.kept = g_byte_array_new();
-        ok = work(&job, err);
+        ok = work(&job, &problem);
+        lob_train_watch_end(problem);
+        if (!ok)
+            g_propagate_error(err, problem);
         g_free(job.done);
         g_byte_array_unref(job.kept);
     }

@@ -3,6 +3,7 @@
  * as they come, so that a killed job goes on where it was. */
 #include "mpi/benefit_sums.h"
 #include "mpi/stop.h"
+#include "mpi/train_watch.h"
 #include "mpi/validate_benefit.h"
 
 #include <string.h>
@@ -176,6 +177,10 @@ static bool share_state(Job *job, size_t *left) {
     return *left > 0 || !job->tables_stand;
 }
 
+static char *model_path(const void *user, size_t task) {
+    return lob_task_path(user, task);
+}
+
 static bool work(Job *job, GError **err) {
     GError *problem = NULL;
     size_t left;
@@ -183,6 +188,8 @@ static bool work(Job *job, GError **err) {
         (void)prepare(job, &problem);
     if (!lob_world_agree(job->world, problem, err))
         return false;
+    lob_train_watch_begin(job->world, job->plan.cohort, "validate", job->plan.n_tasks, job->done, model_path,
+                          &job->plan);
     if (!share_state(job, &left)) {
         lob_info("validation: all %zu models are trained and the tables stand; nothing to do",
                  job->plan.n_tasks);
@@ -197,6 +204,7 @@ static bool work(Job *job, GError **err) {
     if (!train_all(job, err) || (job->resident_loaded && lob_plan_asks_benefit(&job->plan) &&
                                  !lob_benefit_sums_gather(job->world, &job->resident, &job->sums, err)))
         return false;
+    lob_train_watch_follows("all models are trained; writing the tables");
     problem = NULL;
     if (job->world->rank == 0)
         (void)write_tables(job, &problem);
@@ -208,11 +216,14 @@ bool lob_job_validate(const LobWorld *world, const LobCohort *cohort, int *exit_
     GError *problem = NULL;
     (void)lob_plan_init(&job.plan, cohort, &problem);
     job.plan.may_share = true;
-    bool ok = lob_world_agree(world, problem, err);
+    bool ok = lob_world_agree(world, g_steal_pointer(&problem), err);
     if (ok) {
         job.done = g_new0(uint8_t, job.plan.n_tasks);
         job.results = g_new0(LobTaskResult, job.plan.n_tasks);
-        ok = work(&job, err);
+        ok = work(&job, &problem);
+        lob_train_watch_end(problem);
+        if (!ok)
+            g_propagate_error(err, problem);
         for (size_t t = 0; t < job.plan.n_tasks; t++)
             lob_task_result_clear(&job.results[t]);
     }

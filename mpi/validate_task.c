@@ -2,6 +2,7 @@
  * counts only under the lock it was made under and with its CRC right. */
 #include "model/sweep.h"
 #include "mpi/stop.h"
+#include "mpi/train_watch.h"
 #include "mpi/validate.h"
 
 #include <math.h>
@@ -18,6 +19,7 @@ char *lob_task_path(const LobPlan *plan, size_t task) {
 
 static bool wants_stop(void *user) {
     (void)user;
+    lob_train_watch_tick();
     return lob_run_state() != LOB_RUN_ON;
 }
 

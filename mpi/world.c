@@ -118,11 +118,19 @@ MPI_Comm lob_world_node_comm(const LobWorld *world) {
     return world->has_mpi ? node_comm : MPI_COMM_NULL;
 }
 
+static void (*nap_hook)(void);
+
+void lob_nap_set_hook(void (*hook)(void)) {
+    nap_hook = hook;
+}
+
 void lob_nap(double *waited) {
     const double seconds = CLAMP(*waited / 8, NAP_LEAST, NAP_MOST);
     const struct timespec nap = {.tv_nsec = (long)(seconds * 1e9)};
     (void)nanosleep(&nap, NULL);
     *waited += seconds;
+    if (nap_hook)
+        nap_hook();
 }
 
 void lob_mpi_wait(MPI_Request *request, MPI_Status *status) {

@@ -19,6 +19,8 @@ void lob_mpi_barrier(MPI_Comm comm);
 void lob_mpi_allreduce_sum(MPI_Comm comm, double *values, int n); /* in place */
 /* The nap before the next test; *waited (seconds, start with 0) grows. */
 void lob_nap(double *waited);
+/* Called at every nap, so often and so shortly; NULL: nothing is. */
+void lob_nap_set_hook(void (*hook)(void));
 
 /* Collective. Every rank brings its own error or NULL (taken over); where any has one, all return false with
  * the error of the lowest rank, which is named if it is not 0. */

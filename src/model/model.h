@@ -100,4 +100,7 @@ bool lob_model_fit(const LobView *view, const LobBags *bags, const LobModelOptio
 void lob_model_result_clear(LobModelResult *result);
 const char *const *lob_model_kinds(void); /* NULL-terminated */
 
+/* Epochs this process has trained so far, each model's counted. */
+uint64_t lob_model_epochs_trained(void);
+
 #endif

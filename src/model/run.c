@@ -239,7 +239,14 @@ static double train_patient(LobRun *run, LobFit *fit, uint32_t patient, int epoc
 }
 
 /* What an epoch's mean loss says of how training goes. */
+static uint64_t epochs_trained;
+
+uint64_t lob_model_epochs_trained(void) {
+    return epochs_trained;
+}
+
 bool lob_fit_loss_is_sound(const LobFit *fit, int epoch, double loss, GError **err) {
+    epochs_trained++;
     return isfinite(loss) ||
            lob_fail(err, LOB_ERROR_INPUT,
                     "training diverged in epoch %d (loss is not finite): lower model.lr (%g)", epoch + 1,

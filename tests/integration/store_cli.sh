@@ -71,6 +71,6 @@ if mount -t tmpfs -o size=200k tmpfs full 2>/dev/null; then
     expect 1 "No space left on device" "$lobule" store import trident --to full/other.h5 --slides slides.csv
     [ ! -e full/other.h5 ] || fail "a failed import left a file"
 else
-    echo "store_cli: the full disk is skipped, no right to mount a tmpfs"
+    echo "store_cli: partly skipped: the full disk (no right to mount a tmpfs)"
 fi
 echo "store_cli: passed"

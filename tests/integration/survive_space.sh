@@ -37,13 +37,13 @@ if [ "$(id -u)" = 0 ] && command -v mkfs.ext4 setpriv findmnt >/dev/null && volu
       limit 65534 0 0
       "${as_nobody[@]}" "$LOBULE" plan --output "$work/v/out" "$study" >"$work/said" 2>&1; expect "plan once the quota is gone" 0 $?
     else
-      say "skipped: quotas (another user cannot read the program or the cohort)"
+      partly_skipped "quotas (another user cannot read the program or the cohort)"
     fi
   else
-    say "skipped: quotas (this kernel mounts no ext4 with quotas)"
+    partly_impossible "quotas (this kernel mounts no ext4 with quotas)"
   fi
 else
-  say "skipped: inodes and quotas (no right to mount a file system, or no mkfs.ext4)"
+  partly_skipped "inodes and quotas (no right to mount a file system, or no mkfs.ext4)"
 fi
 
 sed 's/^output:.*/site: {mpiio: nothing}\noutput: out/' "$tiny" >"$cohort/bad-module.yaml"

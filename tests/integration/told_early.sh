@@ -32,6 +32,8 @@ sed 's#^features.*#features: none#' "$dir/b/plain.yaml" >"$dir/b/empty.yaml"; mk
 lobule run "$dir/b/empty.yaml"; expect "no features at all" 2 $?
 lobule run "$dir/b/plain.yaml"; expect "another study file, nothing opened yet" 0 $?
 said "locked anew" "locked anew"
+"$LOBULE" status "$dir/b/out" >"$dir/log"; said "status of the validation" "stage validate: done"
+grep -Eq 'models ([0-9]+) of \1 trained, rank 0 trained [1-9][0-9]* epochs' "$dir/log" || { cat "$dir/log"; fail "status tells of no models"; }
 mv "$dir"/b/kept/* "$dir/b/features"
 lobule run "$dir/b/plain.yaml"; expect "more features after the opening" 2 $?
 said "the difference" "changed: features"
