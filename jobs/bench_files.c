@@ -167,6 +167,8 @@ static bool measure_writing(Files *f, GError **err) {
         return false;
     report(f, "writing 1 MiB ranges, raw", &turns, RAW, "MPI_File_write_at and fdatasync");
     report(f, "writing 1 MiB ranges, observed", &turns, OBSERVED, "MPI_File_write_at and fdatasync");
+    const LobBenchRate plain = lob_bench_summary(turns.values[PLAIN], turns.n);
+    report_unbound(f, "plain MPI_File_write_at and fdatasync", &plain);
     const LobBenchRate cost = lob_bench_summary(turns.values[PREPARED], turns.n);
     report_unbound(f, "float16 and checksum of these rows", &cost);
     return true;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LABELS = 400, PLOT = 420, ROW = 24, RIGHT = 50, AXIS = 26 };
+enum { LABELS = 400, PLOT = 420, ROW = 24, RIGHT = 50, AXIS = 26, MOST_LETTERS = 62 };
 /* Ratios beyond this are on a logarithmic axis. */
 #define MOST_LINEAR 4.0
 
@@ -81,9 +81,12 @@ static void add_bar(GString *page, const Axis *axis, const json_t *line, int row
     const double ratio = number_of(line, "ratio"), lower = number_of(line, "ratio_lower");
     const double from = axis->logarithmic ? place(axis, 1) : LABELS, to = place(axis, ratio);
     const int top = row * ROW + 5, middle = row * ROW + ROW / 2;
-    g_autofree char *label = g_strndup(text_of(line, "case"), 62);
+    const char *part = strchr(text_of(line, "bench"), '-');
+    g_autofree char *full =
+        g_strdup_printf("%s%s%s", part ? part + 1 : "", part ? ": " : "", text_of(line, "case"));
+    g_autofree char *label = g_utf8_substring(full, 0, MIN(g_utf8_strlen(full, -1), MOST_LETTERS));
     g_string_append_printf(page, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", LABELS - 8, middle + 4);
-    add_text(page, "", g_utf8_validate(label, -1, NULL) ? label : "", "</text>");
+    add_text(page, "", label, "</text>");
     g_string_append_printf(page, "<rect class=\"%s\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"/>",
                            text_of(line, "ceiling_kind"), fmin(from, to), top, fabs(to - from), ROW - 10);
     double end = fmax(from, to);
