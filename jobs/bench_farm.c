@@ -11,8 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RANKS 10000.0     /* that the workers here stand for */
-#define LEAST_SECONDS 0.5 /* of a repetition */
+#define RANKS 10000.0      /* that the workers here stand for */
+#define LEAST_SECONDS 0.5  /* of a repetition */
+#define SETTLE_SECONDS 0.3 /* until all workers that wait in between have asked */
 
 typedef struct {
     const char *what, *asked;
@@ -39,10 +40,10 @@ typedef struct {
     const Load *load;
     LobSched *sched;
     LobJournal *journal; /* or NULL */
-    double until;
-    uint64_t answered; /* of this repetition */
-    GArray *answers;   /* of double: seconds from a range's end to the dealing of its worker's next, rank 0 */
-    GQueue *ended;     /* [size] of double *: ends not answered yet */
+    double from, until;  /* answers in between count */
+    uint64_t answered;   /* of this repetition */
+    GArray *answers; /* of double: seconds from a range's end to the dealing of its worker's next, rank 0 */
+    GQueue *ended;   /* [size] of double *: ends not answered yet */
     uint64_t ranges, tiles, syncs;
     double syncing, cpu, wall;
     bool dirty, warm;
@@ -72,7 +73,7 @@ static LobSchedAnswer deal(void *user, int worker, GByteArray *task) {
     if (answer != LOB_SCHED_LEASE)
         return answer;
     g_autofree double *ended = g_queue_pop_head(&a->ended[worker]);
-    if (ended) {
+    if (ended && lob_clock() >= a->from) {
         const double waited = lob_clock() - *ended;
         g_array_append_val(a->answers, waited);
         a->answered++;
@@ -131,12 +132,17 @@ static bool doze(void *user, LobFarm *farm, const void *task, size_t size, GByte
     return true;
 }
 
-static LobSched *endless(int workers) {
+/* It has seen a range already, so that the first ones are no shorter or longer than the others. */
+static LobSched *endless(int workers, double seconds_a_tile) {
     LobSchedOptions options = lob_sched_defaults;
     options.workers = workers;
     LobSched *sched = lob_sched_new(&options);
     for (uint32_t s = 0; s < 2000; s++)
         lob_sched_add(sched, s, 1000000, s % 20, false);
+    LobLease lease;
+    const double now = lob_clock();
+    if (lob_sched_next(sched, 0, now, &lease) == LOB_SCHED_LEASE)
+        (void)lob_sched_done(sched, 0, &lease, now, seconds_a_tile * lease.count);
     return sched;
 }
 
@@ -162,13 +168,14 @@ static bool ask(void *user, double *values, GError **err) {
                             .pulse = no_pulse,
                             .work = doze,
                             .stats = &stats};
-    g_autoptr(LobSched) sched = endless(lob_farm_workers(world));
+    g_autoptr(LobSched) sched = endless(lob_farm_workers(world), a->load->seconds_a_tile);
     a->sched = sched;
     a->ended = g_new0(GQueue, world->size);
     a->answered = 0;
     lob_world_barrier(world);
     const double start = lob_clock(), cpu = lob_bench_cpu_seconds();
-    a->until = start + seconds;
+    a->from = start + (a->load->paced ? SETTLE_SECONDS : 0);
+    a->until = a->from + seconds;
     const bool ok = lob_farm_run(world, &job, all, err);
     a->cpu += lob_bench_cpu_seconds() - cpu;
     a->wall += lob_clock() - start;
