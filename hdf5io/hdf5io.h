@@ -102,6 +102,8 @@ LobPart *lob_part_open(const char *path, MPI_Comm comm, GError **err);
  * CRC-32C of the bytes as stored, chained over the range alone. */
 bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *rows, uint32_t *crc,
                          GError **err);
+/* Local. What lob_part_write_rows has spent so far on the part's type and checksum, not on writing. */
+double lob_part_preparing_seconds(const LobPart *part);
 bool lob_part_has_quality(const LobPart *part);
 /* Local. Blur and over-exposure [n][2] of the rows; durable when the lob_part_write_rows that follows is. */
 bool lob_part_write_quality(LobPart *part, uint64_t first, size_t n, const uint8_t (*quality)[2],

@@ -25,6 +25,7 @@ struct LobPart {
     uint32_t slides_crc; /* of the table this part was made with (rank 0) */
     void *buffer;        /* CONVERT_BYTES or one row */
     size_t buffer_rows;
+    double preparing; /* seconds */
 };
 
 static LobPart *part_new(const char *path, MPI_Comm comm, GError **err) {
@@ -368,11 +369,13 @@ bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *r
     for (size_t done = 0; done < n;) {
         size_t now = MIN(part->buffer_rows, n - done), values = now * (size_t)part->dim;
         const float *from = rows + done * (size_t)part->dim;
+        const double start = lob_clock();
         if (part->float32)
             memcpy(part->buffer, from, values * sizeof *from);
         else
             lob_halves_from_floats(part->buffer, from, values);
         sum = lob_crc32c(sum, part->buffer, now * row_bytes);
+        part->preparing += lob_clock() - start;
         if (!lob_h5_write_rows(part->features, part->type, first + done, now, part->buffer, part->what, err))
             return explain_write(part, now * row_bytes, err);
         done += now;
@@ -380,6 +383,10 @@ bool lob_part_write_rows(LobPart *part, uint64_t first, size_t n, const float *r
     if (crc)
         *crc = sum;
     return sync_part(part, err);
+}
+
+double lob_part_preparing_seconds(const LobPart *part) {
+    return part->preparing;
 }
 
 bool lob_part_has_quality(const LobPart *part) {

@@ -1,12 +1,10 @@
-/* What the machine itself can do: bounds that the program's rates are held against. */
+/* What the machine itself can do: bounds that the program's rates are held against, and lines of their own.
+ */
+#include "encoder/encoder.h"
 #include "jobs/bench_internal.h"
 
 #include <cblas.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include <jpeglib.h>
 
 /* ---- sgemm: the shape of a ViT-L layer over a batch of 8 ---- */
 
@@ -30,14 +28,40 @@ static float *random_floats(size_t n) {
     return v;
 }
 
-bool lob_bench_sgemm(const LobBench *bench, double *flops, GError **err) {
+bool lob_bench_sgemm(const LobBench *bench, LobBenchRate *flops, GError **err) {
     g_autofree float *a = random_floats((size_t)GEMM_M * GEMM_K), *b = random_floats((size_t)GEMM_K * GEMM_N);
     g_autofree float *c = g_new0(float, (size_t)GEMM_M *GEMM_N);
     float *matrices[] = {a, b, c};
-    LobBenchRate rate;
-    const bool ok = lob_bench_measure(bench, run_sgemm, matrices, &rate, err);
-    *flops = ok ? rate.rate : 0;
-    return ok;
+    return lob_bench_measure(bench, run_sgemm, matrices, flops, err);
+}
+
+/* ---- the product of an encoder's precision ---- */
+
+typedef struct {
+    LobEncoderProduct *product;
+    double flop;
+} Product;
+
+static bool run_product(void *user, double *units, GError **err) {
+    const Product *p = user;
+    *units = p->flop;
+    return lob_encoder_product_run(p->product, err);
+}
+
+bool lob_bench_product(const LobBench *bench, const char *precision, LobBenchRate *flops, GError **err) {
+    static const size_t shapes[][3] = {{1576, 1024, 1024}, {1576, 4096, 1024}, {1576, 1024, 4096}};
+    *flops = (LobBenchRate){0};
+    for (size_t i = 0; i < G_N_ELEMENTS(shapes); i++) {
+        const size_t m = shapes[i][0], n = shapes[i][1], k = shapes[i][2];
+        LobBenchRate rate;
+        g_autoptr(LobEncoderProduct) product = lob_encoder_product_new(precision, m, n, k, err);
+        Product p = {product, 2.0 * (double)m * (double)n * (double)k};
+        if (!product || !lob_bench_measure(bench, run_product, &p, &rate, err))
+            return false;
+        if (rate.rate > flops->rate)
+            *flops = rate;
+    }
+    return true;
 }
 
 /* ---- memory ---- */
@@ -52,79 +76,56 @@ static bool run_copy(void *user, double *units, GError **err) {
     return true;
 }
 
-bool lob_bench_memory(const LobBench *bench, double *bytes, GError **err) {
+bool lob_bench_memory(const LobBench *bench, LobBenchRate *bytes, GError **err) {
     g_autofree char *to = g_malloc(COPY_BYTES), *from = g_malloc(COPY_BYTES);
     char *both[] = {to, from};
-    LobBenchRate rate;
     memset(to, 1, COPY_BYTES);
     memset(from, 2, COPY_BYTES);
-    const bool ok = lob_bench_measure(bench, run_copy, both, &rate, err);
-    *bytes = ok ? rate.rate : 0;
-    return ok;
+    return lob_bench_measure(bench, run_copy, both, bytes, err);
 }
 
-/* ---- bare JPEG decoding of the same pixels, quality 80; libjpeg's own errors end the process, and these
- * bytes are its own ---- */
+/* ---- on their own ---- */
 
-typedef struct {
-    unsigned char *data;
-    unsigned long size;
-    int side;
-    uint8_t *rgb;
-} Jpeg;
-
-static void compress(Jpeg *jpeg, const uint8_t *rgb) {
-    struct jpeg_compress_struct c;
-    struct jpeg_error_mgr errors;
-    c.err = jpeg_std_error(&errors);
-    jpeg_create_compress(&c);
-    jpeg_mem_dest(&c, &jpeg->data, &jpeg->size);
-    c.image_width = c.image_height = (JDIMENSION)jpeg->side;
-    c.input_components = 3;
-    c.in_color_space = JCS_RGB;
-    jpeg_set_defaults(&c);
-    jpeg_set_quality(&c, 80, TRUE);
-    jpeg_start_compress(&c, TRUE);
-    memcpy(jpeg->rgb, rgb, (size_t)jpeg->side * (size_t)jpeg->side * 3);
-    while (c.next_scanline < c.image_height) {
-        JSAMPROW row = jpeg->rgb + (size_t)c.next_scanline * (size_t)jpeg->side * 3;
-        (void)jpeg_write_scanlines(&c, &row, 1);
-    }
-    jpeg_finish_compress(&c);
-    jpeg_destroy_compress(&c);
+static void tell(const LobBench *bench, const char *what, const char *unit, const LobBenchRate *rate,
+                 double gflops) {
+    lob_bench_report(
+        bench,
+        &(LobBenchResult){.bench = "machine", .what = what, .unit = unit, .rate = *rate, .gflops = gflops});
 }
 
-enum { DECODES = 50 };
-
-static bool run_decode(void *user, double *units, GError **err) {
-    const Jpeg *jpeg = user;
-    (void)err;
-    for (int i = 0; i < DECODES; i++) {
-        struct jpeg_decompress_struct d;
-        struct jpeg_error_mgr errors;
-        d.err = jpeg_std_error(&errors);
-        jpeg_create_decompress(&d);
-        jpeg_mem_src(&d, jpeg->data, jpeg->size);
-        (void)jpeg_read_header(&d, TRUE);
-        jpeg_start_decompress(&d);
-        while (d.output_scanline < d.output_height) {
-            JSAMPROW row = jpeg->rgb + (size_t)d.output_scanline * (size_t)jpeg->side * 3;
-            (void)jpeg_read_scanlines(&d, &row, 1);
-        }
-        (void)jpeg_finish_decompress(&d);
-        jpeg_destroy_decompress(&d);
-    }
-    *units = DECODES;
+static bool tell_product(const LobBench *bench, const char *precision, GError **err) {
+    g_autofree char *what = g_strdup_printf("product of 1576 rows, %s", precision);
+    LobBenchRate rate;
+    if (!lob_bench_product(bench, precision, &rate, err))
+        return false;
+    tell(bench, what, "FLOP/s", &rate, 1e-9 * rate.rate);
     return true;
 }
 
-bool lob_bench_jpeg(const LobBench *bench, const uint8_t *rgb, int size, double *tiles, GError **err) {
-    g_autofree uint8_t *pixels = g_malloc((size_t)size * (size_t)size * 3);
-    Jpeg jpeg = {.side = size, .rgb = pixels};
+static bool tell_jpeg(const LobBench *bench, GError **err) {
+    enum { SIDE = 256 };
+    g_autofree uint8_t *rgb = g_malloc((size_t)SIDE * SIDE * 3);
+    LobRng rng;
     LobBenchRate rate;
-    compress(&jpeg, rgb);
-    const bool ok = lob_bench_measure(bench, run_decode, &jpeg, &rate, err);
-    free(jpeg.data);
-    *tiles = ok ? rate.rate : 0;
-    return ok;
+    lob_rng_init(&rng, 1, "bench/jpeg");
+    for (int i = 0; i < SIDE * SIDE * 3; i++)
+        rgb[i] = (uint8_t)(160 + (i / 24 + i / (SIDE * 24)) % 64 + (int)lob_rng_below(&rng, 16));
+    g_autoptr(LobBenchJpegs) jpegs = lob_bench_jpegs_from(rgb, SIDE);
+    if (!lob_bench_jpegs_measure(bench, jpegs, SIDE, &rate, err))
+        return false;
+    tell(bench, "JPEG decoding, a painted 256 px tile", "tiles/s", &rate, 0);
+    return true;
+}
+
+/* Plain MPI-IO is measured beside the store, a turn each. */
+bool lob_bench_machine(const LobBench *bench, GError **err) {
+    LobBenchRate rate;
+    if (!lob_bench_memory(bench, &rate, err))
+        return false;
+    tell(bench, "memory: 128 MiB copied, read and written", "B/s", &rate, 0);
+    if (!lob_bench_sgemm(bench, &rate, err))
+        return false;
+    tell(bench, "sgemm 1576 x 1024 x 1024", "FLOP/s", &rate, 1e-9 * rate.rate);
+    return (strcmp(bench->precision, "fp32") == 0 || tell_product(bench, bench->precision, err)) &&
+           tell_jpeg(bench, err);
 }

@@ -1,68 +1,11 @@
-/* Benches of computing: reading tiles, scheduler, statistics. */
+/* Benches of computing: scheduler, statistics. */
 #include "jobs/bench_internal.h"
 #include "mpi/sched.h"
-#include "slide/slide.h"
 #include "stats/stats.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- reading ---- */
-
-enum { TILE = 256, TILES = 64 };
-
-typedef struct {
-    LobSlide *slide;
-    LobTileSpec spec;
-    uint8_t *rgb;
-    int64_t step;
-    size_t at;
-} Reading;
-
-/* Onwards by a block of 8 x 8 tiles each time, so that no cache answers. */
-static bool run_read(void *user, double *units, GError **err) {
-    Reading *r = user;
-    const LobSlideInfo *info = lob_slide_info(r->slide);
-    const int64_t across = MAX(info->width / (8 * r->step), 1), down = MAX(info->height / (8 * r->step), 1);
-    const int64_t block = (int64_t)(r->at++) % (across * down);
-    const int64_t x = block % across * 8 * r->step, y = block / across * 8 * r->step;
-    for (int t = 0; t < TILES; t++)
-        if (!lob_slide_tile(r->slide, &r->spec, x + t % 8 * r->step, y + t / 8 * r->step, r->rgb, err))
-            return false;
-    *units = TILES;
-    return true;
-}
-
-bool lob_bench_read(const LobBench *bench, GError **err) {
-    if (!bench->slide)
-        return lob_fail(err, LOB_ERROR_INPUT, "read needs --slide FILE");
-    const LobSlideSpec file = {.path = bench->slide};
-    g_autoptr(LobSlide) slide = lob_slide_open(&file, err);
-    if (!slide)
-        return false;
-    const LobSlideInfo *info = lob_slide_info(slide);
-    if (!(info->mpp_x > 0))
-        return lob_fail(err, LOB_ERROR_INPUT, "%s: its scale is unknown", bench->slide);
-    g_autofree uint8_t *rgb = g_malloc((size_t)TILE * TILE * 3);
-    Reading reading = {
-        .slide = slide,
-        .spec = {.mpp = info->mpp_x, .size = TILE, .max_enlarge = 1.1},
-        .rgb = rgb,
-        .step = TILE,
-    };
-    g_autofree char *what = g_strdup_printf("256 px tiles, level 0, %s", info->vendor);
-    LobBenchResult r = {.bench = "read",
-                        .what = what,
-                        .unit = "tiles/s",
-                        .ceiling_name = "bare JPEG decoding of the slide's central tile"};
-    if (!lob_bench_measure(bench, run_read, &reading, &r.rate, err) ||
-        !lob_slide_tile(slide, &reading.spec, info->width / 2, info->height / 2, rgb, err) ||
-        !lob_bench_jpeg(bench, rgb, TILE, &r.ceiling, err))
-        return false;
-    lob_bench_report(bench, &r);
-    return true;
-}
 
 /* ---- the scheduler ---- */
 
@@ -120,6 +63,7 @@ bool lob_bench_schedule(const LobBench *bench, GError **err) {
     LobBenchResult r = {.bench = "schedule",
                         .what = "10000 workers, 30000 slides",
                         .unit = "requests/s",
+                        .kind = LOB_BENCH_REFERENCE,
                         .ceiling_name = "one hash table entry made and removed"};
     LobBenchRate plain;
     if (!lob_bench_measure(bench, run_schedule, &dealing, &r.rate, err) ||
@@ -177,6 +121,7 @@ bool lob_bench_stats(const LobBench *bench, GError **err) {
     LobBenchResult r = {.bench = "stats",
                         .what = "concordance with se, 10000 patients",
                         .unit = "patients/s",
+                        .kind = LOB_BENCH_REFERENCE,
                         .ceiling_name = "sorting the times once"};
     if (!lob_bench_measure(bench, run_concordance, t, &r.rate, err) ||
         !lob_bench_measure(bench, run_sort, t, &sorting, err))

@@ -39,67 +39,32 @@ static uint8_t *paint_tiles(size_t n) {
     return rgb;
 }
 
-/* ---- the ceiling: the best of a few large products, as a layer of ViT-L over eight tiles has them ---- */
-
-typedef struct {
-    LobEncoderProduct *product;
-    double flop;
-} Product;
-
-static bool run_product(void *user, double *units, GError **err) {
-    const Product *p = user;
-    *units = p->flop;
-    return lob_encoder_product_run(p->product, err);
-}
-
-static bool gemm_ceiling(const LobBench *bench, double *flops, GError **err) {
-    static const size_t shapes[][3] = {{1576, 1024, 1024}, {1576, 4096, 1024}, {1576, 1024, 4096}};
-    for (size_t i = 0; i < G_N_ELEMENTS(shapes); i++) {
-        const size_t m = shapes[i][0], n = shapes[i][1], k = shapes[i][2];
-        LobBenchRate rate;
-        g_autoptr(LobEncoderProduct) product = lob_encoder_product_new(bench->precision, m, n, k, err);
-        Product p = {product, 2.0 * (double)m * (double)n * (double)k};
-        if (!product || !lob_bench_measure(bench, run_product, &p, &rate, err))
-            return false;
-        *flops = MAX(*flops, rate.rate);
-    }
-    return true;
-}
-
 /* Before the encoder and after it, since a machine's clock drifts: the larger counts. */
 static bool measure(const LobBench *bench, Encoding *e, LobBenchResult *r, GError **err) {
     const double flop = lob_encoder_cost(e->encoder).flop;
     LobBench brief = *bench;
+    LobBenchRate before = {0}, after;
     brief.seconds = fmin(bench->seconds, 1);
     brief.repeats = MIN(bench->repeats, 3);
-    if (flop > 0 && !gemm_ceiling(&brief, &r->ceiling, err))
+    if ((flop > 0 && !lob_bench_product(&brief, bench->precision, &before, err)) ||
+        !lob_bench_measure(bench, run_encoder, e, &r->rate, err) ||
+        !(flop > 0 ? lob_bench_product(&brief, bench->precision, &after, err)
+                   : lob_bench_memory(&brief, &after, err)))
         return false;
-    if (!lob_bench_measure(bench, run_encoder, e, &r->rate, err))
-        return false;
-    if (flop > 0 ? !gemm_ceiling(&brief, &r->ceiling, err) : !lob_bench_memory(bench, &r->ceiling, err))
-        return false;
-    r->ceiling /= flop > 0 ? flop : 2.0 * TILE * TILE * 3;
+    r->kind = flop > 0 ? LOB_BENCH_BOUND : LOB_BENCH_REFERENCE;
+    r->ceiling = fmax(before.rate, after.rate) / (flop > 0 ? flop : 2.0 * TILE * TILE * 3);
     r->gflops = 1e-9 * flop * r->rate.rate;
     return true;
 }
 
 /* ---- what else is told ---- */
 
-/* MiB of the most memory this process ever had, the shared weights included; 0 where it is not known. */
-static double most_memory(void) {
-    g_autofree char *text = NULL;
-    if (!g_file_get_contents("/proc/self/status", &text, NULL, NULL))
-        return 0;
-    const char *line = strstr(text, "VmHWM:");
-    return line ? g_ascii_strtod(line + strlen("VmHWM:"), NULL) / 1024 : 0;
-}
-
 static json_t *tell_cost(const LobBench *bench, const LobEncoder *encoder) {
     const LobEncoderCost cost = lob_encoder_cost(encoder);
-    json_t *more =
-        json_pack("{s:s, s:i, s:f, s:f, s:f, s:f}", "precision", bench->precision, "batch", bench->batch,
-                  "gflop_a_tile", 1e-9 * cost.flop, "weights_mib", (double)cost.weight_bytes / 1048576,
-                  "working_mib", (double)cost.working_bytes / 1048576, "peak_rss_mib", most_memory());
+    json_t *more = json_pack(
+        "{s:s, s:i, s:f, s:f, s:f, s:f}", "precision", bench->precision, "batch", bench->batch,
+        "gflop_a_tile", 1e-9 * cost.flop, "weights_mib", (double)cost.weight_bytes / 1048576, "working_mib",
+        (double)cost.working_bytes / 1048576, "peak_rss_mib", lob_bench_peak_bytes() / 1048576);
     double all = 0;
     for (size_t i = 0; i < cost.n_stages; i++)
         all += cost.stages[i].seconds;
@@ -144,27 +109,27 @@ static void weights_ready(void *user) {
     lob_mpi_barrier(lob_world_node_comm(((const Node *)user)->world));
 }
 
-static LobEncoder *open_encoder(const LobBench *bench, Node *node, GError **err) {
+static LobEncoder *open_encoder(const LobBench *bench, const char *name, Node *node, GError **err) {
     const LobWorld *world = bench->world;
     const LobEncoderMemory memory = {share_weights, weights_ready, node};
     const LobEncoderOptions options = {
-        .name = bench->encoder,
+        .name = name,
         .precision = bench->precision,
         .tile_size = TILE,
         .mpp = 0.5,
         .batch = (size_t)bench->batch,
-        .random_weights = strcmp(bench->encoder, "texture") != 0,
+        .random_weights = strcmp(name, "texture") != 0,
         .memory = world->has_mpi && world->node_size > 1 ? &memory : NULL,
     };
     return lob_encoder_open(&options, err);
 }
 
-static bool bench_opened(const LobBench *bench, LobEncoder *encoder, GError **err) {
+static bool bench_opened(const LobBench *bench, const char *name, LobEncoder *encoder, GError **err) {
     const size_t n = (size_t)bench->batch;
     g_autofree uint8_t *rgb = paint_tiles(n);
     g_autofree float *out = g_new(float, n *(size_t)lob_encoder_info(encoder)->dim);
     Encoding e = {encoder, rgb, out, n};
-    g_autofree char *what = g_strdup_printf("%s %s", bench->encoder, bench->precision);
+    g_autofree char *what = g_strdup_printf("%s %s", name, bench->precision);
     LobBenchResult r = {.bench = "encoder", .what = what, .unit = "tiles/s"};
     r.ceiling_name =
         lob_encoder_cost(encoder).flop > 0 ? "this precision's product alone" : "copying a tile's pixels";
@@ -177,12 +142,20 @@ static bool bench_opened(const LobBench *bench, LobEncoder *encoder, GError **er
     return true;
 }
 
-bool lob_bench_encoder(const LobBench *bench, GError **err) {
+static bool bench_one(const LobBench *bench, const char *name, GError **err) {
     Node node = {.world = bench->world};
     GError *mine = NULL;
-    LobEncoder *encoder = open_encoder(bench, &node, &mine);
-    const bool ok = lob_world_agree(bench->world, mine, err) && bench_opened(bench, encoder, err);
+    lob_bench_forget_peak();
+    LobEncoder *encoder = open_encoder(bench, name, &node, &mine);
+    const bool ok = lob_world_agree(bench->world, mine, err) && bench_opened(bench, name, encoder, err);
     lob_encoder_free(encoder);
     lob_shared_free(node.weights);
     return ok;
+}
+
+bool lob_bench_encoder(const LobBench *bench, GError **err) {
+    for (char **name = bench->encoders; *name; name++)
+        if (!bench_one(bench, *name, err))
+            return false;
+    return true;
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DIM = 1024, RANGE = 512, RANGES = 32, ROWS = RANGE * RANGES, TURNS = 15, LEAST_TURNS = 3 };
+enum { DIM = 1024, RANGE = 512, RANGES = 32, ROWS = RANGE * RANGES };
 #define RANGE_BYTES ((size_t)2 * RANGE * DIM)
 #define ALL_BYTES ((double)RANGE_BYTES * RANGES)
 
@@ -20,7 +20,6 @@ typedef struct {
     const LobBench *bench;
     MPI_Comm comm;
     bool own_mpi; /* started for this bench, since a single process runs without */
-    int turns;    /* of each kind */
     uint64_t first_row;
     float *rows;      /* [RANGE][DIM] */
     uint16_t *halves; /* the same */
@@ -28,16 +27,11 @@ typedef struct {
     LobStoreSlide slide;
     LobPart *part;
     LobStore *store;
-    double extra; /* of a turn: seconds for float16 and checksum */
+    double extra; /* of a turn: plain writing's seconds for float16 and checksum */
     uint32_t crc;
     MPI_File plain;
     int plain_fd;
 } Files;
-
-/* Rates of one kind, a turn each. */
-typedef struct {
-    double store[TURNS], plain[TURNS], ratio[TURNS];
-} Turns;
 
 static LobPart *make_part(Files *f, GError **err) {
     LobStoreHeader header = {.encoder = (char *)"bench",
@@ -118,66 +112,74 @@ static bool turn(Files *f, Range store, Range plain, double seconds[2], GError *
     return true;
 }
 
-/* ---- reporting ---- */
+/* ---- measuring ---- */
 
-static void report(const Files *f, const char *what, Turns *turns, const char *against) {
-    LobBenchResult r = {.bench = "store",
-                        .what = what,
-                        .unit = "B/s",
-                        .ceiling_name = against,
-                        .rate = lob_bench_summary(turns->store, f->turns),
-                        .ceiling = lob_bench_summary(turns->plain, f->turns).rate};
-    const LobBenchRate ratio = lob_bench_summary(turns->ratio, f->turns);
-    lob_bench_report(f->bench, &r);
-    if (f->bench->world->rank == 0)
-        fprintf(stderr,
-                "%-9s   each turn against its neighbour: median %.3f [%.3f, %.3f], least %.3f, most %.3f\n",
-                "", ratio.rate, ratio.lower, ratio.upper, turns->ratio[0], turns->ratio[f->turns - 1]);
+enum { RAW, OBSERVED, PREPARED, PLAIN };
+
+static bool writing_turn(void *user, double *values, GError **err) {
+    Files *f = user;
+    double seconds[2];
+    const double before = lob_part_preparing_seconds(f->part);
+    if (!turn(f, write_store, write_plain, seconds, err))
+        return false;
+    const double preparing = lob_part_preparing_seconds(f->part) - before;
+    values[RAW] = ALL_BYTES / (seconds[0] - preparing);
+    values[OBSERVED] = ALL_BYTES / seconds[0];
+    values[PREPARED] = ALL_BYTES / preparing;
+    values[PLAIN] = ALL_BYTES / seconds[1];
+    return true;
 }
 
-static void note(Turns *turns, int t, double store, double plain) {
-    turns->store[t] = ALL_BYTES / store;
-    turns->plain[t] = ALL_BYTES / plain;
-    turns->ratio[t] = plain / store;
+static bool reading_turn(void *user, double *values, GError **err) {
+    double seconds[2];
+    if (!turn(user, read_store, read_plain, seconds, err))
+        return false;
+    values[OBSERVED] = ALL_BYTES / seconds[0];
+    values[PLAIN] = ALL_BYTES / seconds[1];
+    return true;
 }
 
-/* Turn -1 warms up. */
+/* Each turn's rate is held against its neighbour's: a disk's speed drifts from turn to turn. */
+static void report(const Files *f, const char *what, const LobBenchSeries *turns, int which,
+                   const char *against) {
+    double ratios[LOB_BENCH_MOST];
+    for (int t = 0; t < turns->n; t++)
+        ratios[t] = turns->values[which][t] / turns->values[PLAIN][t];
+    lob_bench_report(f->bench,
+                     &(LobBenchResult){.bench = "store",
+                                       .what = what,
+                                       .unit = "B/s",
+                                       .rate = lob_bench_summary(turns->values[which], turns->n),
+                                       .kind = LOB_BENCH_BOUND,
+                                       .ceiling_name = against,
+                                       .ceiling = lob_bench_summary(turns->values[PLAIN], turns->n).rate,
+                                       .ratio = lob_bench_summary(ratios, turns->n)});
+}
+
+static void report_unbound(const Files *f, const char *what, const LobBenchRate *rate) {
+    lob_bench_report(f->bench,
+                     &(LobBenchResult){.bench = "store", .what = what, .unit = "B/s", .rate = *rate});
+}
+
 static bool measure_writing(Files *f, GError **err) {
-    Turns raw, observed;
-    double cost[TURNS], seconds[2];
-    for (int t = -1; t < f->turns; t++) {
-        if (!turn(f, write_store, write_plain, seconds, err))
-            return false;
-        const double extra = f->extra;
-        if (t < 0)
-            continue;
-        note(&raw, t, seconds[0] - extra, seconds[1]);
-        note(&observed, t, seconds[0], seconds[1]);
-        cost[t] = ALL_BYTES / extra;
-    }
-    report(f, "writing 1 MiB ranges, raw", &raw, "MPI_File_write_at and fdatasync");
-    report(f, "writing 1 MiB ranges, observed", &observed, "MPI_File_write_at and fdatasync");
-    const LobBenchResult r = {.bench = "store",
-                              .what = "float16 and checksum of these rows",
-                              .unit = "B/s",
-                              .rate = lob_bench_summary(cost, f->turns)};
-    lob_bench_report(f->bench, &r);
+    LobBenchSeries turns;
+    if (!lob_bench_repeat(f->bench, writing_turn, f, &turns, err))
+        return false;
+    report(f, "writing 1 MiB ranges, raw", &turns, RAW, "MPI_File_write_at and fdatasync");
+    report(f, "writing 1 MiB ranges, observed", &turns, OBSERVED, "MPI_File_write_at and fdatasync");
+    const LobBenchRate plain = lob_bench_summary(turns.values[PLAIN], turns.n);
+    report_unbound(f, "plain MPI_File_write_at and fdatasync", &plain);
+    const LobBenchRate cost = lob_bench_summary(turns.values[PREPARED], turns.n);
+    report_unbound(f, "float16 and checksum of these rows", &cost);
     return true;
 }
 
 static bool measure_reading(Files *f, GError **err) {
-    Turns turns;
-    double seconds[2];
+    LobBenchSeries turns;
     f->store = lob_store_open(f->store_path, err);
-    if (!f->store)
+    if (!f->store || !lob_bench_repeat(f->bench, reading_turn, f, &turns, err))
         return false;
-    for (int t = -1; t < f->turns; t++) {
-        if (!turn(f, read_store, read_plain, seconds, err))
-            return false;
-        if (t >= 0)
-            note(&turns, t, seconds[0], seconds[1]);
-    }
-    report(f, "reading 1 MiB ranges, cached", &turns, "MPI_File_read_at");
+    report(f, "reading 1 MiB ranges, cached", &turns, OBSERVED, "MPI_File_read_at");
     return true;
 }
 
@@ -204,12 +206,9 @@ static bool measure(Files *f, GError **err) {
     f->slide.state = LOB_STATE_DONE;
     if (!lob_part_finish(g_steal_pointer(&f->part), &f->slide, 1, err))
         return false;
-    double whole[] = {ALL_BYTES / (made - start + lob_clock() - again)};
-    const LobBenchResult r = {.bench = "store",
-                              .what = "a whole part: created, written, finished",
-                              .unit = "B/s",
-                              .rate = lob_bench_summary(whole, 1)};
-    lob_bench_report(f->bench, &r);
+    const double whole = ALL_BYTES * f->bench->world->size / (made - start + lob_clock() - again);
+    const LobBenchRate once = lob_bench_summary(&whole, 1);
+    report_unbound(f, "a whole part: created, written, finished", &once);
     return measure_reading(f, err);
 }
 
@@ -250,7 +249,6 @@ bool lob_bench_store(const LobBench *bench, GError **err) {
     lob_world_bcast(bench->world, &id, sizeof id);
     f.store_path = g_strdup_printf("%s/lobule-bench-%d.h5", bench->dir, id);
     f.plain_path = g_strdup_printf("%s/lobule-bench-%d.bin", bench->dir, id);
-    f.turns = bench->seconds > 0 ? TURNS : LEAST_TURNS;
     f.first_row = (uint64_t)bench->world->rank * ROWS;
     if (!bench->world->has_mpi && MPI_Initialized(&started) == MPI_SUCCESS && !started) {
         if (MPI_Init(NULL, NULL) != MPI_SUCCESS)

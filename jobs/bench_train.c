@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 static const char *const study_files[] = {"study.yaml", "patients.csv", "slides.csv"};
 
@@ -57,7 +56,7 @@ typedef struct {
     LobShared *shared;
     uint64_t *first, *count;
     LobBags bags;
-    double tiles, seconds; /* through models so far, and in how long */
+    int turns; /* so far */
 } Training;
 
 enum { POOL = 1 << 20 };
@@ -114,8 +113,14 @@ static bool make_options(const LobBench *bench, LobModelOptions *options, GError
     return true;
 }
 
-/* All seeds of one fold; *rate is tiles a second in training passes. */
-static bool train_fold(Training *t, int fold, double *rate, GError **err) {
+enum { IN_PASSES, IN_ALL };
+
+/* All seeds of a fold, which another rank or turn does not have: tiles a second in training passes, and with
+ * what goes before and after them. */
+static bool train_fold(void *user, double *values, GError **err) {
+    Training *t = user;
+    const int fold = (t->turns++ * t->bench->world->size + t->bench->world->rank) % t->bench->train.centers;
+    const double start = lob_clock();
     size_t n = (size_t)t->bench->train.seeds;
     g_autofree LobModelOptions *options = g_new0(LobModelOptions, n);
     g_autofree LobModelResult *results = g_new0(LobModelResult, n);
@@ -138,9 +143,8 @@ static bool train_fold(Training *t, int fold, double *rate, GError **err) {
         if (views[k])
             lob_view_free(views[k]);
     }
-    *rate = tiles / seconds;
-    t->tiles += tiles;
-    t->seconds += seconds;
+    values[IN_PASSES] = tiles / seconds;
+    values[IN_ALL] = tiles / (lob_clock() - start);
     return ok;
 }
 
@@ -151,63 +155,57 @@ static double flops_a_tile(const LobBench *bench) {
     return 4 * bench->train.dim * h + 3 * 4 * h * a;
 }
 
-static double peak_bytes(void) {
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024.0 * (double)usage.ru_maxrss : 0;
+/* Products of the same precision bound what training reaches. */
+static bool measure_ceiling(const LobBench *bench, LobBenchRate *flops, GError **err) {
+    return strcmp(bench->precision, "fp32") == 0 ? lob_bench_sgemm(bench, flops, err)
+                                                 : lob_bench_product(bench, bench->precision, flops, err);
 }
 
-static void report(const Training *t, const LobBenchRate *rate, double whole, double ceiling) {
+static void report(const Training *t, const LobBenchSeries *turns, double ceiling, double most) {
     const LobBench *bench = t->bench;
-    double features = 2.0 * bench->train.bags * bench->train.tiles * bench->train.dim;
-    double most = fmax(peak_bytes() - features, 0);
     g_autofree char *what =
         g_strdup_printf("abmil %d/%d %s, %d bags of %d x %d, %d folds x %d seeds", bench->train.hidden,
                         bench->train.attention, bench->precision, bench->train.bags, bench->train.tiles,
                         bench->train.dim, bench->train.centers, bench->train.seeds);
+    g_autofree char *product = g_strdup_printf("%s product alone", bench->precision);
     LobBenchResult r = {.bench = "train",
                         .what = what,
                         .unit = "tiles/s",
-                        .rate = *rate,
-                        .ceiling_name = "fp32 sgemm alone",
-                        .ceiling = ceiling,
-                        .gflops = rate->rate * flops_a_tile(bench) / 1e9};
+                        .rate = lob_bench_summary(turns->values[IN_PASSES], turns->n),
+                        .kind = LOB_BENCH_BOUND,
+                        .ceiling_name = product,
+                        .ceiling = ceiling};
+    r.gflops = r.rate.rate * flops_a_tile(bench) / 1e9;
     lob_bench_report(bench, &r);
-    r.rate = (LobBenchRate){.rate = whole, .lower = whole, .upper = whole, .repeats = 1};
+    r.rate = lob_bench_summary(turns->values[IN_ALL], turns->n);
     r.bench = "train-all";
     r.gflops = 0;
     lob_bench_report(bench, &r);
     lob_bench_report(bench, &(LobBenchResult){.bench = "train-mem",
                                               .what = what,
                                               .unit = "B",
-                                              .rate = {most, most, most, 0, 1},
-                                              .ceiling_name = "500 MB beside the features",
-                                              .ceiling = 5e8});
+                                              .rate = lob_bench_summary(&most, 1),
+                                              .kind = LOB_BENCH_BUDGET,
+                                              .ceiling_name = "500 MB a rank beside the features",
+                                              .ceiling = 5e8 * bench->world->size});
 }
 
-/* The folds are dealt round the ranks, as validation does; the ceiling is the better of before and after. */
+/* Folds go round the ranks; the ceiling is the better of before and after. */
 static bool measure(Training *t, GError **err) {
     const LobBench *bench = t->bench;
-    const int folds = bench->train.centers;
-    g_autofree double *rates = g_new0(double, (size_t)folds);
-    double before, after = 0, start, all[1] = {0};
-    int n = 0;
-    bool ok = lob_bench_sgemm(bench, &before, err);
-    lob_world_barrier(bench->world);
-    start = lob_clock();
-    for (int f = bench->world->rank; ok && f < folds; f += bench->world->size)
-        ok = train_fold(t, f, &rates[n++], err);
-    lob_world_barrier(bench->world);
-    double wall = lob_clock() - start;
-    ok = ok && lob_bench_sgemm(bench, &after, err);
-    all[0] = t->tiles;
-    if (bench->world->has_mpi)
-        lob_mpi_allreduce_sum(lob_world_comm(bench->world), all, 1);
-    if (!ok)
+    const double features = 2.0 * bench->train.bags * bench->train.tiles * bench->train.dim;
+    LobBenchRate before, after;
+    LobBenchSeries turns;
+    LobBench brief = *bench;
+    brief.seconds = fmin(bench->seconds, 1);
+    if (!measure_ceiling(&brief, &before, err) || !lob_bench_repeat(bench, train_fold, t, &turns, err))
         return false;
-    LobBenchRate rate = {0};
-    if (n > 0)
-        rate = lob_bench_summary(rates, n);
-    report(t, &rate, all[0] / wall / bench->world->size, fmax(before, after) / flops_a_tile(bench));
+    double most = fmax(lob_bench_peak_bytes() - features, 0);
+    if (bench->world->has_mpi)
+        lob_mpi_allreduce_sum(lob_world_comm(bench->world), &most, 1);
+    if (!measure_ceiling(&brief, &after, err))
+        return false;
+    report(t, &turns, fmax(before.rate, after.rate) / flops_a_tile(bench), most);
     return true;
 }
 
@@ -235,6 +233,7 @@ bool lob_bench_train(const LobBench *bench, GError **err) {
                            bench->train.seeds, bench->train.hidden, bench->train.attention,
                            bench->train.epochs};
     Training training = {.bench = bench};
+    lob_bench_forget_peak();
     for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
         if (numbers[i] < 1)
             return lob_fail(err, LOB_ERROR_INPUT, "train: bags, tiles, sizes and epochs must be positive");

@@ -95,8 +95,9 @@ def verdict(preset, value, bar):
 
 for line in ours:
     preset, precision = line["case"].split()
+    bounds = f"n={line['repeats']}" if line["lower"] is None else f"{line['lower']:.3f}, {line['upper']:.3f}"
     print(f"{NETWORKS[preset]} {precision}, {line['ranks']} ranks, batch {line['batch']}: {line['rate']:.3f} tiles/s "
-          f"[{line['lower']:.3f}, {line['upper']:.3f}], {line['gflops']:.0f} GFLOP/s, {100 * line['cpu_share']:.0f} % of "
+          f"[{bounds}], {line['gflops']:.0f} GFLOP/s, {100 * line['cpu_share']:.0f} % of "
           "its cores")
     print(f"    of the bare products' {line['ceiling']:.3f}: {line['ratio']:.3f}"
           + verdict(preset, line["ratio"], CEILING[precision]))

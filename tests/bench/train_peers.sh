@@ -1,5 +1,5 @@
 #!/bin/bash
-# Training's speed beside its bars, on a machine with nothing else to do (two cores or more, about 4 minutes):
+# Training's speed beside its bars, on a machine with nothing else to do (two cores or more, about 6 minutes):
 # against sgemm in the same run, against PyTorch, in bf16, two ranks against one, memory beside the features.
 # LOBULE=path/to/lobule tests/bench/train_peers.sh [BAGS]    BAGS of the 256/128 network (default 12; rates are a
 # tile's, so fewer bags than 300 only shorten the run). The study's own network, 32/16, runs at 300 bags in full.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# lobule simulate and lobule bench as programs: what they print can be read back, and nonsense is refused.
+# lobule simulate as a program: what it prints can be read back, and nonsense is refused.
 set -euo pipefail
 lobule=${LOBULE:?the lobule binary}
 work=$(mktemp -d)
@@ -56,23 +56,4 @@ for wrong in "--ranks 0" "--ranks ten" "--slides 0" "--spread -1" "--rank0-works
     [ "$code" = 2 ] || fail "simulate $wrong: exit code $code"
 done
 
-for bench in schedule stats; do
-    "$lobule" bench "$bench" --seconds 0 2>/dev/null | python3 -c '
-import json, sys
-r = json.load(sys.stdin)
-assert r["bench"] == sys.argv[1] and r["lower"] <= r["rate"] <= r["upper"] and r["repeats"] >= 6
-assert abs(r["ratio"] - r["rate"] / r["ceiling"]) < 1e-4 * r["ratio"] and r["provenance"]["cpu"]
-' "$bench" || fail "bench $bench"
-done
-"$lobule" bench store --seconds 0 --dir "$work" 2>/dev/null | python3 -c '
-import json, sys
-rows = {r["case"]: r for r in map(json.loads, sys.stdin)}
-raw, observed = (rows[f"writing 1 MiB ranges, {kind}"] for kind in ("raw", "observed"))
-assert raw["rate"] > observed["rate"] > 0 and raw["ceiling"] > 0 and rows["reading 1 MiB ranges, cached"]["ratio"] > 0
-' || fail "bench store"
-[ -z "$(ls "$work" | grep lobule-bench)" ] || fail "bench store leaves files behind"
-
-code=0
-"$lobule" bench nothing >/dev/null 2>&1 || code=$?
-[ "$code" = 2 ] || fail "bench nothing: exit code $code"
 echo "passed"
