@@ -27,6 +27,11 @@ typedef struct {
 #define LOB_WORKING_GIB 0.1
 /* A core's speed while all are busy over its speed alone. An assumption. */
 #define LOB_ALL_CORES 0.8
+/* Training's speed on a core in GFLOP/s, where no bench tells it. An assumption. */
+#define LOB_TRAIN_GFLOPS 10.0
+/* Seconds of a core for planning a slide, and hours between failures of a node (five years). Assumptions. */
+#define LOB_PLAN_SECONDS 10.0
+#define LOB_NODE_MTBF_HOURS 43800.0
 
 /* What a tile takes longer on a node whose cores are all busy than it took while measured_ranks (0: none; it
  * is assumed) worked side by side: 1 where these were as many. */
@@ -65,6 +70,7 @@ typedef struct {
     int epochs, hidden, attention, batch, max_tiles, rounds; /* of the model, as LobModelOptions */
     int groups;                                              /* as site.groups; 0: as memory asks */
     double memory_gib; /* for features on a node, as site.memory_gib; 0: four fifths of it */
+    bool streams;      /* features come from the nodes' disks, as with site.stream */
     double gflops;     /* of a core in training */
 } LobTraining;
 

@@ -58,8 +58,8 @@ static LobLayout layout_of(const LobMachine *m, double gib) {
 static bool seat(const LobMachine *m, const LobTraining *t, LobTrainingNeed *need, GError **err) {
     LobLayout layout = layout_of(m, need->memory_gib);
     g_autofree LobSeat *seats = g_new0(LobSeat, (size_t)layout.n_ranks);
-    const bool ok =
-        lob_seats_assign(&layout, t->groups, need->features_gib * (1 << 30), seats, &need->groups, err);
+    const bool ok = lob_seats_assign(&layout, t->groups, t->streams ? 0 : need->features_gib * (1 << 30),
+                                     seats, &need->groups, err);
     need->ranks = layout.n_ranks;
     for (int r = 0; ok && r < layout.n_ranks; r++)
         need->group_ranks = MAX(need->group_ranks, seats[r].size);
@@ -76,11 +76,10 @@ bool lob_capacity_train(const LobMachine *machine, const LobTraining *t, uint64_
                         GError **err) {
     double rows = 0, seen = 0;
     *need = (LobTrainingNeed){0};
-    if (t->n_patients < 1 || t->dim < 1 || t->folds < 2 || t->seeds < 1 || t->endpoints < 1 ||
+    if (t->n_patients < 1 || t->dim < 1 || t->folds < 1 || t->seeds < 1 || t->endpoints < 1 ||
         t->epochs < 1 || t->batch < 1 || !(t->gflops > 0) || t->groups < 0 || !(t->memory_gib >= 0))
         return lob_fail(err, LOB_ERROR_INPUT,
-                        "patients, seeds, epochs and the speed of training must be above 0, and there must "
-                        "be two centers at least");
+                        "patients, folds, seeds, epochs and the speed of training must be above 0");
     for (size_t p = 0; p < t->n_patients; p++) {
         rows += (double)t->rows[p];
         seen += tiles_seen(t, p);

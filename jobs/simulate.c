@@ -6,9 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Of a node: five years, an assumption. */
-#define NODE_MTBF_HOURS 43800.0
-
 typedef LobSimulateOptions Options;
 
 #define NUMBER(name, place, text, what)                                                                      \
@@ -246,7 +243,7 @@ static bool simulate(Options *o, const LobSizes *sizes, GError **err) {
 static bool take_units(Options *o, GError **err) {
     LobSimulation *s = &o->sim;
     if (isnan(o->node_mtbf_hours)) /* not given */
-        o->node_mtbf_hours = o->wants_capacity && !(o->mtbf_hours > 0) ? NODE_MTBF_HOURS : 0;
+        o->node_mtbf_hours = o->wants_capacity && !(o->mtbf_hours > 0) ? LOB_NODE_MTBF_HOURS : 0;
     s->seed = (uint64_t)o->seed;
     s->bandwidth = 1e9 * o->gigabytes_second;
     s->mtbf_seconds = 3600 * o->mtbf_hours;
@@ -264,7 +261,7 @@ static void clear(Options *o) {
 
 int lob_cmd_simulate(int argc, char **argv) {
     Options o = {.sim = lob_simulation_defaults,
-                 .machine = {.cores = 128, .nodes = 32, .node_gib = 256, .plan_seconds = 10},
+                 .machine = {.cores = 128, .nodes = 32, .node_gib = 256, .plan_seconds = LOB_PLAN_SECONDS},
                  .gflops_core = 90,
                  .bf16_factor = 2,
                  .all_cores = LOB_ALL_CORES,

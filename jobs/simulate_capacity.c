@@ -23,8 +23,6 @@ static const Model models[] = {
 };
 static const char *const precisions[] = {"fp32", "bf16"};
 
-#define TRAIN_GFLOPS 10.0
-
 /* ---- costs ---- */
 
 typedef struct {
@@ -195,7 +193,7 @@ static bool train_speed(const LobSimulateOptions *o, double *gflops, GError **er
     if (o->bench && !lob_bench_lines_train(o->bench, gflops, err))
         return false;
     if (*gflops == 0)
-        *gflops = TRAIN_GFLOPS;
+        *gflops = LOB_TRAIN_GFLOPS;
     return true;
 }
 
@@ -261,8 +259,9 @@ static void print_assumptions(const LobSimulateOptions *o, const LobSizes *sizes
 static bool check_numbers(const LobSimulateOptions *o, GError **err) {
     return (o->gflops_core > 0 && o->all_cores > 0 && o->bf16_factor > 0 && o->gigabytes_slide >= 0 &&
             o->train.patients >= 0 && o->train.tiles >= 0 && o->train.dim >= 0 && o->train.gflops >= 0 &&
-            o->train.epochs >= 0) ||
-           lob_fail(err, LOB_ERROR_INPUT, "rates and shares must be above 0, numbers not negative");
+            o->train.epochs >= 0 && o->train.centers >= 2) ||
+           lob_fail(err, LOB_ERROR_INPUT,
+                    "rates and shares must be above 0, numbers not negative, folds at least 2");
 }
 
 static bool all_trial_cases(const LobSimulateOptions *o, const LobSizes *sizes, double *coarser,
