@@ -4,11 +4,13 @@
 #include "cohort/cohort.h"
 #include "encoder/encoder.h"
 #include "hdf5io/hdf5io.h"
+#include "jobs/check_cost.h"
 #include "jobs/common.h"
 #include "jobs/jobs.h"
 #include "mpi/stage.h"
 #include "slide/slide.h"
 
+#include <glib/gstdio.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -17,6 +19,8 @@
 
 /* Share of a resection slide's area that is tissue: an assumption, printed as one; `plan` counts. */
 #define ASSUMED_TISSUE 0.35
+/* More of other tools' feature files is read only where everything is to be looked at. */
+#define MOST_FOREIGN_GIB 4.0
 
 typedef struct {
     const LobCohort *cohort;
@@ -24,10 +28,9 @@ typedef struct {
     char **problem;     /* [n_slides] NULL = fine or not looked at */
     bool *looked_at;
     size_t n_looked, n_failed;
-    double tiles, bytes;
-    double seconds_per_tile;
+    double *tiles; /* [n_slides] predicted; of slides not looked at: as the others' mean */
     char *encoder; /* as a store would name it */
-    int dim;
+    LobCost cost;
 } Survey;
 
 static void survey_clear(Survey *survey) {
@@ -36,7 +39,9 @@ static void survey_clear(Survey *survey) {
     g_free(survey->problem);
     g_free(survey->info);
     g_free(survey->looked_at);
+    g_free(survey->tiles);
     g_free(survey->encoder);
+    lob_cost_clear(&survey->cost);
 }
 
 static bool probe_slide(Survey *survey, LobReader *reader, size_t i, GError **err) {
@@ -58,7 +63,7 @@ static bool probe_slide(Survey *survey, LobReader *reader, size_t i, GError **er
         return true;
     }
     const double area = (double)survey->info[i].bounds_width * (double)survey->info[i].bounds_height;
-    survey->tiles += ASSUMED_TISSUE * area / (step_x * step_y);
+    survey->tiles[i] = ASSUMED_TISSUE * area / (step_x * step_y);
     return true;
 }
 
@@ -75,33 +80,33 @@ static bool probe_slides(Survey *survey, size_t most, GError **err) {
     for (size_t k = 0; k < wanted; k++)
         if (!probe_slide(survey, reader, k * n / wanted, err))
             return false;
-    if (wanted > 0)
-        survey->tiles *= (double)n / (double)wanted;
-    survey->bytes = survey->tiles * ((double)survey->dim * 2 + 9 + LOB_QUALITIES);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += survey->tiles[i];
+    for (size_t i = 0; i < n; i++)
+        if (!survey->looked_at[i])
+            survey->tiles[i] = sum / (double)wanted;
     return true;
 }
 
-/* Opens the study's encoder (which checks its weights) and times one batch of grey tiles. */
+/* Opens the study's encoder, which checks its weights. */
 static bool probe_encoder(Survey *survey, GError **err) {
     const LobStudy *study = survey->cohort->study;
     const LobEncoderOptions options = lob_stage_encoder_options(study);
     g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
     if (!encoder)
         return false;
-    const size_t pixels = (size_t)study->tiles.size * (size_t)study->tiles.size * 3, n = options.batch;
-    survey->dim = lob_encoder_info(encoder)->dim;
     survey->encoder = g_strdup(lob_encoder_info(encoder)->name);
-    g_autofree uint8_t *rgb = g_malloc(n * pixels);
-    g_autofree float *out = g_new(float, n *(size_t)survey->dim);
-    LobRng rng;
-    lob_rng_init(&rng, 1, "check");
-    for (size_t i = 0; i < n * pixels; i++)
-        rgb[i] = (uint8_t)(160 + lob_rng_below(&rng, 64));
-    const double start = lob_clock();
-    if (!lob_encoder_encode(encoder, rgb, n, out, NULL, NULL, err))
-        return false;
-    survey->seconds_per_tile = (lob_clock() - start) / (double)n;
-    return true;
+    return lob_cost_of_encoder(&survey->cost, study, encoder, err);
+}
+
+static bool predict(Survey *survey, GError **err) {
+    const LobCohort *cohort = survey->cohort;
+    g_autofree uint64_t *rows = g_new0(uint64_t, cohort->n_patients);
+    for (size_t s = 0; s < cohort->n_slides; s++)
+        rows[cohort->slides[s].patient] += (uint64_t)survey->tiles[s];
+    return lob_cost_of_slides(&survey->cost, cohort, survey->tiles, err) &&
+           lob_cost_of_training(&survey->cost, cohort, rows, survey->cost.cost.dim, err);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -142,8 +147,11 @@ static void print_for_people(const Survey *survey, FILE *to) {
     const LobCohort *cohort = survey->cohort;
     g_autofree char *summary = lob_cohort_summary(cohort);
     fprintf(to, "%s\n", summary);
-    if (cohort->study->features)
+    if (cohort->study->features) {
+        fprintf(to, "\npredicted\n");
+        lob_cost_print(&survey->cost, to);
         return;
+    }
     print_scale_audit(survey, to);
     fprintf(to, "\nslides: %zu, looked at %zu%s, %zu with a problem\n", cohort->n_slides, survey->n_looked,
             survey->n_looked < cohort->n_slides ? " (an even sample; --all looks at each)" : "",
@@ -153,10 +161,8 @@ static void print_for_people(const Survey *survey, FILE *to) {
             fprintf(to, "  %s: %s\n", cohort->slides[i].slide_id, survey->problem[i]);
     fprintf(to, "\npredicted (assuming that %.0f %% of a slide's area is tissue; plan counts)\n",
             100 * ASSUMED_TISSUE);
-    fprintf(to, "  tiles       %.0f\n", survey->tiles);
-    fprintf(to, "  core-hours  %.2f (%.1f ms a tile with %s, one batch timed on this machine)\n",
-            survey->tiles * survey->seconds_per_tile / 3600, 1e3 * survey->seconds_per_tile, survey->encoder);
-    fprintf(to, "  store       %.3f GiB\n", survey->bytes / (1 << 30));
+    fprintf(to, "  tiles       %.0f, for %s\n", survey->cost.tiles, survey->encoder);
+    lob_cost_print(&survey->cost, to);
 }
 
 static void print_json(const Survey *survey) {
@@ -165,13 +171,14 @@ static void print_json(const Survey *survey) {
     for (size_t i = 0; i < cohort->n_slides; i++)
         if (survey->problem[i])
             json_object_set_new(problems, cohort->slides[i].slide_id, json_string(survey->problem[i]));
-    json_t *root =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "study", cohort->study->name,
-                  "patients", (json_int_t)cohort->n_patients, "centers", (json_int_t)cohort->n_centers,
-                  "slides", (json_int_t)cohort->n_slides, "slides_looked_at", (json_int_t)survey->n_looked,
-                  "slides_with_a_problem", (json_int_t)survey->n_failed, "predicted_tiles", survey->tiles,
-                  "predicted_core_hours", survey->tiles * survey->seconds_per_tile / 3600, "predicted_gib",
-                  survey->bytes / (1 << 30), "problems", problems);
+    json_t *root = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "study", cohort->study->name, "patients",
+        (json_int_t)cohort->n_patients, "centers", (json_int_t)cohort->n_centers, "slides",
+        (json_int_t)cohort->n_slides, "slides_looked_at", (json_int_t)survey->n_looked,
+        "slides_with_a_problem", (json_int_t)survey->n_failed, "predicted_tiles", survey->cost.tiles,
+        "predicted_core_hours", survey->cost.tiles * survey->cost.cost.seconds / 3600, "predicted_gib",
+        survey->cost.tiles * lob_capacity_row_bytes(survey->cost.cost.dim) / (1 << 30), "problems", problems);
+    lob_cost_json(&survey->cost, root);
     json_dumpf(root, stdout, JSON_INDENT(1) | JSON_SORT_KEYS);
     printf("\n");
     json_decref(root);
@@ -218,8 +225,74 @@ static bool check_features(const LobStudy *study, GError **err) {
     return true;
 }
 
-static bool check_study(const char *path, const char *output, size_t most, bool json, bool *all_fine,
-                        GError **err) {
+/* ---- tiles of features ---- */
+
+typedef struct {
+    uint64_t *rows; /* [n_patients] */
+    size_t n_patients;
+    int dim;
+} Counted;
+
+/* Ends the loading as soon as it is known how much there is. */
+static bool count_and_leave(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted, GError **err) {
+    Counted *counted = user;
+    (void)wanted;
+    memcpy(counted->rows, rows, counted->n_patients * sizeof *rows);
+    counted->dim = (int)dim;
+    return lob_fail(err, LOB_ERROR_STOPPED, "counted");
+}
+
+static void *no_memory(void *user, size_t size) {
+    (void)user;
+    (void)size;
+    return NULL;
+}
+
+/* Bytes of the files that other tools made; stores count as nothing, whose rows need not be read. */
+static double foreign_bytes(const LobStudy *study) {
+    double bytes = 0;
+    for (char **source = study->features; *source; source++) {
+        g_auto(GStrv) parts = lob_store_find(*source, NULL);
+        g_autoptr(GDir) dir = parts ? NULL : g_dir_open(*source, 0, NULL);
+        for (const char *name = dir ? g_dir_read_name(dir) : NULL; name; name = g_dir_read_name(dir)) {
+            g_autofree char *path = g_build_filename(*source, name, NULL);
+            GStatBuf is;
+            bytes += g_stat(path, &is) == 0 && S_ISREG(is.st_mode) ? (double)is.st_size : 0;
+        }
+    }
+    return bytes;
+}
+
+/* Rows as a run would load them; what a run would refuse is refused here. */
+static bool predict_from_features(Survey *survey, bool all, GError **err) {
+    const LobCohort *cohort = survey->cohort;
+    const LobStudy *study = cohort->study;
+    g_autofree uint64_t *rows = g_new0(uint64_t, cohort->n_patients);
+    Counted counted = {rows, cohort->n_patients, 0};
+    LobBagSet set;
+    g_autoptr(GError) problem = NULL;
+    if (study->n_endpoints == 0 || strcmp(study->model.kind, "clinical") == 0)
+        return true;
+    const double gib = foreign_bytes(study) / (1 << 30);
+    if (gib > MOST_FOREIGN_GIB && !all) {
+        survey->cost.trains = true;
+        survey->cost.training_problem =
+            g_strdup_printf("not predicted: counting the tiles of other tools' files reads them, %.0f GiB; "
+                            "--all does",
+                            gib);
+        return true;
+    }
+    (void)lob_bags_load_some(cohort, (const char *const *)study->features, count_and_leave, no_memory,
+                             &counted, &set, &problem);
+    if (counted.dim == 0) {
+        g_propagate_error(err, g_steal_pointer(&problem));
+        return false;
+    }
+    return lob_cost_of_training(&survey->cost, cohort, rows, counted.dim, err);
+}
+
+static bool check_study(const char *path, const char *output, size_t most, bool json, const LobCostAsk *ask,
+                        bool *all_fine, GError **err) {
     g_autoptr(LobStudy) study = lob_study_read(path, output, err);
     if (!study)
         return false;
@@ -228,12 +301,15 @@ static bool check_study(const char *path, const char *output, size_t most, bool 
         return false;
     if (!check_validation(cohort, err) || !check_features(study, err))
         return false;
-    Survey survey = {.cohort = cohort};
+    Survey survey = {.cohort = cohort, .cost.ask = *ask};
     survey.info = g_new0(LobSlideInfo, cohort->n_slides);
     survey.problem = g_new0(char *, cohort->n_slides);
     survey.looked_at = g_new0(bool, cohort->n_slides);
+    survey.tiles = g_new0(double, cohort->n_slides);
     /* the encoder first: bad weights are said at once, not after hours of opening slides */
-    const bool ok = study->features || (probe_encoder(&survey, err) && probe_slides(&survey, most, err));
+    const bool ok = study->features ? predict_from_features(&survey, most == SIZE_MAX, err)
+                                    : probe_encoder(&survey, err) && probe_slides(&survey, most, err) &&
+                                          predict(&survey, err);
     if (ok) {
         print_for_people(&survey, stderr);
         if (json)
@@ -246,30 +322,44 @@ static bool check_study(const char *path, const char *output, size_t most, bool 
 
 int lob_cmd_check(int argc, char **argv) {
     gboolean all = FALSE, json = FALSE;
-    g_autofree char *output = NULL;
+    g_autofree char *output = NULL, *bench = NULL, *walltime = NULL;
+    LobCostAsk ask;
+    lob_cost_defaults(&ask);
     const GOptionEntry entries[] = {
-        {"all", 0, 0, G_OPTION_ARG_NONE, &all, "Look at every slide, however many there are", NULL},
+        {"all", 0, 0, G_OPTION_ARG_NONE, &all, "Look at every slide and feature file, however many there are",
+         NULL},
         {"json", 0, 0, G_OPTION_ARG_NONE, &json, "Also print the findings as JSON on stdout", NULL},
         {"output", 0, 0, G_OPTION_ARG_FILENAME, &output, "Output folder instead of the study's", "DIR"},
+        {"bench", 0, 0, G_OPTION_ARG_FILENAME, &bench,
+         "Speed, spread and memory from lines of lobule bench encoder and train", "FILE"},
+        {"nodes", 0, 0, G_OPTION_ARG_INT, &ask.machine.nodes, "Nodes to plan with (default 1)", "N"},
+        {"cores", 0, 0, G_OPTION_ARG_INT, &ask.machine.cores, "Cores of a node (default: as here)", "N"},
+        {"node-gib", 0, 0, G_OPTION_ARG_DOUBLE, &ask.machine.node_gib, "Memory of a node (default: as here)",
+         "GIB"},
+        {"walltime", 0, 0, G_OPTION_ARG_STRING, &walltime, "Most that a job may ask for (default 24:00:00)",
+         "T"},
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
     g_autoptr(GOptionContext) context = g_option_context_new("STUDY");
     g_option_context_add_main_entries(context, entries, NULL);
-    g_option_context_set_summary(
-        context, "Checks tables and slides and predicts tiles, core-hours and GiB. Starts no ranks.");
+    g_option_context_set_summary(context, "Checks tables and slides and predicts tiles, core-hours, GiB, and "
+                                          "what given nodes need. Starts no ranks.");
     g_autoptr(GError) err = NULL;
     bool all_fine = true;
-    if (!g_option_context_parse(context, &argc, &argv, &err)) {
+    bool ok = g_option_context_parse(context, &argc, &argv, &err);
+    if (ok && argc != 2)
+        ok = lob_fail(&err, LOB_ERROR_INPUT, "expected one study file, see lobule check --help");
+    if (ok && walltime && (ask.machine.walltime_seconds = lob_parse_duration(walltime)) <= 0)
+        ok = lob_fail(&err, LOB_ERROR_INPUT, "--walltime %s: expected seconds, H:M:S or D-H:M:S above 0",
+                      walltime);
+    if (!ok) {
         fprintf(stderr, "lobule check: %s\n", err->message);
         return LOB_EXIT_INPUT;
     }
-    if (argc != 2) {
-        fprintf(stderr, "lobule check: expected one study file, see lobule check --help\n");
-        return LOB_EXIT_INPUT;
-    }
+    ask.bench = bench;
     lob_log_setup(LOB_LOG_INFO, 0);
-    const bool ok =
-        lob_zygote_start(&err) && check_study(argv[1], output, all ? SIZE_MAX : 500, json, &all_fine, &err);
+    ok = lob_zygote_start(&err) &&
+         check_study(argv[1], output, all ? SIZE_MAX : 500, json, &ask, &all_fine, &err);
     lob_zygote_stop();
     if (!ok) {
         fprintf(stderr, "lobule check: %s\n", err->message);

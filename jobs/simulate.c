@@ -1,20 +1,12 @@
 /* lobule simulate: the real scheduler, virtual ranks. No MPI. */
+#include "jobs/bench_lines.h"
 #include "jobs/jobs.h"
 #include "jobs/simulate_internal.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 
-typedef struct {
-    LobSimulation sim;
-    LobCapacity capacity;
-    char *ranks, *plan, *svg, *bench;
-    int slides;
-    gint64 seed;
-    double median, sigma, mtbf_hours, restart_minutes, walltime_hours, gigabytes_second, range_seconds;
-    gboolean fixed, json, wants_capacity;
-} Options;
+typedef LobSimulateOptions Options;
 
 #define NUMBER(name, place, text, what)                                                                      \
     { name, 0, 0, G_OPTION_ARG_DOUBLE, place, text, what }
@@ -26,16 +18,21 @@ static bool parse(Options *o, int *argc, char ***argv, GError **err) {
          "N,N,..."},
         {"plan", 0, 0, G_OPTION_ARG_FILENAME, &o->plan, "Sizes from OUT/slides.csv of a real run", "OUT"},
         {"slides", 0, 0, G_OPTION_ARG_INT, &o->slides, "Else drawn: how many (default 30000)", "N"},
-        NUMBER("tiles-median", &o->median, "Median tiles a slide (default 8000)", "M"),
-        NUMBER("tiles-sigma", &o->sigma, "Sigma of their logarithm (default 0.8)", "S"),
+        NUMBER("tiles-median", &o->median, "Median tiles a slide (default 8000, an assumption)", "M"),
+        NUMBER("tiles-sigma", &o->sigma, "Sigma of their logarithm (default 0.8, an assumption)", "S"),
+        {"fit", 0, 0, G_OPTION_ARG_NONE, &o->fit,
+         "Draw --slides sizes from the lognormal that fits those of --plan", NULL},
         NUMBER("seconds-per-tile", &s->seconds_per_tile, "On one core (default 1.4: ViT-L, fp32)", "X"),
         NUMBER("spread", &s->spread, "Coefficient of variation of a range's time (default 0.1)", "CV"),
         NUMBER("open-seconds", &s->open_seconds, "Turning to another slide (default 0.1)", "X"),
         NUMBER("write-seconds", &s->write_seconds, "Writing a range (default 0.02)", "X"),
-        NUMBER("range-seconds", &o->range_seconds, "Work in a range (default 20, as in a real run)", "X"),
+        NUMBER("range-seconds", &s->sched.range_seconds, "Work in a range (default 20, as in a real run)",
+               "X"),
         NUMBER("latency", &s->latency, "Seconds a message travels (default 1e-4)", "X"),
         NUMBER("message-seconds", &s->message_seconds, "Rank 0's cost of a message (default 1.3e-5: TCP)",
                "X"),
+        NUMBER("record-seconds", &s->record_seconds,
+               "Rank 0's cost of a journal record (default: measured here)", "X"),
         NUMBER("sync-seconds", &s->sync_seconds, "Making the journal durable (default 5e-3)", "X"),
         NUMBER("serve-seconds", &s->serve_seconds,
                "While rank 0 computes it answers this often (default 1: a layer of ViT-L)", "X"),
@@ -44,10 +41,15 @@ static bool parse(Options *o, int *argc, char ***argv, GError **err) {
         {"node-ranks", 0, 0, G_OPTION_ARG_INT, &s->node_ranks, "Ranks a node (default 128)", "N"},
         NUMBER("fs-bandwidth", &o->gigabytes_second, "GB/s shared by all ranks (default: no limit)", "X"),
         NUMBER("bytes-per-tile", &s->bytes_per_tile, "Read from it (default 20000)", "B"),
+        NUMBER("row-bytes", &s->row_bytes, "Written to it for a tile (default 2052: 1,024 halves)", "B"),
+        NUMBER("weights-gib", &o->weights_gib, "That each node reads from it at a start (default 1.1)",
+               "GIB"),
         NUMBER("straggler-share", &s->straggler_share, "Share of slow nodes (default 0)", "P"),
         NUMBER("straggler-factor", &s->straggler_factor, "How much slower they are (default 1)", "F"),
-        NUMBER("mtbf-hours", &o->mtbf_hours, "Mean time between failures of the whole job (default: none)",
-               "H"),
+        NUMBER("mtbf-hours", &o->mtbf_hours,
+               "Mean time between failures of the whole job whatever its size (default: none)", "H"),
+        NUMBER("node-mtbf-hours", &o->node_mtbf_hours,
+               "And of each node (default: none; with --capacity 43800, an assumption)", "H"),
         NUMBER("restart-minutes", &o->restart_minutes, "From an end to working again (default 10)", "M"),
         NUMBER("walltime", &o->walltime_hours, "A slice (default: no limit)", "HOURS"),
         {"static", 0, 0, G_OPTION_ARG_NONE, &o->fixed, "Also slides dealt beforehand, for comparison", NULL},
@@ -55,16 +57,31 @@ static bool parse(Options *o, int *argc, char ***argv, GError **err) {
         {"json", 0, 0, G_OPTION_ARG_NONE, &o->json, "One JSON object a line on standard output", NULL},
         {"svg", 0, 0, G_OPTION_ARG_FILENAME, &o->svg, "Plot against the ideal line", "FILE"},
         {"capacity", 0, 0, G_OPTION_ARG_NONE, &o->wants_capacity,
-         "Instead: node-hours, days and TB of embedding these slides with large encoders", NULL},
-        {"bench", 0, 0, G_OPTION_ARG_FILENAME, &o->bench, "Its rates from lines of lobule bench encoder",
-         "FILE"},
-        {"cores", 0, 0, G_OPTION_ARG_INT, &o->capacity.cores, "Cores a node (default 128)", "N"},
-        {"nodes", 0, 0, G_OPTION_ARG_INT, &o->capacity.nodes, "Nodes of the job (default 32)", "N"},
-        NUMBER("gflops-core", &o->capacity.gflops_core, "fp32, one core alone (default 90)", "X"),
-        NUMBER("bf16-factor", &o->capacity.bf16_factor, "bf16 over fp32 (default 2)", "X"),
-        NUMBER("all-cores", &o->capacity.all_cores, "A core's speed when all are busy (default 0.8)", "P"),
-        NUMBER("efficiency", &o->capacity.efficiency, "Of the job (default 0.95)", "P"),
-        NUMBER("gigabytes-slide", &o->capacity.gigabytes_slide, "Mean slide file (default 1)", "X"),
+         "Instead: node-hours, walltime, ranks a node, days and disk of a trial with these slides", NULL},
+        {"bench", 0, 0, G_OPTION_ARG_FILENAME, &o->bench,
+         "Costs from lines of lobule bench encoder (and, for --capacity, train)", "FILE"},
+        {"encoder", 0, 0, G_OPTION_ARG_STRING, &o->encoder, "Which of them (--capacity: that one alone)",
+         "NAME"},
+        {"precision", 0, 0, G_OPTION_ARG_STRING, &o->precision, "And at which precision (default fp32)", "P"},
+        NUMBER("all-cores", &o->all_cores,
+               "A core's speed when all are busy, for rates that fewer ranks measured (default 0.8)", "P"),
+        {"cores", 0, 0, G_OPTION_ARG_INT, &o->machine.cores, "Cores a node (default 128)", "N"},
+        {"nodes", 0, 0, G_OPTION_ARG_INT, &o->machine.nodes, "Nodes of the job (default 32)", "N"},
+        NUMBER("node-gib", &o->machine.node_gib, "Memory of a node (default 256)", "GIB"),
+        NUMBER("gflops-core", &o->gflops_core, "fp32, one core alone (default 90)", "X"),
+        NUMBER("bf16-factor", &o->bf16_factor, "bf16 over fp32 (default 2)", "X"),
+        NUMBER("gigabytes-slide", &o->gigabytes_slide, "Mean slide file (default 1)", "X"),
+        NUMBER("plan-seconds", &o->machine.plan_seconds, "Planning a slide on a core (default 10)", "X"),
+        {"patients", 0, 0, G_OPTION_ARG_INT, &o->train.patients, "Of the validation (default: slides / 3)",
+         "N"},
+        {"folds", 0, 0, G_OPTION_ARG_INT, &o->train.centers, "Centers left out in turn (default 20)", "N"},
+        {"train-seeds", 0, 0, G_OPTION_ARG_INT, &o->train.seeds, "Models of a fold (default 5)", "N"},
+        {"epochs", 0, 0, G_OPTION_ARG_INT, &o->train.epochs, "Of training (default: the model's own)", "N"},
+        {"groups", 0, 0, G_OPTION_ARG_INT, &o->train.groups,
+         "Of ranks that train together, as site.groups (default: as memory asks)", "N"},
+        {"train-dim", 0, 0, G_OPTION_ARG_INT, &o->train.dim, "Values a tile (default: the encoder's)", "N"},
+        NUMBER("train-tiles", &o->train.tiles, "Tiles of each patient (default: as the slides have)", "N"),
+        NUMBER("train-gflops", &o->train.gflops, "Speed of a core (default: from --bench, else 10)", "X"),
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
@@ -72,9 +89,12 @@ static bool parse(Options *o, int *argc, char ***argv, GError **err) {
     g_option_context_set_summary(context, "Drives the scheduler of a real run with virtual ranks: makespan, "
                                           "efficiency, work lost, load of rank 0.");
     g_autoptr(GError) problem = NULL;
+    g_auto(GStrv) raw = g_strdupv(*argv);
     if (!g_option_context_parse(context, argc, argv, &problem))
         return lob_fail(err, LOB_ERROR_INPUT, "%s", problem->message);
-    return *argc == 1 || lob_fail(err, LOB_ERROR_INPUT, "'%s' is not understood", (*argv)[1]);
+    if (*argc > 1)
+        return lob_fail(err, LOB_ERROR_INPUT, "'%s' is not understood", (*argv)[1]);
+    return lob_simulate_options_agree(raw, err);
 }
 
 static bool parse_ranks(const char *text, GArray *ranks, GError **err) {
@@ -89,52 +109,30 @@ static bool parse_ranks(const char *text, GArray *ranks, GError **err) {
     return ranks->len > 0 || lob_fail(err, LOB_ERROR_INPUT, "--ranks names none");
 }
 
-/* ---- sizes ---- */
-
-typedef struct {
-    uint32_t *tiles, *centers, n;
-    uint64_t total;
-} Sizes;
-
-static bool read_plan(const char *dir, Sizes *sizes, GError **err) {
-    g_autofree char *path = g_build_filename(dir, "slides.csv", NULL);
-    g_autoptr(LobTable) table = lob_table_read(path, err);
-    if (!table)
+/* Seconds a tile and the spread from what was measured; `how` says so to people. */
+static bool take_bench(Options *o, char **how, GError **err) {
+    LobBenchEncoderLine line;
+    bool found;
+    const char *precision = o->precision ? o->precision : "fp32";
+    if (!o->bench)
+        return true;
+    if (!(o->all_cores > 0))
+        return lob_fail(err, LOB_ERROR_INPUT, "--all-cores must be above 0");
+    if (!lob_bench_lines_encoder(o->bench, o->encoder, precision, &line, &found, err))
         return false;
-    const int column = lob_table_require(table, "tiles", err);
-    const int center = column < 0 ? -1 : lob_table_require(table, "center", err);
-    if (center < 0)
-        return false;
-    g_autoptr(GHashTable) numbers = g_hash_table_new(g_str_hash, g_str_equal);
-    sizes->tiles = g_new0(uint32_t, lob_table_rows(table));
-    sizes->centers = g_new0(uint32_t, lob_table_rows(table));
-    for (size_t row = 0; row < lob_table_rows(table); row++) {
-        double tiles;
-        char *name = (char *)(gpointer)lob_table_cell(table, row, center);
-        if (!lob_table_number(table, row, column, &tiles, err))
-            return false;
-        if (!(tiles >= 1) || tiles > UINT32_MAX)
-            continue;
-        if (!g_hash_table_contains(numbers, name))
-            g_hash_table_insert(numbers, name, GUINT_TO_POINTER(g_hash_table_size(numbers)));
-        sizes->centers[sizes->n] = GPOINTER_TO_UINT(g_hash_table_lookup(numbers, name));
-        sizes->tiles[sizes->n++] = (uint32_t)tiles;
-    }
-    return sizes->n > 0 || lob_fail(err, LOB_ERROR_INPUT, "%s: no slide has tiles", path);
-}
-
-static bool get_sizes(const Options *o, Sizes *sizes, GError **err) {
-    if (o->plan) {
-        if (!read_plan(o->plan, sizes, err))
-            return false;
-    } else {
-        if (o->slides < 1 || o->slides > 100000000 || !(o->median >= 1) || !(o->sigma >= 0))
-            return lob_fail(err, LOB_ERROR_INPUT, "slides and their median must be at least 1");
-        sizes->n = (uint32_t)o->slides;
-        sizes->tiles = lob_simulate_tiles(sizes->n, o->median, o->sigma, (uint64_t)o->seed);
-    }
-    for (uint32_t s = 0; s < sizes->n; s++)
-        sizes->total += sizes->tiles[s];
+    if (!found)
+        return lob_fail(
+            err, LOB_ERROR_INPUT,
+            "%s: no result of encoder %s in %s; lobule bench encoder %s --precision %s measures it", o->bench,
+            o->encoder, precision, o->encoder, precision);
+    const double slower = lob_capacity_slowdown(line.ranks, o->sim.node_ranks, o->all_cores);
+    o->sim.seconds_per_tile = slower / line.rate;
+    o->sim.spread = line.spread;
+    if (line.weights_mib > 0)
+        o->weights_gib = line.weights_mib / 1024;
+    *how =
+        g_strdup_printf("Measured with %d ranks of %d a node, each %.4g s a tile%s.\n", line.ranks,
+                        o->sim.node_ranks, 1 / line.rate, slower > 1 ? "; slowed down by --all-cores" : "");
     return true;
 }
 
@@ -142,6 +140,11 @@ static bool get_sizes(const Options *o, Sizes *sizes, GError **err) {
 
 static double lost_share(const LobSimulated *r) {
     return r->work + r->lost > 0 ? r->lost / (r->work + r->lost) : 0;
+}
+
+/* Of all rank-hours. */
+static double failure_share(const LobSimulated *r) {
+    return r->makespan > 0 ? r->lost_to_failures / (r->makespan * r->workers) : 0;
 }
 
 static void print_json(const LobSimulatedPoint *p, const Options *o) {
@@ -156,6 +159,11 @@ static void print_json(const LobSimulatedPoint *p, const Options *o) {
                              r->requests_per_second, "answer_seconds", r->answer_seconds, "late",
                              (json_int_t)r->late, "twice", (json_int_t)r->twice, "failures", (int)r->failures,
                              "slices", (int)r->slices, "seed", (json_int_t)o->seed);
+    json_object_set_new(line, "lost_to_failures", json_real(failure_share(r)));
+    json_object_set_new(line, "loading", json_real(r->loading));
+    json_object_set_new(line, "verifying", json_real(r->verifying));
+    json_object_set_new(line, "record_seconds", json_real(r->record_seconds));
+    json_object_set_new(line, "inputs", lob_simulate_options_json(o));
     if (p->has_fixed) {
         json_object_set_new(line, "static_makespan", json_real(p->fixed.makespan));
         json_object_set_new(line, "static_efficiency", json_real(p->fixed.efficiency));
@@ -167,46 +175,54 @@ static void print_json(const LobSimulatedPoint *p, const Options *o) {
 
 static void print_row(const LobSimulatedPoint *p) {
     const LobSimulated *r = &p->dynamic;
-    printf("%7d %12.2f %10.4f %8.1f %9.3f %8.2f %10.1f %10.3f %9.1f %8.3f %5u %5u", p->ranks,
-           r->makespan / 3600, r->efficiency, r->tail, 100 * lost_share(r), r->down / 3600,
-           r->requests_per_second, 100 * r->coordinator_busy, 100 * r->journal_busy, r->answer_seconds,
-           r->failures, r->slices);
+    printf("%7d %12.2f %10.4f %8.1f %9.3f %8.3f %8.2f %10.1f %10.3f %9.1f %8.3f %5u %5u", p->ranks,
+           r->makespan / 3600, r->efficiency, r->tail, 100 * lost_share(r), 100 * failure_share(r),
+           r->down / 3600, r->requests_per_second, 100 * r->coordinator_busy, 100 * r->journal_busy,
+           r->answer_seconds, r->failures, r->slices);
     if (p->has_fixed)
         printf(" %10.4f", p->fixed.efficiency);
     printf("\n");
 }
 
-static void print_head(const Options *o, const Sizes *sizes) {
-    fprintf(stderr,
-            "%u slides, %" G_GUINT64_FORMAT
-            " tiles, %g s a tile (spread %g): %.0f core-hours. Above %d ranks "
-            "rank 0 only deals.\nrank 0 busy: CPU time of the real scheduler, measured here, and %.1f us a "
-            "message; journal: waiting for its syncs, %.1f ms each; answer: "
-            "from a result to the task dealt for it.\n",
-            sizes->n, sizes->total, o->sim.seconds_per_tile, o->sim.spread,
-            (double)sizes->total * o->sim.seconds_per_tile / 3600, o->sim.rank0_works_up_to,
-            1e6 * o->sim.message_seconds, 1e3 * o->sim.sync_seconds);
-    if (!o->json)
-        printf("%7s %12s %10s %8s %9s %8s %10s %10s %9s %8s %5s %5s%s\n", "ranks", "makespan h", "efficiency",
-               "tail s", "lost %", "down h", "ranges/s", "rank 0 %", "journal %", "answer s", "fail", "slice",
-               o->fixed ? "     static" : "");
+static void print_sizes(const Options *o, const LobSizes *sizes) {
+    if (!o->plan)
+        fprintf(stderr,
+                "Sizes drawn: lognormal, median %g and sigma %g tiles. The defaults are assumptions, near "
+                "3e8 tiles in 30,000 slides;\n--plan OUT takes those of a run, --fit draws more like them.\n",
+                sizes->median, sizes->sigma);
+    else
+        fprintf(stderr, "Sizes of %s: lognormal fit with median %.4g and sigma %.4g tiles%s.\n", o->plan,
+                sizes->median, sizes->sigma, o->fit ? ", drawn from that fit" : "");
 }
 
-static bool simulate(Options *o, const Sizes *sizes, GError **err) {
+static void print_head(const Options *o, const LobSizes *sizes, const char *how) {
+    print_sizes(o, sizes);
+    fprintf(stderr,
+            "%s%u slides, %" G_GUINT64_FORMAT
+            " tiles, %g s a tile (spread %g): %.0f core-hours. Above %d ranks "
+            "rank 0 only deals.\nrank 0 busy: CPU time of the real scheduler, measured here, %.1f us a "
+            "message and %.1f us a journal record; journal: waiting for\nits syncs, %.1f ms each; answer: "
+            "from a result to the task dealt for it; failed: what failures cost of all rank-hours.\n",
+            how ? how : "", sizes->n, sizes->total, o->sim.seconds_per_tile, o->sim.spread,
+            (double)sizes->total * o->sim.seconds_per_tile / 3600, o->sim.rank0_works_up_to,
+            1e6 * o->sim.message_seconds, 1e6 * o->sim.record_seconds, 1e3 * o->sim.sync_seconds);
+    if (!o->json)
+        printf("%7s %12s %10s %8s %9s %8s %8s %10s %10s %9s %8s %5s %5s%s\n", "ranks", "makespan h",
+               "efficiency", "tail s", "lost %", "failed %", "down h", "ranges/s", "rank 0 %", "journal %",
+               "answer s", "fail", "slice", o->fixed ? "     static" : "");
+}
+
+static bool simulate(Options *o, const LobSizes *sizes, GError **err) {
     g_autoptr(GArray) ranks = g_array_new(FALSE, FALSE, sizeof(int));
-    if (!parse_ranks(o->ranks ? o->ranks : "1,10,100,1000,10000", ranks, err))
+    g_autofree char *how = NULL;
+    if (!parse_ranks(o->ranks ? o->ranks : "1,10,100,1000,10000", ranks, err) || !take_bench(o, &how, err))
         return false;
     g_autofree LobSimulatedPoint *points = g_new0(LobSimulatedPoint, ranks->len);
+    o->sim.weight_bytes = o->weights_gib * (1 << 30);
     o->sim.tiles = sizes->tiles;
     o->sim.centers = sizes->centers;
     o->sim.n_slides = sizes->n;
-    o->sim.seed = (uint64_t)o->seed;
-    o->sim.bandwidth = 1e9 * o->gigabytes_second;
-    o->sim.mtbf_seconds = 3600 * o->mtbf_hours;
-    o->sim.walltime_seconds = 3600 * o->walltime_hours;
-    o->sim.restart_seconds = 60 * o->restart_minutes;
-    o->sim.sched.range_seconds = o->range_seconds;
-    print_head(o, sizes);
+    print_head(o, sizes, how);
     for (guint i = 0; i < ranks->len; i++) {
         LobSimulatedPoint *p = &points[i];
         p->ranks = o->sim.ranks = g_array_index(ranks, int, i);
@@ -223,38 +239,51 @@ static bool simulate(Options *o, const Sizes *sizes, GError **err) {
     return !o->svg || lob_simulate_write_svg(o->svg, points, ranks->len, err);
 }
 
+/* From the units of the command line to those of the simulation. */
+static bool take_units(Options *o, GError **err) {
+    LobSimulation *s = &o->sim;
+    if (isnan(o->node_mtbf_hours)) /* not given */
+        o->node_mtbf_hours = o->wants_capacity && !(o->mtbf_hours > 0) ? LOB_NODE_MTBF_HOURS : 0;
+    s->seed = (uint64_t)o->seed;
+    s->bandwidth = 1e9 * o->gigabytes_second;
+    s->mtbf_seconds = 3600 * o->mtbf_hours;
+    s->node_mtbf_seconds = 3600 * o->node_mtbf_hours;
+    s->walltime_seconds = o->machine.walltime_seconds = 3600 * o->walltime_hours;
+    s->restart_seconds = 60 * o->restart_minutes;
+    return !isnan(s->record_seconds) || lob_simulate_record_cost(&s->record_seconds, err);
+}
+
+static void clear(Options *o) {
+    char *const texts[] = {o->ranks, o->plan, o->svg, o->bench, o->encoder, o->precision};
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+        g_free(texts[i]);
+}
+
 int lob_cmd_simulate(int argc, char **argv) {
     Options o = {.sim = lob_simulation_defaults,
-                 .capacity = {.cores = 128,
-                              .nodes = 32,
-                              .gflops_core = 90,
-                              .bf16_factor = 2,
-                              .all_cores = 0.8,
-                              .efficiency = 0.95,
-                              .gigabytes_slide = 1},
+                 .machine = {.cores = 128, .nodes = 32, .node_gib = 256, .plan_seconds = LOB_PLAN_SECONDS},
+                 .gflops_core = 90,
+                 .bf16_factor = 2,
+                 .all_cores = LOB_ALL_CORES,
+                 .gigabytes_slide = 1,
+                 .weights_gib = 1.1,
+                 .node_mtbf_hours = NAN,
+                 .train = {.centers = 20, .seeds = 5},
                  .slides = 30000,
                  .seed = 1,
                  .median = 8000,
                  .sigma = 0.8,
-                 .restart_minutes = 10,
-                 .range_seconds = lob_sched_defaults.range_seconds};
-    Sizes sizes = {0};
+                 .restart_minutes = 10};
+    LobSizes sizes = {0};
     g_autoptr(GError) err = NULL;
     o.sim.sched = lob_sched_defaults;
-    bool ok = parse(&o, &argc, &argv, &err) && get_sizes(&o, &sizes, &err);
-    o.capacity.tiles = (double)sizes.total;
-    o.capacity.slides = sizes.n;
-    o.capacity.bench = o.bench;
-    o.capacity.json = o.json;
-    o.capacity.walltime_seconds = 3600 * o.walltime_hours;
-    ok = ok && (o.wants_capacity ? lob_simulate_capacity(&o.capacity, &err) : simulate(&o, &sizes, &err));
+    o.sim.record_seconds = NAN; /* not given */
+    const bool ok = parse(&o, &argc, &argv, &err) && take_units(&o, &err) &&
+                    lob_simulate_sizes(&o, &sizes, &err) &&
+                    (o.wants_capacity ? lob_simulate_capacity(&o, &sizes, &err) : simulate(&o, &sizes, &err));
     if (!ok)
         fprintf(stderr, "lobule simulate: %s\n", err->message);
-    g_free(sizes.tiles);
-    g_free(sizes.centers);
-    g_free(o.ranks);
-    g_free(o.plan);
-    g_free(o.svg);
-    g_free(o.bench);
+    lob_simulate_sizes_clear(&sizes);
+    clear(&o);
     return lob_error_exit_code(err);
 }

@@ -16,6 +16,8 @@
 #define NAP_SHARE 0.125
 #define LONGEST_NAP 0.02
 #define EXPIRE_SECONDS 1.0
+/* Where ranges are simulated larger than a run's, that is seldom enough too. */
+#define EXPIRE_SHARE 0.05
 #define PATIENCE_SHARE 0.9
 #define STOP_MARGIN_SECONDS 60.0
 #define STOP_MARGIN_SHARE 0.1
@@ -261,13 +263,17 @@ static void do_round(Sim *sim, double now) {
     }
 }
 
+static double next_expiry(const Sim *sim, double now) {
+    return now + fmax(EXPIRE_SECONDS, EXPIRE_SHARE * sim->o->sched.range_seconds);
+}
+
 static void expire(Sim *sim, double now) {
     const double cpu = cpu_seconds();
     const int late = lob_sched_expire(sim->sched, now);
     sim->r->sched_seconds += cpu_seconds() - cpu;
     if (late > 0)
         want_round(sim, now);
-    lob_events_push(&sim->events, (LobEvent){.time = now + EXPIRE_SECONDS, .kind = EVENT_EXPIRE});
+    lob_events_push(&sim->events, (LobEvent){.time = next_expiry(sim, now), .kind = EVENT_EXPIRE});
 }
 
 /* ---- a slice: from a start of the job to its end ---- */
@@ -303,7 +309,7 @@ static void begin_slice(Sim *sim, double now) {
             g_queue_push_tail(&sim->waiting, GINT_TO_POINTER(w));
     }
     sim->r->messages += (uint64_t)sim->r->workers;
-    lob_events_push(&sim->events, (LobEvent){.time = now + EXPIRE_SECONDS, .kind = EVENT_EXPIRE});
+    lob_events_push(&sim->events, (LobEvent){.time = next_expiry(sim, now), .kind = EVENT_EXPIRE});
     want_round(sim, now);
 }
 
