@@ -6,7 +6,7 @@
 #include "model/benefit.h"
 #include "model/saved.h"
 
-#define LOB_MODEL_VERSION 1
+#define LOB_MODEL_VERSION 2
 
 typedef struct {
     LobSavedModel model;

@@ -218,7 +218,7 @@ Test(model_file, other_tools_read_it) {
     LobModelFile file = make_file();
     FIX_OK(lob_model_file_write(path, &file, err));
     if (fix_python(h5py, path, &out) == 0)
-        cr_assert_str_eq(out, "512 1 (2, 10) h\xc3\xb6her\n");
+        cr_assert_str_eq(out, "512 2 (2, 10) h\xc3\xb6her\n");
     else
         fprintf(stderr, "h5py is not there: reading by another tool is not shown\n");
     lob_model_file_clear(&file);
