@@ -293,7 +293,7 @@ static RowKind row_kind(const uint16_t *row, size_t dim) {
  * that the place of a row in a bag does not depend on the filters. */
 static bool leave_out(Loader *loader, const Place *place, uint64_t first, size_t n,
                       uint8_t (*quality)[LOB_QUALITIES], bool *out, GError **err) {
-    if (!loader->filtered)
+    if (!lob_filters_ask_quality(loader->cohort->study))
         return true;
     if (!lob_store_read_quality(place->store, first, n, quality, err))
         return false;
@@ -350,6 +350,28 @@ static bool read_store_slide(Loader *loader, const Place *place, uint16_t *out, 
     return true;
 }
 
+/* Of the rows that are left, as many as the study takes of a slide: which, its id alone decides. */
+static void cap_slide(Loader *loader, const Place *place, const char *slide_id, uint16_t *rows) {
+    const LobStudy *study = loader->cohort->study;
+    const size_t width = (size_t)loader->dim;
+    if (!study || study->model.max_tiles_slide <= 0 || place->rows <= (uint64_t)study->model.max_tiles_slide)
+        return;
+    g_autofree uint32_t *left = g_new(uint32_t, place->rows);
+    uint32_t n = 0;
+    LobRng rng;
+    for (uint32_t r = 0; r < place->rows; r++)
+        if (row_kind(rows + r * width, width) == ROW_GOOD)
+            left[n++] = r;
+    g_autofree char *stream = g_strconcat("slide/", slide_id, NULL);
+    lob_rng_init(&rng, 1, stream);
+    for (; n > (uint32_t)study->model.max_tiles_slide; n--) {
+        const uint32_t drawn = lob_rng_below(&rng, n);
+        make_unreadable(rows + left[drawn] * width, width);
+        loader->n_dropped++;
+        left[drawn] = left[n - 1];
+    }
+}
+
 static bool read_place(Loader *loader, const Place *place, uint16_t *out, GError **err) {
     if (place->store)
         return read_store_slide(loader, place, out, err);
@@ -402,6 +424,8 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
                 continue;
             if (loader->wanted[p] && !read_place(loader, place, features + at * width, err))
                 return false;
+            if (loader->wanted[p])
+                cap_slide(loader, place, cohort->slides[patient->slides[s]].slide_id, features + at * width);
             set->slides[set->n_slides].slide = patient->slides[s];
             set->slides[set->n_slides].first = at;
             set->slides[set->n_slides++].count = place->rows;
@@ -424,8 +448,9 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
 
 /* A tile whose quality was never measured is not taken for a good one. */
 static bool filters_can_work(const Loader *loader, GError **err) {
-    const char *without = loader->filtered && loader->folders->len > 0 ? loader->folders->pdata[0] : NULL;
-    for (guint s = 0; loader->filtered && s < loader->stores->len && !without; s++)
+    const bool asks = lob_filters_ask_quality(loader->cohort->study);
+    const char *without = asks && loader->folders->len > 0 ? loader->folders->pdata[0] : NULL;
+    for (guint s = 0; asks && s < loader->stores->len && !without; s++)
         if (!lob_store_header(loader->stores->pdata[s])->quality)
             without = loader->store_paths->pdata[s];
     return !without ||

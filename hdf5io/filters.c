@@ -1,4 +1,4 @@
-/* Which tiles a study leaves out for their quality. */
+/* Which tiles a study leaves out: for their quality, or because their slide has so many. */
 #include "hdf5io/hdf5io.h"
 
 static void limits_of(const LobStudy *study, double limits[LOB_QUALITIES]) {
@@ -18,7 +18,21 @@ char *lob_filters_text(const LobStudy *study) {
         if (limits[q] < 100)
             g_string_append_printf(text, "%s%s above %g %%", text->len ? ", " : "", lob_quality_names[q],
                                    limits[q]);
+    if (study->model.max_tiles_slide > 0)
+        g_string_append_printf(text, "%sall but %d of a slide, drawn by its id", text->len ? ", " : "",
+                               study->model.max_tiles_slide);
     return text->len ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
+}
+
+bool lob_filters_ask_quality(const LobStudy *study) {
+    double limits[LOB_QUALITIES];
+    if (!study)
+        return false;
+    limits_of(study, limits);
+    for (int q = 0; q < LOB_QUALITIES; q++)
+        if (limits[q] < 100)
+            return true;
+    return false;
 }
 
 bool lob_filters_drop(const LobStudy *study, const uint8_t quality[LOB_QUALITIES]) {

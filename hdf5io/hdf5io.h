@@ -226,11 +226,13 @@ bool lob_lock_check(LobLock *lock, GError **err);
 const char *lob_job_id(int64_t *restart);
 void lob_lock_release(LobLock *lock);
 
-/* ---- tiles that a study leaves out (tiles: max_pen, max_fold, max_blur, max_overexposed) ----
+/* ---- tiles that a study leaves out (tiles: max_pen, max_fold, max_blur, max_overexposed; model:
+ * max_tiles_slide) ----
  * Of training and scoring, not of the store: other limits need no new embedding. A quality that is not known
  * leaves no tile out. */
 char *lob_filters_text(
     const LobStudy *study); /* in words; NULL where there is no filter, or no study. Caller frees */
+bool lob_filters_ask_quality(const LobStudy *study); /* whether any of them is of quality */
 bool lob_filters_drop(const LobStudy *study, const uint8_t quality[LOB_QUALITIES]);
 /* Bit q: the tile is above the study's limit of quality q, or above the usual one (pen 10, fold 30, blur 50,
  * over-exposure 50 %) where the study has none or a laxer one. For counts. */

@@ -8,6 +8,7 @@
 #include "mpi/train_watch.h"
 #include "mpi/validate_benefit.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 
 typedef struct {
@@ -51,6 +52,11 @@ static char *parcel_path(const Job *job, size_t task) {
     return lob_study_out(job->plan.cohort->study, name);
 }
 
+static char *part_path(const Job *job, size_t task) {
+    g_autofree char *name = g_strdup_printf("train/final-%zu.part", task);
+    return lob_study_out(job->plan.cohort->study, name);
+}
+
 static bool keep_parcel(const Job *job, size_t task, const guint8 *parcel, size_t size, GError **err) {
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     g_byte_array_append(bytes, (const guint8 *)job->plan.lock, sizeof job->plan.lock);
@@ -91,6 +97,9 @@ static bool prepare(Job *job, GError **err) {
         job->done[t] = bytes && take_kept(job, t, bytes, size);
         if (bytes && !job->done[t])
             lob_warning("%s: damaged or made under another lock; that model is trained again", path);
+        g_autofree char *part = part_path(job, t);
+        if (job->done[t])
+            (void)g_unlink(part); /* the job was killed between the two */
     }
     return true;
 }
@@ -114,15 +123,19 @@ static bool train_bundle(Job *job, size_t first, size_t n, bool hands_in, GByteA
     g_autofree LobView **views = g_new0(LobView *, n);
     g_autoptr(GError) problem = NULL;
     const double start = lob_clock();
+    const LobBags *bags = job->resident_loaded ? &job->resident.bags : NULL;
+    g_autofree char *part = part_path(job, first);
+    g_autoptr(LobCheckpoint) checkpoint = lob_bundle_checkpoint(&job->plan, part, first, n, bags);
     bool ok = true;
     for (size_t k = 0; ok && k < n; k++) {
         options[k] = job->plan.options[net];
         options[k].seed += first % seeds_of(job) + k;
+        options[k].checkpoint = checkpoint;
         views[k] = view_of(job, net, options[k].seed, err);
         ok = views[k] != NULL;
     }
-    if (ok && !lob_sweep_fit((const LobView *const *)views, job->resident_loaded ? &job->resident.bags : NULL,
-                             options, n, fits, wants_stop, NULL, &problem)) {
+    if (ok &&
+        !lob_sweep_fit((const LobView *const *)views, bags, options, n, fits, wants_stop, NULL, &problem)) {
         ok = false;
         if (g_error_matches(problem, LOB_ERROR, LOB_ERROR_STOPPED))
             (void)lob_run_stop_error(err);
@@ -134,6 +147,8 @@ static bool train_bundle(Job *job, size_t first, size_t n, bool hands_in, GByteA
         lob_info("trained final %s, seed %zu: %d epochs, %.1f s", options->kind,
                  (first + k) % seeds_of(job) + 1, fits[k].best_epoch, (lob_clock() - start) / (double)n);
     }
+    if (ok && hands_in)
+        lob_checkpoint_remove(checkpoint);
     for (size_t k = 0; k < n; k++) {
         lob_model_result_clear(&fits[k]);
         if (views[k])

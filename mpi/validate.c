@@ -6,6 +6,7 @@
 #include "mpi/train_watch.h"
 #include "mpi/validate_benefit.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 
 typedef struct {
@@ -35,6 +36,9 @@ static void look_back(Job *job) {
         job->done[t] = lob_task_unpack(&job->plan, t, bytes, size, &job->results[t]);
         if (!job->done[t])
             lob_warning("%s: damaged or made under another lock; that model is trained again", path);
+        g_autofree char *part = lob_task_part_path(&job->plan, t);
+        if (job->done[t])
+            (void)g_unlink(part); /* the job was killed between the two */
     }
     static const char *const tables[] = {"folds.csv", "predictions.csv", "metrics.csv", "meta.csv",
                                          "training.csv"};
@@ -77,7 +81,9 @@ static bool train_bundle(Job *job, size_t first, size_t n, bool hands_in, GByteA
     const LobTask *t = &job->plan.tasks[first];
     const LobBags *bags = job->resident_loaded ? &job->resident.bags : NULL;
     g_autofree LobTaskResult *results = g_new0(LobTaskResult, n);
-    bool ok = lob_tasks_run(&job->plan, first, n, bags, results, err);
+    g_autofree char *part = lob_task_part_path(&job->plan, first);
+    g_autoptr(LobCheckpoint) checkpoint = lob_bundle_checkpoint(&job->plan, part, first, n, bags);
+    bool ok = lob_tasks_run(&job->plan, first, n, bags, checkpoint, results, err);
     for (size_t k = 0; ok && k < n && hands_in; k++) {
         g_autoptr(GByteArray) bytes = lob_task_pack(&job->plan, first + k, &results[k]);
         g_autofree char *path = lob_task_path(&job->plan, first + k);
@@ -87,6 +93,8 @@ static bool train_bundle(Job *job, size_t first, size_t n, bool hands_in, GByteA
                  job->plan.folds->names[t->fold], t->seed + (int)k + 1, (long long)results[k].best_epoch,
                  results[k].seconds);
     }
+    if (ok && hands_in)
+        lob_checkpoint_remove(checkpoint);
     for (size_t k = 0; k < n; k++)
         lob_task_result_clear(&results[k]);
     return ok;

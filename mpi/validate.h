@@ -92,8 +92,12 @@ typedef struct {
 
 /* Tasks [first, first + n) are seeds of one endpoint, model, repeat and fold; they are trained in one sweep.
  */
-bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *bags, LobTaskResult *results,
-                   GError **err);
+bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *bags,
+                   LobCheckpoint *checkpoint, LobTaskResult *results, GError **err);
+/* What an earlier run left of them unfinished at `path`. Collective over the bags' group, and may be NULL for
+ * lob_tasks_run. */
+LobCheckpoint *lob_bundle_checkpoint(const LobPlan *plan, const char *path, size_t first, size_t n,
+                                     const LobBags *bags);
 /* How many of the seeds of a fold or final model are trained together: all, unless half of the trainers would
  * go without work. What a model is depends on its company in the last bits, so this changes rarely. */
 size_t lob_bundle_width(size_t n_tasks, size_t seeds, int trainers);
@@ -119,6 +123,7 @@ GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult 
 /* False where the bytes are damaged or of another lock. */
 bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t size, LobTaskResult *result);
 char *lob_task_path(const LobPlan *plan, size_t task);
+char *lob_task_part_path(const LobPlan *plan, size_t task); /* of the bundle that begins with the task */
 
 /* ---- tables, on rank 0 ---- */
 /* A patient's scores in one repeat, over the seeds. */

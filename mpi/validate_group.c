@@ -50,8 +50,7 @@ static bool too_small(const LobLayout *layout, double bytes, GError **err) {
     return lob_fail(err, LOB_ERROR_INPUT,
                     "the features of the cohort take %.1f GiB, and a node has %.1f GiB for them: %d nodes "
                     "would do, this job has %d. Ask for more nodes, let features stream from a local disk "
-                    "(site.stream), lower model.max_tiles when embedding, or say what a node has "
-                    "(site.memory_gib)",
+                    "(site.stream), or say what a node has (site.memory_gib)",
                     bytes / gib, layout->memory / gib, (int)(bytes / layout->memory) + 1, layout->n_nodes);
 }
 

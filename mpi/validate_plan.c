@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define LOCK_VERSION 1
+#define PROGRAM_FILE "/proc/self/exe"
 
 static int compare_names(gconstpointer a, gconstpointer b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -197,9 +198,12 @@ static json_t *make_lock(const LobPlan *plan, GError **err) {
     const LobStudy *study = plan->cohort->study;
     json_t *lock = json_object();
     json_object_set_new(lock, "lobule_lock", json_integer(LOCK_VERSION));
-    json_object_set_new(lock, "program", json_string(LOB_VERSION));
+    g_autofree char *program = g_strdup_printf("%s (%s)", LOB_VERSION, lob_version_commit());
+    json_object_set_new(lock, "program", json_string(program));
     json_object_set_new(lock, "study_file", json_string(study->text_sha256));
-    bool ok = add_hash(lock, "patients_table", lob_sha256_file(study->patients, err)) &&
+    /* Results of two programs are not mixed: what was built from other code trains other models. */
+    bool ok = add_hash(lock, "code", lob_sha256_file(PROGRAM_FILE, err)) &&
+              add_hash(lock, "patients_table", lob_sha256_file(study->patients, err)) &&
               (!study->slides || add_hash(lock, "slides_table", lob_sha256_file(study->slides, err))) &&
               add_hash(lock, "features", features_hash(plan, err)) &&
               add_hash(lock, "folds", folds_hash(plan)) && add_hash(lock, "models", models_text(plan));
@@ -237,8 +241,9 @@ static bool compare_lock(const char *path, json_t *now, GError **err) {
     if (names->len == 0)
         return true;
     return lob_fail(err, LOB_ERROR_INPUT,
-                    "%s: this folder holds a validation locked with other inputs (changed: %s); results of "
-                    "the two are not mixed. Use another output folder, or move lock.json and train/ away",
+                    "%s: this folder holds a validation locked with other inputs (changed: %s; code and "
+                    "program are lobule itself); results of the two are not mixed. Use another output "
+                    "folder, go on with the former inputs and program, or move lock.json and train/ away",
                     path, names->str);
 }
 

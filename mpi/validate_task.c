@@ -10,11 +10,26 @@
 
 #define MAGIC "LOBTASK5"
 
-char *lob_task_path(const LobPlan *plan, size_t task) {
+static char *path_of(const LobPlan *plan, size_t task, const char *suffix) {
     const LobTask *t = &plan->tasks[task];
-    g_autofree char *name = g_strdup_printf("train/e%zu-%s-r%d-f%d-s%d.bin", t->endpoint,
-                                            plan->models[t->model], t->repeat, t->fold, t->seed);
+    g_autofree char *name = g_strdup_printf("train/e%zu-%s-r%d-f%d-s%d.%s", t->endpoint,
+                                            plan->models[t->model], t->repeat, t->fold, t->seed, suffix);
     return lob_study_out(plan->cohort->study, name);
+}
+
+char *lob_task_path(const LobPlan *plan, size_t task) {
+    return path_of(plan, task, "bin");
+}
+
+char *lob_task_part_path(const LobPlan *plan, size_t task) {
+    return path_of(plan, task, "part");
+}
+
+/* How many train together is a part of what they become. */
+LobCheckpoint *lob_bundle_checkpoint(const LobPlan *plan, const char *path, size_t first, size_t n,
+                                     const LobBags *bags) {
+    g_autofree char *identity = g_strdup_printf("lock %s, tasks %zu to %zu", plan->lock, first, first + n);
+    return lob_checkpoint_open(path, identity, bags ? bags->group : NULL);
 }
 
 static bool wants_stop(void *user) {
@@ -129,14 +144,16 @@ static void keep_reason(const LobPlan *plan, size_t first, const GError *why, Lo
                 plan->folds->names[plan->tasks[first].fold], why->message);
 }
 
-bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *bags, LobTaskResult *results,
-                   GError **err) {
+bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *bags,
+                   LobCheckpoint *checkpoint, LobTaskResult *results, GError **err) {
     const LobTask *t = &plan->tasks[first];
     const double start = lob_clock();
     Bundle bundle;
     g_autoptr(GError) problem = NULL;
     memset(results, 0, n * sizeof *results);
     bool ok = bundle_init(&bundle, plan, first, n, &problem);
+    for (size_t k = 0; k < n; k++)
+        bundle.options[k].checkpoint = checkpoint;
     if (ok && !lob_sweep_fit((const LobView *const *)bundle.views, bags, bundle.options, n, bundle.fits,
                              wants_stop, NULL, &problem)) {
         ok = false;

@@ -108,6 +108,7 @@ typedef struct {
                             the encoder's own lymphocyte density where it has one */
         /* 0 (dropout, weight_decay: negative) = the model's own default */
         int epochs, hidden, attention, intervals, batch, max_tiles;
+        int max_tiles_slide; /* 0: all */
         double lr, weight_decay, dropout;
         /* Tried in each fold by leaving out some of its training centers; 0 = none, the numbers above hold.
          */

@@ -89,20 +89,30 @@ void lob_scaler_column(double mean, double square, float *center, float *inverse
     *inverse = constant ? 0 : (float)(1 / sqrt(variance));
 }
 
-void lob_scaler_fit(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n) {
+bool lob_scaler_fit_while(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n,
+                          bool (*goes_on)(const void *user, size_t i, GError **err), const void *user,
+                          GError **err) {
     size_t d = bags->dim;
     *scaler = (LobScaler){d, g_new0(float, d), g_new0(float, d)};
     g_autofree double *mean = g_new0(double, 2 * d);
     double *square = mean + d;
     g_autofree double *own = g_new(double, 2 * d);
     g_autofree float *row = g_new(float, d);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (goes_on && !goes_on(user, i, err))
+            return false;
         if (!bags->owner || bags->owner[patients[i]] == (uint32_t)bags->group->rank)
             add_moments(bags, patients[i], n, row, own, mean, square);
+    }
     if (bags->group)
         bags->group->allreduce_double(bags->group, mean, 2 * d);
     for (size_t j = 0; j < d; j++)
         lob_scaler_column(mean[j], square[j], &scaler->mean[j], &scaler->inverse[j]);
+    return true;
+}
+
+void lob_scaler_fit(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n) {
+    (void)lob_scaler_fit_while(scaler, bags, patients, n, NULL, NULL, NULL);
 }
 
 void lob_scaler_clear(LobScaler *scaler) {

@@ -4,7 +4,8 @@
 #include "model/cox_loss.h"
 #include "model/fit.h"
 
-bool lob_run_cox_batch(LobRun *run, LobFit *fit, const uint32_t *batch, size_t n, int epoch, double *loss) {
+bool lob_run_cox_batch(LobRun *run, LobFit *fit, const uint32_t *batch, size_t n, int epoch, double *loss,
+                       bool *taught, GError **err) {
     const LobView *view = fit->view;
     g_autofree double *score = g_new0(double, n), *gradient = g_new0(double, n), *time = g_new(double, n);
     g_autofree uint32_t *center = g_new(uint32_t, n);
@@ -15,6 +16,8 @@ bool lob_run_cox_batch(LobRun *run, LobFit *fit, const uint32_t *batch, size_t n
         time[i] = view->time[batch[i]];
         event[i] = view->event[batch[i]];
         center[i] = view->cohort->patients[batch[i]].center;
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         if (!lob_fit_is_mine(fit, batch[i]))
             continue;
         lob_run_forward_in(run, fit, batch[i], epoch, &input);
@@ -23,14 +26,17 @@ bool lob_run_cox_batch(LobRun *run, LobFit *fit, const uint32_t *batch, size_t n
     if (fit->bags)
         lob_group_gather(fit->bags->group, fit->bags->owner, batch, n, 1, score);
     *loss = lob_cox_loss(score, time, event, center, n, gradient, &events);
-    for (size_t i = 0; events && i < n; i++) {
+    *taught = events > 0;
+    for (size_t i = 0; *taught && i < n; i++) {
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         if (!lob_fit_is_mine(fit, batch[i]))
             continue;
         const float d = (float)gradient[i];
         lob_run_forward_in(run, fit, batch[i], epoch, &input);
         (void)lob_net_backward_from(&run->net, run->params, &input, &d, 1 / (float)n, run->work, run->grad);
     }
-    return events > 0;
+    return true;
 }
 
 /* ---- the baseline ----
@@ -86,10 +92,12 @@ static double newton(const GArray *risks, bool of_centers, const double *a, cons
     return most;
 }
 
-void lob_run_cox_baseline(LobRun *run, LobFit *fit) {
+bool lob_run_cox_baseline(LobRun *run, LobFit *fit, GError **err) {
     const LobNet *net = &run->net;
     g_autofree double *score = g_new0(double, fit->n_train);
     for (size_t i = 0; i < fit->n_train; i++) {
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         if (!lob_fit_is_mine(fit, fit->train[i]))
             continue;
         lob_run_forward(run, fit, fit->train[i]);
@@ -111,4 +119,5 @@ void lob_run_cox_baseline(LobRun *run, LobFit *fit) {
         run->params[net->base + b] = (float)a[b];
     for (size_t c = 0; c < net->centers; c++)
         run->params[net->center + c] = (float)u[c];
+    return true;
 }

@@ -49,14 +49,22 @@ bool lob_fit_init(LobFit *fit, const LobView *view, const LobBags *bags, const L
     return true;
 }
 
+static bool goes_on(const void *user, size_t i, GError **err) {
+    return lob_fit_goes_on(user, i, err);
+}
+
+bool lob_fit_scale(LobFit *fit, GError **err) {
+    return lob_scaler_fit_while(&fit->scaler, fit->bags, fit->train, fit->n_train, goes_on, fit, err);
+}
+
 /* What training one model alone needs on top. */
-static void fit_alone(LobFit *fit) {
+static bool fit_alone(LobFit *fit, GError **err) {
     if (!fit->aggregator->needs_bag)
-        return;
+        return true;
     fit->x = g_new(float, MAX(fit->max_rows, 1) * fit->bags->dim);
     fit->rows = g_new(uint32_t, MAX(fit->max_rows, 1));
     fit->work_rows = fit->max_rows;
-    lob_scaler_fit(&fit->scaler, fit->bags, fit->train, fit->n_train);
+    return lob_fit_scale(fit, err);
 }
 
 void lob_fit_clear(LobFit *fit) {
@@ -125,29 +133,61 @@ double lob_round_events(const LobFit *fit, const LobRound *round) {
     return events;
 }
 
+/* One epoch of a round, then its loss among those who judge. */
+static bool round_epoch(LobRun *run, LobFit *fit, const LobRound *round, int epoch, double *trained,
+                        double *judged, GError **err) {
+    *trained = NAN;
+    return (epoch == 0 || lob_run_epoch(run, fit, round->learn, round->n_learn, epoch - 1, trained, err)) &&
+           lob_run_judge(run, fit, round->judge, round->n_judge, judged, err) &&
+           lob_fit_loss_is_sound(fit, epoch, *judged, err);
+}
+
 /* Adds the round's loss after each epoch to curve [epochs + 1], weighted by the events judged. */
-static bool run_round(LobFit *fit, const LobRound *round, double *curve, int *epochs_run, GError **err) {
+static bool run_round(LobFit *fit, const LobRound *round, const char *name, double *curve,
+                      LobModelResult *result, GError **err) {
     const LobModelOptions *o = fit->options;
-    LobRun run;
-    double weight = lob_round_events(fit, round), best = INFINITY, loss = 0, unused;
+    const size_t width = (size_t)o->epochs + 1;
+    LobRun run, *runs[] = {&run};
+    g_autofree double *losses = g_new0(double, 2 * width);
+    LobSegment segment = {.losses = losses, .n_losses = 2 * width, .runs = runs, .n_runs = 1};
+    double weight = lob_round_events(fit, round), best = INFINITY, loss = 0;
     int best_epoch = 0;
     bool ok = true;
+    g_strlcpy(segment.name, name, sizeof segment.name);
     lob_run_init(&run, fit, round->learn, round->n_learn);
+    (void)lob_segment_resume(o->checkpoint, &segment);
     for (int e = 0; ok && e <= o->epochs; e++) {
         if (e - best_epoch <= o->patience) {
-            ok = e == 0 || lob_run_epoch(&run, fit, round->learn, round->n_learn, e - 1, &unused, err);
-            loss = ok ? lob_run_judge(&run, fit, round->judge, round->n_judge) : NAN;
-            *epochs_run = MAX(*epochs_run, e);
+            if (e >= segment.next) {
+                ok = round_epoch(&run, fit, round, e, &losses[width + (size_t)e], &losses[e], err);
+                segment.next = e + 1;
+                if (ok)
+                    lob_segment_keep(o->checkpoint, &segment);
+            }
+            loss = losses[e];
+            result->epochs_run = MAX(result->epochs_run, e);
         }
         if (loss < best) {
             best = loss;
             best_epoch = e;
         }
-        if (isfinite(loss))
-            curve[e] += weight * loss;
+        curve[e] += weight * loss;
     }
     lob_run_clear(&run);
     return ok;
+}
+
+/* The loss of a model that tells nobody apart is defined wherever any model's is: a center whose only event
+ * is its last patient's judges nothing. */
+static bool has_risk_sets(const LobFit *fit, const LobRound *round) {
+    const LobView *view = fit->view;
+    if (view->cohort->study->endpoints[view->endpoint].kind != LOB_ENDPOINT_SURVIVAL)
+        return true;
+    g_autofree float *lp = g_new0(float, MAX(round->n_judge, 1));
+    g_autofree uint32_t *center = g_new(uint32_t, MAX(round->n_judge, 1));
+    for (size_t i = 0; i < round->n_judge; i++)
+        center[i] = view->cohort->patients[round->judge[i]].center;
+    return isfinite(lob_partial_loss(lp, view->time, view->event, center, round->judge, round->n_judge));
 }
 
 bool lob_round_can_judge(const LobFit *fit, const LobRound *round) {
@@ -156,7 +196,7 @@ bool lob_round_can_judge(const LobFit *fit, const LobRound *round) {
         judged += fit->view->event[round->judge[i]] == 1;
     for (size_t i = 0; i < round->n_learn; i++)
         learned += fit->view->event[round->learn[i]] == 1;
-    return judged > 0 && learned > 0 && round->n_judge > 1;
+    return judged > 0 && learned > 0 && round->n_judge > 1 && has_risk_sets(fit, round);
 }
 
 void lob_fit_best_epoch(const double *curve, int epochs, double events, LobModelResult *result) {
@@ -169,7 +209,7 @@ void lob_fit_best_epoch(const double *curve, int epochs, double events, LobModel
 }
 
 /* The number of epochs that was best for the rounds together; all of them where no round can judge. */
-static bool find_epochs(LobFit *fit, LobModelResult *result, GError **err) {
+static bool find_epochs(LobFit *fit, size_t choice, LobModelResult *result, GError **err) {
     const LobModelOptions *o = fit->options;
     result->best_epoch = o->epochs;
     if (o->rounds <= 0)
@@ -184,7 +224,9 @@ static bool find_epochs(LobFit *fit, LobModelResult *result, GError **err) {
             continue;
         judged++;
         events += lob_round_events(fit, &rounds[r]);
-        ok = run_round(fit, &rounds[r], curve, &result->epochs_run, err);
+        g_autofree char *name =
+            g_strdup_printf("seed %" G_GUINT64_FORMAT ", choice %zu, round %zu", o->seed, choice, r);
+        ok = run_round(fit, &rounds[r], name, curve, result, err);
     }
     if (ok && judged > 0)
         lob_fit_best_epoch(curve, o->epochs, events, result);
@@ -206,7 +248,7 @@ static bool tune(LobFit *fit, LobModelResult *result, GError **err) {
         trial.weight_decay =
             given->n_tune_weight_decay ? given->tune_weight_decay[k % n_decay] : given->weight_decay;
         fit->options = &trial;
-        if (!find_epochs(fit, &found, err))
+        if (!find_epochs(fit, k, &found, err))
             return false;
         result->epochs_run = MAX(result->epochs_run, found.epochs_run);
         if (k > 0 && !(found.inner_loss < best.inner_loss))
@@ -226,12 +268,22 @@ static bool tune(LobFit *fit, LobModelResult *result, GError **err) {
 static bool train(LobRun *run, LobFit *fit, LobModelResult *result, GError **err) {
     if (!tune(fit, result, err))
         return false;
+    const size_t epochs = (size_t)result->best_epoch;
+    g_autofree double *losses = g_new0(double, epochs + 1);
+    LobSegment segment = {.losses = losses, .n_losses = epochs + 1, .runs = &run, .n_runs = 1};
+    (void)g_snprintf(segment.name, sizeof segment.name, "seed %" G_GUINT64_FORMAT, fit->options->seed);
     lob_run_init(run, fit, fit->train, fit->n_train);
-    for (int e = 0; e < result->best_epoch; e++)
-        if (!lob_run_epoch(run, fit, fit->train, fit->n_train, e, &result->train_loss, err))
+    (void)lob_segment_resume(fit->options->checkpoint, &segment);
+    for (int e = segment.next; e < result->best_epoch; e++) {
+        if (!lob_run_epoch(run, fit, fit->train, fit->n_train, e, &losses[e], err))
             return false;
-    if (fit->options->cox)
-        lob_run_cox_baseline(run, fit);
+        segment.next = e + 1;
+        lob_segment_keep(fit->options->checkpoint, &segment);
+    }
+    if (epochs > 0)
+        result->train_loss = losses[epochs - 1];
+    if (fit->options->cox && !lob_run_cox_baseline(run, fit, err))
+        return false;
     result->epochs_run = MAX(result->epochs_run, result->best_epoch);
     return true;
 }
@@ -322,14 +374,17 @@ void lob_fit_share(const LobFit *fit, LobModelResult *result) {
                                     fit->bags->count[fit->held_out[i]]);
 }
 
-void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result) {
+bool lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result, GError **err) {
     for (size_t i = 0; i < fit->n_held_out; i++) {
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         if (!lob_fit_is_mine(fit, fit->held_out[i]))
             continue;
         lob_run_forward(run, fit, fit->held_out[i]);
         lob_fit_keep(run, fit, fit->held_out[i], run->work->weight, result);
     }
     lob_fit_share(fit, result);
+    return true;
 }
 
 static int compare_double(const void *a, const void *b) {
@@ -353,15 +408,18 @@ double lob_fit_cut(const LobFit *fit, double *risk) {
     return n % 2 ? risk[n / 2] : (risk[n / 2 - 1] + risk[n / 2]) / 2;
 }
 
-static double training_cut(LobRun *run, LobFit *fit) {
+static bool training_cut(LobRun *run, LobFit *fit, double *cut, GError **err) {
     g_autofree double *risk = g_new0(double, fit->n_train);
     for (size_t i = 0; i < fit->n_train; i++) {
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         if (!lob_fit_is_mine(fit, fit->train[i]))
             continue;
         lob_run_forward(run, fit, fit->train[i]);
         risk[i] = lob_fit_risk(run, fit);
     }
-    return lob_fit_cut(fit, risk);
+    *cut = lob_fit_cut(fit, risk);
+    return true;
 }
 
 static float *filled(size_t n) {
@@ -415,15 +473,12 @@ bool lob_model_fit(const LobView *view, const LobBags *bags, const LobModelOptio
     fit.stop = stop;
     fit.user = user;
     if (ok) {
-        fit_alone(&fit);
         lob_fit_result_init(result, &fit);
-        ok = train(&run, &fit, result, err);
+        ok = fit_alone(&fit, err) && train(&run, &fit, result, err) &&
+             training_cut(&run, &fit, &result->cut, err) && lob_fit_score(&run, &fit, result, err);
     }
-    if (ok) {
-        result->cut = training_cut(&run, &fit);
-        lob_fit_score(&run, &fit, result);
+    if (ok)
         lob_fit_keep_weights(&run, &fit, result);
-    }
     lob_run_clear(&run);
     lob_fit_clear(&fit);
     if (!ok)

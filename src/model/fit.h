@@ -58,6 +58,23 @@ double lob_round_events(const LobFit *fit, const LobRound *round); /* among thos
 /* From the rounds' losses after each epoch, [epochs + 1], weighted by events: best_epoch and inner_loss. */
 void lob_fit_best_epoch(const double *curve, int epochs, double events, LobModelResult *result);
 
+/* ---- a stretch of epochs that can be taken up again ---- */
+typedef struct {
+    char name[64];  /* unlike any other's of the checkpoint */
+    int next;       /* the epoch to go on with */
+    double seconds; /* in passes so far */
+    double *losses; /* [n_losses] of the epochs that are through */
+    size_t n_losses;
+    LobRun **runs; /* [n_runs] whose weights and optimiser go along; none of a segment that is through and
+                      whose weights nobody needs */
+    size_t n_runs;
+} LobSegment;
+/* Fills the segment from what was kept under its name, begun runs included; false where there is nothing that
+ * fits: it stays as it was. Both take NULL. */
+bool lob_segment_resume(const LobCheckpoint *checkpoint, LobSegment *segment);
+/* After an epoch. */
+void lob_segment_keep(LobCheckpoint *checkpoint, const LobSegment *segment);
+
 /* One pass over the patients in mini-batches; *loss is their mean loss on the way. STOPPED where asked. */
 bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, int epoch, double *loss,
                    GError **err);
@@ -65,9 +82,10 @@ bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n,
 void lob_run_forward(LobRun *run, LobFit *fit, uint32_t patient);
 /* The same as an epoch's training sees the patient, with its tiles and dropout; *input is what went in. */
 void lob_run_forward_in(LobRun *run, LobFit *fit, uint32_t patient, int epoch, LobNetInput *input);
-/* Loss of a batch by Cox, its gradient into run->grad; false where the batch has no event, which is no step.
- */
-bool lob_run_cox_batch(LobRun *run, LobFit *fit, const uint32_t *batch, size_t n, int epoch, double *loss);
+/* Loss of a batch by Cox, its gradient into run->grad; *taught becomes false where the batch has no event,
+ * which is no step. STOPPED where asked. */
+bool lob_run_cox_batch(LobRun *run, LobFit *fit, const uint32_t *batch, size_t n, int epoch, double *loss,
+                       bool *taught, GError **err);
 /* ---- competing events ---- */
 void lob_net_add_rivals(LobNet *net); /* room for their hazards, after the shape is known */
 void lob_run_rivals(LobRun *run, const LobFit *fit, const uint32_t *patients, size_t n);
@@ -75,9 +93,9 @@ void lob_run_rivals(LobRun *run, const LobFit *fit, const uint32_t *patients, si
  * rivals (NULL: none), each [view->n_cuts]; NAN beyond the last interval. */
 double lob_event_free_at(const LobView *view, const double *log_survival, const float *rival, double horizon);
 /* Intercepts of the hazard for the network as it stands, from all training patients. */
-void lob_run_cox_baseline(LobRun *run, LobFit *fit);
-/* How well patients the run did not see are predicted; lower is better. */
-double lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n);
+bool lob_run_cox_baseline(LobRun *run, LobFit *fit, GError **err);
+/* How well patients the run did not see are predicted; lower is better. STOPPED where asked. */
+bool lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, double *loss, GError **err);
 /* The same from the head's outputs [n][outputs] of those patients. */
 double lob_fit_judge(const LobRun *run, const LobFit *fit, const uint32_t *patients, size_t n,
                      const double *out);
@@ -91,16 +109,20 @@ void lob_fit_order(const LobFit *fit, int epoch, uint32_t *patients, size_t n);
 void lob_fit_dropout(const LobFit *fit, uint32_t patient, int epoch, LobRng *rng);
 double lob_fit_rate(const LobFit *fit, int epoch); /* of learning */
 bool lob_fit_is_mine(const LobFit *fit, uint32_t patient);
-/* Collective over the bags' group, as all that trains or scores is: whether any rank was asked to stop. */
-bool lob_fit_wants_stop(const LobFit *fit);
+/* Whether the i-th patient of a list that all ranks go through may be taken up: STOPPED where any rank was
+ * asked to stop. Collective over the bags' group, as all that trains or scores is; groups ask once a batch.
+ */
+bool lob_fit_goes_on(const LobFit *fit, size_t i, GError **err);
+/* The scaler of the training patients. STOPPED where asked. */
+bool lob_fit_scale(LobFit *fit, GError **err);
 /* Called once an epoch and model: it counts for lob_model_epochs_trained. */
 bool lob_fit_loss_is_sound(const LobFit *fit, int epoch, double loss, GError **err);
 /* What the endpoint asks of a patient: target and event of LobNetInput. */
 void lob_fit_target(const LobFit *fit, uint32_t patient, LobNetInput *input);
 /* Scores as of no patient; sizes from the fit's endpoint, classes and bags. */
 void lob_fit_result_init(LobModelResult *result, const LobFit *fit);
-/* Scores fit->held_out as patients of a center never seen. */
-void lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result);
+/* Scores fit->held_out as patients of a center never seen. STOPPED where asked. */
+bool lob_fit_score(LobRun *run, LobFit *fit, LobModelResult *result, GError **err);
 /* From the outputs in run->work: what is kept of a held-out patient (attention [count] may be NULL); the
  * linear predictor of any. */
 void lob_fit_keep(const LobRun *run, const LobFit *fit, uint32_t patient, const float *attention,

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "cohort/cohort.h"
+#include "model/checkpoint.h"
 #include "model/group.h"
 
 /* Bags of all patients, resident, in the order of the cohort's patients. Rows of a patient's slides follow
@@ -55,6 +56,7 @@ typedef struct {
     /* Draws the order of patients and the tiles of a bag: models that are trained in one sweep share it and
      * differ in their first weights and what is dropped. */
     uint64_t order_seed;
+    LobCheckpoint *checkpoint; /* where unfinished training is kept; borrowed; NULL: nowhere */
 } LobModelOptions;
 
 /* What suits the kind; values a study file leaves at 0 (dropout: below 0) are taken from here. */

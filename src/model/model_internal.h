@@ -202,6 +202,11 @@ typedef struct {
 void lob_scaler_fit(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n);
 /* One column's scale from the mean of its values and of their squares. */
 void lob_scaler_column(double mean, double square, float *center, float *inverse);
+/* The same, as long as goes_on, asked before each patient of the list, says so; else it returns false, and
+ * the scaler has to be cleared all the same. */
+bool lob_scaler_fit_while(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n,
+                          bool (*goes_on)(const void *user, size_t i, GError **err), const void *user,
+                          GError **err);
 void lob_scaler_clear(LobScaler *scaler);
 void lob_scaler_apply(const LobScaler *scaler, const uint16_t *rows, size_t n, float *out);
 

@@ -4,6 +4,8 @@
  * not change the order of the others. */
 #include "model/fit.h"
 
+#define STOP_PATIENTS 16 /* between two questions of a group whether to stop */
+
 static int compare_u32(const void *a, const void *b) {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return (x > y) - (x < y);
@@ -178,12 +180,14 @@ bool lob_fit_is_mine(const LobFit *fit, uint32_t patient) {
     return !bags || !bags->owner || bags->owner[patient] == (uint32_t)bags->group->rank;
 }
 
-bool lob_fit_wants_stop(const LobFit *fit) {
+bool lob_fit_goes_on(const LobFit *fit, size_t i, GError **err) {
     const LobGroup *group = fit->bags ? fit->bags->group : NULL;
+    if (group && i % STOP_PATIENTS != 0)
+        return true;
     double asked = fit->stop && fit->stop(fit->user);
     if (group)
         group->allreduce_double(group, &asked, 1);
-    return asked > 0;
+    return !(asked > 0) || lob_fail(err, LOB_ERROR_STOPPED, "training stopped");
 }
 
 double lob_fit_rate(const LobFit *fit, int epoch) {
@@ -253,24 +257,27 @@ bool lob_fit_loss_is_sound(const LobFit *fit, int epoch, double loss, GError **e
                     fit->options->lr);
 }
 
-/* The gradient of a batch over the group; false where the batch teaches nothing. Adds to *loss its part of
+/* The gradient of a batch over the group; *taught: whether there is one. Adds to *loss its part of
  * the mean over n patients: this rank's, or where the loss couples patients the batch's divided by ranks. */
 static bool batch_gradient(LobRun *run, LobFit *fit, const uint32_t *batch, size_t width, size_t n, int epoch,
-                           double *loss) {
+                           double *loss, bool *taught, GError **err) {
     const LobGroup *group = fit->bags ? fit->bags->group : NULL;
     memset(run->grad, 0, run->net.n_params * sizeof *run->grad);
+    *taught = true;
     if (fit->options->cox) {
         double coupled;
-        bool taught = lob_run_cox_batch(run, fit, batch, width, epoch, &coupled);
-        *loss += coupled * (double)width / (double)n / (group ? group->size : 1);
-        if (!taught)
+        if (!lob_run_cox_batch(run, fit, batch, width, epoch, &coupled, taught, err))
             return false;
+        *loss += coupled * (double)width / (double)n / (group ? group->size : 1);
     } else {
-        for (size_t k = 0; k < width; k++)
+        for (size_t k = 0; k < width; k++) {
+            if (!lob_fit_goes_on(fit, k, err))
+                return false;
             if (lob_fit_is_mine(fit, batch[k]))
                 *loss += train_patient(run, fit, batch[k], epoch, 1 / (float)width) / (double)n;
+        }
     }
-    if (group)
+    if (group && *taught)
         group->allreduce(group, run->grad, run->net.n_params);
     return true;
 }
@@ -284,10 +291,11 @@ bool lob_run_epoch(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n,
     *loss = 0;
     for (size_t i = 0; i < n; i += (size_t)o->batch) {
         size_t end = MIN(i + (size_t)o->batch, n);
-        if (batch_gradient(run, fit, order + i, end - i, n, epoch, loss))
+        bool taught;
+        if (!batch_gradient(run, fit, order + i, end - i, n, epoch, loss, &taught, err))
+            return false;
+        if (taught)
             lob_adam_step(&run->adam, lob_fit_rate(fit, epoch), o->weight_decay, run->grad, run->params);
-        if (lob_fit_wants_stop(fit))
-            return lob_fail(err, LOB_ERROR_STOPPED, "training stopped in epoch %d", epoch + 1);
     }
     if (group)
         group->allreduce_double(group, loss, 1);
@@ -317,10 +325,12 @@ double lob_fit_judge(const LobRun *run, const LobFit *fit, const uint32_t *patie
                : loss;
 }
 
-double lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n) {
+bool lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, double *loss, GError **err) {
     size_t width = run->net.outputs;
     g_autofree double *out = g_new0(double, MAX(n * width, 1));
     for (size_t i = 0; i < n; i++) {
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         if (!lob_fit_is_mine(fit, patients[i]))
             continue;
         lob_run_forward(run, fit, patients[i]);
@@ -329,5 +339,6 @@ double lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t 
     }
     if (fit->bags)
         lob_group_gather(fit->bags->group, fit->bags->owner, patients, n, width, out);
-    return lob_fit_judge(run, fit, patients, n, out);
+    *loss = lob_fit_judge(run, fit, patients, n, out);
+    return true;
 }

@@ -131,10 +131,10 @@ bool lob_saved_score(const LobSavedNet *net, int seed, const LobCohort *cohort, 
     fit_init(&fit, net, patients, n);
     run_init(&run, &fit, net, seed);
     lob_fit_result_init(result, &fit);
-    lob_fit_score(&run, &fit, result);
+    const bool ok = lob_fit_score(&run, &fit, result, err);
     result->cut = net->risk_cut[seed];
     result->best_epoch = (int)net->epochs[seed];
     lob_run_clear(&run);
     lob_fit_clear(&fit);
-    return true;
+    return ok;
 }

@@ -126,6 +126,8 @@ static bool train_epoch(LobSweepStack *stack, Sweep *sweep, int epoch, GError **
     epoch_begin(stack, sweep, epoch);
     for (size_t i = 0; i < fit->n_train; i++) {
         uint32_t patient = sweep->order[i];
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         batch_scales(stack, batch, sweep->scale);
         if (lob_fit_is_mine(fit, patient))
             lob_sweep_train(stack, patient, LEARN, epoch, sweep->scale);
@@ -134,8 +136,6 @@ static bool train_epoch(LobSweepStack *stack, Sweep *sweep, int epoch, GError **
             if (learns(run, patient) && (++run->at % batch == 0 || run->at == run->n))
                 step(stack, sweep, r, epoch);
         }
-        if (((i + 1) % batch == 0 || i + 1 == fit->n_train) && lob_fit_wants_stop(fit))
-            return lob_fail(err, LOB_ERROR_STOPPED, "training stopped in epoch %d", epoch + 1);
     }
     sweep->seconds += lob_clock() - start;
     return epoch_end(stack, sweep, epoch, err);
@@ -150,16 +150,14 @@ typedef struct {
     int best_epoch;
 } Trial;
 
-/* Losses of the patients that judge, from one forward pass over them. */
-static void judge(LobSweepStack *stack, const Sweep *sweep, Trial *trials) {
+/* The head's outputs for the patients that judge, out [runs][judging patients of the run][outputs]. */
+static bool judged_outputs(LobSweepStack *stack, const Sweep *sweep, double **out, GError **err) {
     const LobFit *fit = &sweep->fits[0];
-    const LobBags *bags = fit->bags;
-    g_autofree double **out = g_new0(double *, stack->n_runs);
     g_autofree size_t *at = g_new0(size_t, stack->n_runs);
-    for (size_t r = 0; r < stack->n_runs; r++)
-        out[r] = g_new0(double, MAX(trials[r].round.n_judge * stack->runs[r].run.net.outputs, 1));
     for (size_t i = 0; i < fit->n_train; i++) {
         uint32_t p = fit->train[i];
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         bool mine = lob_fit_is_mine(fit, p);
         if (mine)
             lob_sweep_forward(stack, p, JUDGE);
@@ -172,50 +170,132 @@ static void judge(LobSweepStack *stack, const Sweep *sweep, Trial *trials) {
             at[r]++;
         }
     }
+    return true;
+}
+
+/* Losses of the patients that judge, from one forward pass over them. */
+static bool judge(LobSweepStack *stack, const Sweep *sweep, Trial *trials, int epoch, GError **err) {
+    const LobBags *bags = sweep->fits[0].bags;
+    g_autofree double **out = g_new0(double *, stack->n_runs);
+    for (size_t r = 0; r < stack->n_runs; r++)
+        out[r] = g_new0(double, MAX(trials[r].round.n_judge * stack->runs[r].run.net.outputs, 1));
+    bool ok = judged_outputs(stack, sweep, out, err);
     for (size_t r = 0; r < stack->n_runs; r++) {
         const LobRun *run = &stack->runs[r].run;
         const LobRound *round = &trials[r].round;
-        if (stack->runs[r].active) {
+        if (ok && stack->runs[r].active) {
             lob_group_gather(bags->group, bags->owner, round->judge, round->n_judge, run->net.outputs,
                              out[r]);
             trials[r].loss = lob_fit_judge(run, stack->runs[r].fit, round->judge, round->n_judge, out[r]);
+            ok = lob_fit_loss_is_sound(stack->runs[r].fit, epoch, trials[r].loss, err);
         }
         g_free(out[r]);
     }
+    return ok;
 }
 
-/* Trains n trials together; adds their losses to curves [seeds][epochs + 1]. */
-static bool run_trials(Sweep *sweep, Trial *trials, size_t n, double *curves, int *epochs_run, GError **err) {
+/* Of a segment: losses by run and epoch, of the patients that judge and then of those that learn. */
+typedef struct {
+    LobSegment segment;
+    double *judged, *trained; /* [n][width] */
+    size_t width;
+} Stretch;
+
+static void stretch_begin(Stretch *s, const char *what, size_t first, LobSweepRun *runs, size_t n,
+                          size_t width) {
+    *s = (Stretch){.width = width};
+    (void)g_snprintf(s->segment.name, sizeof s->segment.name, "%s %zu, %zu together", what, first, n);
+    s->segment.n_losses = 2 * n * width;
+    s->segment.losses = s->judged = g_new0(double, MAX(s->segment.n_losses, 1));
+    s->trained = s->judged + n * width;
+    s->segment.n_runs = n;
+    s->segment.runs = g_new0(LobRun *, n);
+    for (size_t r = 0; r < n; r++)
+        s->segment.runs[r] = &runs[r].run;
+}
+
+static void stretch_end(Stretch *s) {
+    g_free(s->segment.losses);
+    g_free(s->segment.runs);
+}
+
+static void resume(Stretch *s, Sweep *sweep, LobSweepStack *stack) {
+    if (!lob_segment_resume(sweep->options->checkpoint, &s->segment))
+        return;
+    sweep->seconds = MAX(sweep->seconds, s->segment.seconds);
+    for (size_t r = 0; r < stack->n_runs; r++)
+        lob_sweep_load(stack, r);
+}
+
+static void keep(Stretch *s, const Sweep *sweep, int next) {
+    s->segment.next = next;
+    s->segment.seconds = sweep->seconds;
+    lob_segment_keep(sweep->options->checkpoint, &s->segment);
+}
+
+/* Trials that have not waited too long for a better loss go on in epoch e; whether any does. */
+static bool choose_active(LobSweepRun *runs, const Trial *trials, size_t n, int e, const LobModelOptions *o,
+                          int *epochs_run) {
+    bool any = false;
+    for (size_t t = 0; t < n; t++) {
+        runs[t].active = e - trials[t].best_epoch <= o->patience;
+        any = any || runs[t].active;
+        if (runs[t].active)
+            epochs_run[trials[t].seed] = MAX(epochs_run[trials[t].seed], e);
+    }
+    return any;
+}
+
+/* What the trials have lost in epoch e, trained now or kept from an earlier run. */
+static bool trial_epoch(LobSweepStack *stack, Sweep *sweep, Trial *trials, Stretch *s, int e, GError **err) {
+    const size_t at = (size_t)e;
+    if (e < s->segment.next) {
+        for (size_t t = 0; t < stack->n_runs; t++)
+            trials[t].loss = s->judged[t * s->width + at];
+        return true;
+    }
+    if ((e > 0 && !train_epoch(stack, sweep, e - 1, err)) || !judge(stack, sweep, trials, e, err))
+        return false;
+    for (size_t t = 0; t < stack->n_runs; t++) {
+        s->judged[t * s->width + at] = trials[t].loss;
+        s->trained[t * s->width + at] = e > 0 && stack->runs[t].active ? stack->runs[t].loss : NAN;
+    }
+    keep(s, sweep, e + 1);
+    return true;
+}
+
+/* Trains n trials together; adds their losses to curves [seeds][epochs + 1]. A trial that stopped early keeps
+ * its last loss. */
+static bool run_trials(Sweep *sweep, size_t first, Trial *trials, size_t n, double *curves, int *epochs_run,
+                       GError **err) {
     const LobModelOptions *o = sweep->options;
+    const size_t width = (size_t)o->epochs + 1;
     g_autofree LobSweepRun *runs = g_new0(LobSweepRun, n);
     LobSweepStack stack;
-    bool ok = true, going = true;
+    Stretch stretch;
     for (size_t t = 0; t < n; t++) {
         run_begin(&runs[t], &sweep->fits[trials[t].seed], trials[t].round.learn, trials[t].round.n_learn);
         mark(&runs[t], trials[t].round.judge, trials[t].round.n_judge, JUDGE);
     }
-    ok = lob_sweep_stack_init(&stack, &sweep->fits[0], &sweep->fits[0].scaler, runs, n, err);
+    stretch_begin(&stretch, "trials", first, runs, n, width);
+    bool ok = lob_sweep_stack_init(&stack, &sweep->fits[0], &sweep->fits[0].scaler, runs, n, err);
+    if (ok)
+        resume(&stretch, sweep, &stack);
     for (int e = 0; ok && e <= o->epochs; e++) {
-        for (size_t t = 0, active = 0; t < n; t++) {
-            runs[t].active = e - trials[t].best_epoch <= o->patience;
-            active += runs[t].active;
-            going = active > 0;
-            if (runs[t].active)
-                epochs_run[trials[t].seed] = MAX(epochs_run[trials[t].seed], e);
-        }
-        ok = !going || e == 0 || train_epoch(&stack, sweep, e - 1, err);
-        if (ok && going)
-            judge(&stack, sweep, trials);
+        if (choose_active(runs, trials, n, e, o, epochs_run))
+            ok = trial_epoch(&stack, sweep, trials, &stretch, e, err);
         for (size_t t = 0; ok && t < n; t++) {
             if (trials[t].loss < trials[t].best) {
                 trials[t].best = trials[t].loss;
                 trials[t].best_epoch = e;
             }
-            if (isfinite(trials[t].loss))
-                curves[trials[t].seed * ((size_t)o->epochs + 1) + (size_t)e] +=
-                    trials[t].weight * trials[t].loss;
+            curves[trials[t].seed * width + (size_t)e] += trials[t].weight * trials[t].loss;
         }
     }
+    stretch.segment.n_runs = 0; /* their weights have done their work */
+    if (ok)
+        keep(&stretch, sweep, o->epochs + 1);
+    stretch_end(&stretch);
     lob_sweep_stack_clear(&stack);
     runs_end(runs, n);
     return ok;
@@ -257,7 +337,7 @@ static bool find_epochs(Sweep *sweep, LobModelResult *results, GError **err) {
     g_autofree Trial *trials = make_trials(sweep, &n, events);
     bool ok = true;
     for (size_t t = 0; ok && t < n; t += most)
-        ok = run_trials(sweep, trials + t, MIN(most, n - t), curves, epochs_run, err);
+        ok = run_trials(sweep, t, trials + t, MIN(most, n - t), curves, epochs_run, err);
     for (size_t k = 0; ok && k < sweep->n; k++) {
         results[k].epochs_run = epochs_run[k];
         if (events[k] > 0)
@@ -271,10 +351,13 @@ static bool find_epochs(Sweep *sweep, LobModelResult *results, GError **err) {
 /* ---- the models themselves ---- */
 
 /* Cut points from the training patients, scores of the held-out ones. */
-static void score(LobSweepStack *stack, const Sweep *sweep, size_t first, LobModelResult *results) {
+static bool score(LobSweepStack *stack, const Sweep *sweep, size_t first, LobModelResult *results,
+                  GError **err) {
     const LobFit *fit = &sweep->fits[0];
     g_autofree double *risk = g_new0(double, stack->n_runs * fit->n_train);
     for (size_t i = 0; i < fit->n_train; i++) {
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         if (!lob_fit_is_mine(fit, fit->train[i]))
             continue;
         lob_sweep_forward(stack, fit->train[i], LEARN);
@@ -283,6 +366,8 @@ static void score(LobSweepStack *stack, const Sweep *sweep, size_t first, LobMod
     }
     for (size_t i = 0; i < fit->n_held_out; i++) {
         uint32_t p = fit->held_out[i];
+        if (!lob_fit_goes_on(fit, i, err))
+            return false;
         if (!lob_fit_is_mine(fit, p))
             continue;
         lob_sweep_forward(stack, p, HELD_OUT);
@@ -295,35 +380,44 @@ static void score(LobSweepStack *stack, const Sweep *sweep, size_t first, LobMod
         lob_fit_share(fit, result);
         lob_fit_keep_weights(&stack->runs[r].run, fit, result);
     }
+    return true;
 }
 
 /* Seeds [first, first + n). */
 static bool train(Sweep *sweep, size_t first, size_t n, LobModelResult *results, GError **err) {
     g_autofree LobSweepRun *runs = g_new0(LobSweepRun, n);
     LobSweepStack stack;
+    Stretch stretch;
     int last = 0;
-    bool ok = true;
     for (size_t k = 0; k < n; k++) {
         LobFit *fit = &sweep->fits[first + k];
         run_begin(&runs[k], fit, fit->train, fit->n_train);
         mark(&runs[k], fit->held_out, fit->n_held_out, HELD_OUT);
         last = MAX(last, results[first + k].best_epoch);
     }
-    ok = lob_sweep_stack_init(&stack, &sweep->fits[0], &sweep->fits[0].scaler, runs, n, err);
-    for (int e = 0; ok && e < last; e++) {
+    stretch_begin(&stretch, "models", first, runs, n, (size_t)last);
+    bool ok = lob_sweep_stack_init(&stack, &sweep->fits[0], &sweep->fits[0].scaler, runs, n, err);
+    if (ok)
+        resume(&stretch, sweep, &stack);
+    for (int e = stretch.segment.next; ok && e < last; e++) {
         for (size_t k = 0; k < n; k++)
             runs[k].active = e < results[first + k].best_epoch;
         ok = train_epoch(&stack, sweep, e, err);
         for (size_t k = 0; k < n; k++)
-            if (runs[k].active)
-                results[first + k].train_loss = runs[k].loss;
+            stretch.trained[k * stretch.width + (size_t)e] = runs[k].active ? runs[k].loss : NAN;
+        if (ok)
+            keep(&stretch, sweep, e + 1);
     }
     for (size_t k = 0; ok && k < n; k++) {
         runs[k].active = true;
-        results[first + k].epochs_run = MAX(results[first + k].epochs_run, results[first + k].best_epoch);
+        LobModelResult *result = &results[first + k];
+        const size_t epochs = (size_t)result->best_epoch;
+        result->epochs_run = MAX(result->epochs_run, result->best_epoch);
+        if (epochs > 0)
+            result->train_loss = stretch.trained[k * stretch.width + epochs - 1];
     }
-    if (ok)
-        score(&stack, sweep, first, results);
+    ok = ok && score(&stack, sweep, first, results, err);
+    stretch_end(&stretch);
     lob_sweep_stack_clear(&stack);
     runs_end(runs, n);
     return ok;
@@ -332,13 +426,12 @@ static bool train(Sweep *sweep, size_t first, size_t n, LobModelResult *results,
 static bool work(Sweep *sweep, LobModelResult *results, GError **err) {
     LobFit *first = &sweep->fits[0];
     size_t most = stack_size(sweep);
-    bool ok = true;
-    lob_scaler_fit(&first->scaler, first->bags, first->train, first->n_train);
+    bool ok = lob_fit_scale(first, err);
     sweep->order = g_new(uint32_t, first->n_train);
     sweep->scale = g_new(float, most);
     for (size_t k = 0; k < sweep->n; k++)
         lob_fit_result_init(&results[k], &sweep->fits[k]);
-    ok = find_epochs(sweep, results, err);
+    ok = ok && find_epochs(sweep, results, err);
     for (size_t k = 0; ok && k < sweep->n; k += most)
         ok = train(sweep, k, MIN(most, sweep->n - k), results, err);
     for (size_t k = 0; k < sweep->n; k++)
@@ -377,6 +470,8 @@ bool lob_sweep_fit(const LobView *const *views, const LobBags *bags, const LobMo
             lob_fit_clear(&sweep.fits[k]);
         g_free(sweep.fits);
     }
+    if (!ok)
+        lob_checkpoint_flush(options->checkpoint);
     for (size_t k = 0; !ok && k < n; k++)
         lob_model_result_clear(&results[k]);
     return ok;

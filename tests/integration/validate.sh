@@ -54,6 +54,36 @@ expect "stopped by USR1, exit code" 75 $?
 validate 1 "$work/stopped"
 expect "stopped, then run again: the same tables" "$wanted" "$(digest "$work/stopped")"
 
+# Killed in the middle of a model: what it had learned is on disk, and is gone on from.
+for try in 1 2 3 4 5; do
+  rm -rf "$work/middle"
+  LOB_TEST_CHECKPOINT=0 "$LOBULE" validate --output "$work/middle" "$work/demo/study.yaml" >>"$work/log" 2>&1 &
+  job=$!
+  until ls "$work"/middle/train/*.part >/dev/null 2>&1 || ! kill -0 $job 2>/dev/null; do sleep 0.01; done
+  kill -KILL $job
+  wait $job 2>/dev/null
+  ls "$work"/middle/train/*.part >/dev/null 2>&1 && break
+done
+"$LOBULE" validate --output "$work/middle" "$work/demo/study.yaml" >"$work/middle.log" 2>&1
+expect "killed in the middle of a model, exit code of the next run" 0 $?
+expect "it goes on where that one was" 1 "$(grep -c 'goes on where it was left' "$work/middle.log")"
+expect "and gives the same tables" "$wanted" "$(digest "$work/middle")"
+expect "nothing unfinished stays" "" "$(find "$work/middle/train" -name '*.part')"
+
+# Another program: before a held-out center was opened all is trained anew, after that it is refused.
+cp "$LOBULE" "$work/lobule"
+printf 'other' >>"$work/lobule"
+rebuilt() { LOB_CONFIGS="$LOB_SOURCE/configs" "$work/lobule" validate --output "$1" "$work/demo/study.yaml" >"$work/rebuilt.log" 2>&1; }
+rebuilt "$work/one"
+expect "another program into a finished folder, exit code" 2 $?
+expect "it says that code changed" 1 "$(grep -c 'changed: code' "$work/rebuilt.log")"
+interrupt KILL "$work/rebuilt"
+trained=$(find "$work/rebuilt/train" -name 'e*.bin' | wc -l)
+rebuilt "$work/rebuilt"
+expect "another program before anything was opened, exit code" 0 $?
+expect "trains all again" "$trained" "$(grep -c 'made under another lock' "$work/rebuilt.log")"
+expect "and gives the same tables" "$wanted" "$(digest "$work/rebuilt")"
+
 # One bit of a result on disk turned: found by its CRC, trained again.
 damaged=$(find "$work/killed/train" -name 'e*.bin' | sort | head -1)
 size=$(stat -c %s "$damaged")

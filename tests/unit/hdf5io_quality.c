@@ -230,6 +230,47 @@ Test(hdf5io_quality, filters_leave_tiles_out_and_need_the_columns) {
     fix_remove(folder);
 }
 
+/* Tiles that are left of a slide, of those its quality leaves: which, follows from its id alone. */
+Test(hdf5io_quality, a_slide_is_capped) {
+    g_autofree char *folder = fix_folder(), *path = g_build_filename(folder, "part-0001.h5", NULL);
+    g_autoptr(GError) problem = NULL;
+    Fixture f = fix_make();
+    uint32_t crc[4];
+    write_store(&f, path, true, crc);
+    LobStudy study = {.tiles = {.max_pen = 100, .max_fold = 100, .max_blur = 100, .max_overexposed = 100}};
+    uint32_t mine[1] = {0};
+    LobCohortPatient patient = {.patient_id = (char *)"p2", .slides = mine, .n_slides = 1};
+    LobCohortSlide slides[1] = {{.slide_id = (char *)"c"}};
+    LobCohort cohort = {
+        .study = &study, .patients = &patient, .n_patients = 1, .slides = slides, .n_slides = 1};
+    static const struct {
+        double pen;
+        int cap;
+        size_t left; /* of 40; the limit of pen leaves 20 */
+    } cases[] = {{100, 11, 11}, {100, 11, 11}, {22, 11, 11}, {22, 30, 20}, {100, 40, 40}, {100, 0, 40}};
+    g_autofree uint16_t *first = NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        LobBagSet set;
+        void *memory = NULL;
+        study.tiles.max_pen = cases[i].pen;
+        study.model.max_tiles_slide = cases[i].cap;
+        cr_assert(
+            lob_bags_load(&cohort, (const char *const[]){path, NULL}, allocate, &memory, &set, &problem),
+            "%s", problem ? problem->message : "");
+        cr_expect_eq(40 - nan_rows(&set), cases[i].left, "case %zu: %zu", i, nan_rows(&set));
+        const size_t bytes = 40 * set.bags.dim * sizeof *first;
+        if (i == 0)
+            first = g_memdup2(memory, bytes);
+        cr_expect((memcmp(first, memory, bytes) == 0) == (i < 2), "case %zu", i);
+        g_autofree char *text = lob_filters_text(&study);
+        cr_expect((text != NULL) == (i < 5));
+        lob_bag_set_clear(&set);
+        g_free(memory);
+    }
+    fix_clear(&f);
+    fix_remove(folder);
+}
+
 Test(hdf5io_quality, flags_count_by_the_stricter_of_usual_and_wanted) {
     LobStudy study = {.tiles = {.max_pen = 100, .max_fold = 5, .max_blur = 90, .max_overexposed = 100}};
     const uint8_t quality[LOB_QUALITIES] = {11, 6, 60, LOB_QUALITY_UNKNOWN};
