@@ -1,4 +1,5 @@
 #include "jobs/provenance.h"
+#include "encoder/encoder.h"
 #include "mpi/stage.h"
 
 #include <cblas.h>
@@ -30,6 +31,7 @@ bool lob_provenance_write(const LobWorld *world, const LobCohort *cohort, GError
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_autofree char *time = g_date_time_format_iso8601(now), *cpu = lob_cpu_type(), *hdf5 = hdf5_version();
     g_autofree char *mpi = mpi_version(), *path = lob_study_out(study, "provenance.json");
+    g_autofree char *encoder = lob_encoder_name(study->encoder.name, study->encoder.config);
     json_t *root = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s}, s:s, s:i, s:s, s:{s:I, s:I, "
                              "s:I}, s:{s:s, s:s}, s:s}",
                              "program", "lobule " LOB_VERSION, "time", time, "compiler", __VERSION__,
@@ -38,8 +40,8 @@ bool lob_provenance_write(const LobWorld *world, const LobCohort *cohort, GError
                              "jansson", JANSSON_VERSION, "cpu", cpu, "ranks", world->size, "study_sha256",
                              study->text_sha256, "cohort", "patients", (json_int_t)cohort->n_patients,
                              "slides", (json_int_t)cohort->n_slides, "centers", (json_int_t)cohort->n_centers,
-                             "encoder", "name", study->features ? "as in features" : study->encoder.name,
-                             "precision", study->encoder.precision, "model", study->model.kind);
+                             "encoder", "name", study->features ? "as in features" : encoder, "precision",
+                             study->encoder.precision, "model", study->model.kind);
     if (!root)
         return lob_fail(err, LOB_ERROR_INTERNAL, "provenance.json: text that is not UTF-8");
     g_autofree char *text = json_dumps(root, JSON_INDENT(1));
