@@ -1,7 +1,9 @@
 #include "mpi/catalog.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST_PARTS 9999
 #define MOST_LISTED 20
@@ -33,29 +35,93 @@ void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const c
     slide->reason = g_strdup(reason);
 }
 
+/* ---- runs ---- */
+
+char *lob_session_text(const char *head, int ranks) {
+    int64_t restart = 0;
+    const char *job = lob_job_id(&restart);
+    if (g_getenv("LOBULE_CHAIN"))
+        restart = 0;
+    return g_strdup_printf("%s\nhost %s pid %d job %s restart %" G_GINT64_FORMAT " ranks %d", head,
+                           g_get_host_name(), (int)getpid(), *job ? job : "-", restart, ranks);
+}
+
+static bool parse_job(const char *text, char job[64], int64_t *restart) {
+    const char *at = strstr(text, " job ");
+    return at && sscanf(at, " job %63s restart %" G_GINT64_FORMAT, job, restart) == 2;
+}
+
+bool lob_session_was_restarted(const char *before, const char *after) {
+    char jobs[2][64];
+    int64_t restarts[2];
+    return parse_job(before, jobs[0], &restarts[0]) && parse_job(after, jobs[1], &restarts[1]) &&
+           strcmp(jobs[0], "-") != 0 && strcmp(jobs[0], jobs[1]) == 0 && restarts[1] > restarts[0];
+}
+
 /* ---- the plan's journal ---- */
+
+static void end_session(LobCatalog *catalog, bool explained) {
+    for (size_t i = 0; i < catalog->cohort->n_slides; i++) {
+        LobPlanAttempts *attempts = &catalog->slides[i].attempts;
+        if (catalog->open && !explained && attempts->dealt) {
+            attempts->deaths++;
+            attempts->lone_deaths += attempts->alone;
+        }
+        attempts->dealt = attempts->alone = false;
+    }
+    catalog->open = false;
+}
+
+static void start_session(LobCatalog *catalog, const char *text) {
+    end_session(catalog, catalog->session && lob_session_was_restarted(catalog->session, text));
+    const size_t length = strcspn(text, "\n");
+    catalog->same_spec = strlen(catalog->spec) == length && strncmp(text, catalog->spec, length) == 0;
+    catalog->open = true;
+    g_free(catalog->session);
+    catalog->session = g_strdup(text);
+}
+
+static void visit_slide(LobCatalog *catalog, LobCatalogSlide *slide, const LobJournalRecord *record) {
+    if (record->kind == LOB_J_LEASE) {
+        slide->attempts.dealt = true;
+        slide->attempts.alone = strcmp(record->text, "alone") == 0;
+        return;
+    }
+    slide->attempts = (LobPlanAttempts){0};
+    if (record->kind == LOB_J_PLAN) {
+        slide->planned = lob_plan_facts_parse(record->text, &slide->facts);
+        slide->same_spec = catalog->same_spec;
+        lob_catalog_set_failed(slide, LOB_STATE_PENDING, NULL, false);
+        return;
+    }
+    const bool quarantined = record->kind == LOB_J_QUARANTINE;
+    slide->planned = false;
+    if (quarantined) {
+        slide->facts.file_size = (int64_t)record->count;
+        slide->facts.file_mtime = (int64_t)record->first;
+    }
+    lob_catalog_set_failed(slide, quarantined ? LOB_STATE_QUARANTINED : LOB_STATE_FAILED, record->text,
+                           quarantined);
+}
 
 static void visit_plan(const LobJournalRecord *record, void *user) {
     LobCatalog *catalog = user;
     if (record->kind == LOB_J_START)
-        catalog->same_spec = strcmp(record->text, catalog->spec) == 0;
+        start_session(catalog, record->text);
+    if (record->kind == LOB_J_END)
+        end_session(catalog, true);
     const int64_t i = lob_catalog_find(catalog, record->slide_id);
-    if (i < 0)
-        return;
-    LobCatalogSlide *slide = &catalog->slides[i];
-    if (record->kind == LOB_J_FAILED) {
-        slide->planned = false;
-        lob_catalog_set_failed(slide, LOB_STATE_FAILED, record->text, false);
-    } else if (record->kind == LOB_J_PLAN) {
-        slide->planned = lob_plan_facts_parse(record->text, &slide->facts);
-        slide->same_spec = catalog->same_spec;
-        lob_catalog_set_failed(slide, LOB_STATE_PENDING, NULL, false);
-    }
+    if (i >= 0 && record->kind != LOB_J_RANGE)
+        visit_slide(catalog, &catalog->slides[i], record);
 }
 
 static bool read_plan(LobCatalog *catalog, GError **err) {
     g_autofree char *path = lob_plan_journal_path(catalog->cohort->study);
-    return !g_file_test(path, G_FILE_TEST_EXISTS) || lob_journal_read(path, visit_plan, catalog, err);
+    g_autofree char *now = lob_session_text("", 1);
+    if (g_file_test(path, G_FILE_TEST_EXISTS) && !lob_journal_read(path, visit_plan, catalog, err))
+        return false;
+    end_session(catalog, catalog->session && lob_session_was_restarted(catalog->session, now));
+    return true;
 }
 
 /* ---- parts ---- */
@@ -119,6 +185,8 @@ static void enter_slides(LobCatalog *catalog, LobCatalogPart *part) {
         if (i < 0 || catalog->slides[i].state == LOB_STATE_DONE)
             continue;
         LobCatalogSlide *slide = &catalog->slides[i];
+        if (slide->state == LOB_STATE_QUARANTINED && slide->part == 0)
+            continue; /* planned anew since, and given up then */
         slide->part = part->number;
         slide->unreadable = stored->unreadable;
         slide->seconds = 0;
@@ -213,6 +281,7 @@ void lob_catalog_free(LobCatalog *catalog) {
     }
     g_free(catalog->parts);
     g_free(catalog->spec);
+    g_free(catalog->session);
     g_free(catalog->slides);
     g_hash_table_unref(catalog->index);
     g_free(catalog);

@@ -5,7 +5,20 @@
 
 #include "mpi/plan_facts.h"
 
+/* Unexplained ends of runs while a slide was being planned. A dead rank takes the job down with all that is
+ * under way, so only ends of runs in which nothing else was count. */
 typedef struct {
+    bool dealt, alone; /* in the run being read */
+    uint32_t deaths, lone_deaths;
+} LobPlanAttempts;
+
+/* A suspect (this often in flight at an unexplained end) runs last and alone; one that died alone this often
+ * in a row is given up: a killed healthy slide makes progress between kills. */
+#define LOB_DEATHS_TO_SUSPECT 2
+#define LOB_LONE_DEATHS_TO_QUARANTINE 3
+
+typedef struct {
+    LobPlanAttempts attempts;
     bool planned;   /* facts are valid */
     bool same_spec; /* and were taken with the study's present options */
     LobPlanFacts facts;
@@ -36,7 +49,8 @@ typedef struct {
     size_t n_parts;
     GHashTable *index; /* slide_id (borrowed) -> cohort index + 1 */
     char *spec;
-    bool same_spec; /* while the plan's journal is read */
+    bool same_spec, open; /* while the plan's journal is read */
+    char *session;        /* the text of the last run's start in it */
 } LobCatalog;
 
 /* plan_spec: tiling and tissue options in words, as plans of this study are made with. */
@@ -45,6 +59,13 @@ void lob_catalog_free(LobCatalog *catalog);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCatalog, lob_catalog_free)
 /* Index in the cohort, or -1. */
 int64_t lob_catalog_find(const LobCatalog *catalog, const char *slide_id);
+/* The text of a run's first record: `head`, a line of its own, and what it runs as. Caller frees. */
+char *lob_session_text(const char *head, int ranks);
+/* Whether, by two runs' texts, the later one is the earlier one's job, started again by the scheduler itself
+ * (a failed node): why the earlier one ended is then known. Batch scripts of ours come back after crashes
+ * too. */
+bool lob_session_was_restarted(const char *before, const char *after);
+
 /* A slide's error without the path it may begin with: tables that travel name slides by their ids. */
 const char *lob_catalog_reason(const LobCohort *cohort, size_t i, const char *message);
 void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const char *reason, bool lasting);

@@ -44,18 +44,15 @@ static bool append_session(LobEmbed *embed, LobJournalKind kind, const char *tex
 }
 
 bool lob_embed_open_journal(LobEmbed *embed, GError **err) {
-    int64_t restart = 0;
-    const char *job = lob_job_id(&restart);
     embed->record = lob_part_record_new(embed->catalog_part);
     embed->late = g_array_new(FALSE, FALSE, sizeof(LobLateWrite));
     embed->journal =
         lob_journal_open(embed->catalog_part->journal, lob_part_record_visit, embed->record, err);
     if (!embed->journal)
         return false;
-    lob_part_record_close(embed->record);
-    g_autofree char *text =
-        g_strdup_printf("host %s pid %d job %s ranks %d cpu %s", g_get_host_name(), (int)getpid(),
-                        *job ? job : "-", embed->stage.world->size, embed->stage.header.cpu);
+    g_autofree char *cpu = g_strdup_printf("cpu %s", embed->stage.header.cpu);
+    g_autofree char *text = lob_session_text(cpu, embed->stage.world->size);
+    lob_part_record_close(embed->record, text);
     return append_session(embed, LOB_J_START, text, err);
 }
 
@@ -256,22 +253,19 @@ bool lob_embed_result(void *user, int worker, const void *data, size_t size, GEr
     if (result.outcome == LOB_RANGE_WRITTEN)
         return take_range(embed, worker, &result, err);
     if (result.outcome == LOB_RANGE_SLIDE_FAILED && lob_sched_holds(embed->sched, worker, result.lease.lease))
-        return fail_slide(embed, s, LOB_J_FAILED, result.reason, false, err);
+        return fail_slide(embed, s, result.crashed ? LOB_J_QUARANTINE : LOB_J_FAILED, result.reason,
+                          result.crashed, err);
     return true;
 }
 
 /* After the last word ranges are believed unread: it waits for those who may still write what is another's.
- * TERM and INT reach rank 0 also when the launcher kills the job because a rank died: such an end counts as
- * explained only when every rank has answered. */
+ */
 static bool note_stop(LobEmbed *embed, GError **err) {
     if (embed->explained || lob_run_state() == LOB_RUN_ON)
         return true;
-    const char *why = lob_run_reason();
-    const bool ambiguous = strcmp(why, "signal TERM") == 0 || strcmp(why, "signal INT") == 0;
-    if (embed->late->len > 0 || lob_sched_late(embed->sched) > 0 ||
-        (ambiguous && embed->stage.world->size > 1))
+    if (embed->late->len > 0 || lob_sched_late(embed->sched) > 0 || !lob_stage_stop_is_plain(&embed->stage))
         return true;
-    return lob_embed_write_end(embed, why, err);
+    return lob_embed_write_end(embed, lob_run_reason(), err);
 }
 
 bool lob_embed_pulse(void *user, GError **err) {

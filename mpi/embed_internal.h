@@ -32,13 +32,15 @@ typedef struct {
     LobSlideRecord *slides; /* [part->n_slides] */
     GHashTable *index;      /* slide_id -> index + 1 */
     bool open;              /* inside a session that has not ended */
+    char *session;          /* text of the last start */
 } LobPartRecord;
 
 LobPartRecord *lob_part_record_new(const LobCatalogPart *part);
 void lob_part_record_free(LobPartRecord *record);
 void lob_part_record_visit(const LobJournalRecord *line, void *part_record);
-/* After the last line: a session still open died unexplained. */
-void lob_part_record_close(LobPartRecord *record);
+/* After the last line: a session still open died unexplained, unless by the text of the `next` one (or NULL)
+ * the scheduler restarted it. */
+void lob_part_record_close(LobPartRecord *record, const char *next);
 void lob_slide_record_add(LobSlideRecord *slide, const LobDoneRange *range); /* drops what it overlaps */
 void lob_slide_record_void(LobSlideRecord *slide, uint32_t first, uint32_t count);
 uint64_t lob_slide_record_tiles(const LobSlideRecord *slide);
@@ -47,11 +49,6 @@ bool lob_slide_record_is_suspect(const LobSlideRecord *slide);
 /* CRCs of the whole slide's rows and of its tiles' quality; valid where all of it is done. */
 uint32_t lob_slide_record_crc(const LobSlideRecord *slide, uint64_t row_bytes);
 uint32_t lob_slide_record_quality_crc(const LobSlideRecord *slide);
-
-/* Died alone this often in a row: given up. Suspects are only those that were in flight at two unexplained
- * ends, and a killed healthy slide makes progress between kills. */
-#define LOB_LONE_DEATHS_TO_QUARANTINE 3
-#define LOB_DEATHS_TO_SUSPECT 2
 
 /* ---- messages ---- */
 
@@ -68,7 +65,7 @@ typedef struct {
     LobLease lease;
     int32_t outcome;
     uint32_t crc, unreadable, quality_crc;
-    bool has_quality;
+    bool has_quality, crashed; /* crashed: the slide's readers did, each time */
     double seconds;
     char reason[600]; /* of failing, or of the first unreadable tile */
 } LobEmbedResult;

@@ -27,6 +27,7 @@ void lob_part_record_free(LobPartRecord *record) {
     }
     g_hash_table_unref(record->index);
     g_free(record->slides);
+    g_free(record->session);
     g_free(record);
 }
 
@@ -137,14 +138,17 @@ static void died(LobPartRecord *record) {
     }
 }
 
-static void end_session(LobPartRecord *record, bool explained) {
-    if (record->open && !explained)
+typedef enum { UNEXPLAINED, RESTARTED, CLEAN } End;
+
+/* Of a run whose node failed it is known why it ended, but not what of its last writes came through. */
+static void end_session(LobPartRecord *record, End end) {
+    if (record->open && end == UNEXPLAINED)
         died(record);
     for (size_t s = 0; s < record->part->n_slides; s++) {
         LobSlideRecord *slide = &record->slides[s];
         g_array_set_size(slide->leases, 0);
         slide->leased_alone = false;
-        for (guint i = 0; explained && i < slide->done->len; i++)
+        for (guint i = 0; end == CLEAN && i < slide->done->len; i++)
             g_array_index(slide->done, LobDoneRange, i).verified = true;
     }
     record->open = false;
@@ -175,12 +179,16 @@ static void visit_slide(LobSlideRecord *slide, const LobJournalRecord *line) {
 void lob_part_record_visit(const LobJournalRecord *line, void *part_record) {
     LobPartRecord *record = part_record;
     if (line->kind == LOB_J_START) {
-        end_session(record, false);
+        end_session(record, record->session && lob_session_was_restarted(record->session, line->text)
+                                ? RESTARTED
+                                : UNEXPLAINED);
         record->open = true;
+        g_free(record->session);
+        record->session = g_strdup(line->text);
         return;
     }
     if (line->kind == LOB_J_END) {
-        end_session(record, true);
+        end_session(record, CLEAN);
         return;
     }
     const size_t s = GPOINTER_TO_SIZE(g_hash_table_lookup(record->index, line->slide_id));
@@ -188,6 +196,8 @@ void lob_part_record_visit(const LobJournalRecord *line, void *part_record) {
         visit_slide(&record->slides[s - 1], line);
 }
 
-void lob_part_record_close(LobPartRecord *record) {
-    end_session(record, false);
+void lob_part_record_close(LobPartRecord *record, const char *next) {
+    end_session(record, next && record->session && lob_session_was_restarted(record->session, next)
+                            ? RESTARTED
+                            : UNEXPLAINED);
 }

@@ -4,8 +4,6 @@
 
 #include <math.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -129,13 +127,6 @@ bool lob_embedder_probe(LobEmbedder *e, float *row, GError **err) {
 
 /* ---- a slide ---- */
 
-/* LOB_TEST_KILL=embed:TEXT: this rank kills itself when it begins a slide whose id holds TEXT. */
-static void test_hook(const char *slide_id) {
-    const char *hook = getenv("LOB_TEST_KILL");
-    if (hook && g_str_has_prefix(hook, "embed:") && strstr(slide_id, hook + strlen("embed:")))
-        (void)raise(SIGKILL);
-}
-
 static bool open_slide(LobEmbedder *e, const LobEmbedTask *task, GError **err) {
     const LobCohortSlide *slide = &e->embed->stage.cohort->slides[task->cohort_slide];
     const LobSlideSpec spec = lob_stage_slide_spec(slide);
@@ -143,7 +134,7 @@ static bool open_slide(LobEmbedder *e, const LobEmbedTask *task, GError **err) {
     LobSlideInfo info;
     if (e->slide == task->cohort_slide)
         return true;
-    test_hook(slide->slide_id);
+    lob_stage_test_kill("embed", slide->slide_id);
     e->slide = NO_SLIDE;
     e->n_asked = 0;
     if (!lob_reader_open(e->reader, &spec, &info, err) ||
@@ -346,6 +337,7 @@ bool lob_embed_work(void *user, LobFarm *farm, const void *data, size_t size, GB
         }
         e->slide = NO_SLIDE;
         answer.outcome = LOB_RANGE_SLIDE_FAILED;
+        answer.crashed = lob_reader_crashed(e->reader);
         g_strlcpy(answer.reason, problem->message, sizeof answer.reason);
     } else if (lob_clock() - lob_farm_came(farm) > LEASE_SHARE * task.lease.patience) {
         answer.outcome = LOB_RANGE_LATE;

@@ -3,15 +3,16 @@
 
 #include "mpi/stage.h"
 
-/* A worker's answer: slide, reason of failing or "", facts. */
-#define LOB_PLAN_RESULT "(us" LOB_PLAN_FACTS_TYPE ")"
+/* A worker's answer: slide, whether its readers crashed each time, reason of failing or "", facts. */
+#define LOB_PLAN_RESULT "(ubs" LOB_PLAN_FACTS_TYPE ")"
 
 typedef struct {
     LobStage stage;
-    GArray *todo; /* of uint32_t: slides to look at (rank 0) */
+    GArray *todo;         /* of uint32_t: slides to look at (rank 0) */
+    uint32_t n_unsuspect; /* the first of them; the others run one at a time */
     uint32_t dealt, answered, failed;
     LobJournal *journal; /* rank 0 */
-    bool dirty;
+    bool dirty, explained;
     LobReader *reader; /* workers */
 } LobPlan;
 

@@ -91,6 +91,7 @@ bool lob_plan_work(void *user, LobFarm *farm, const void *task, size_t size, GBy
     if (!plan->reader || stopped(farm, err))
         return false;
     lob_reader_set_tick(plan->reader, lob_farm_tick, farm);
+    lob_stage_test_kill("plan", plan->stage.cohort->slides[index].slide_id);
     if (!look_at(plan, farm, index, &facts, &look, &problem)) {
         if (stopped(farm, err))
             return false;
@@ -102,8 +103,9 @@ bool lob_plan_work(void *user, LobFarm *farm, const void *task, size_t size, GBy
         return false;
     }
     facts.seconds = lob_clock() - start;
-    g_autoptr(GVariant) answer = g_variant_ref_sink(g_variant_new(
-        "(us@" LOB_PLAN_FACTS_TYPE ")", index, problem ? problem->message : "", lob_plan_facts_pack(&facts)));
+    g_autoptr(GVariant) answer = g_variant_ref_sink(
+        g_variant_new("(ubs@" LOB_PLAN_FACTS_TYPE ")", index, problem && lob_reader_crashed(plan->reader),
+                      problem ? problem->message : "", lob_plan_facts_pack(&facts)));
     g_byte_array_append(result, g_variant_get_data(answer), (guint)g_variant_get_size(answer));
     return true;
 }

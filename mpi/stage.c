@@ -3,6 +3,7 @@
 #include "mpi/stop.h"
 
 #include <openslide.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -195,6 +196,11 @@ bool lob_stage_owns(LobStage *stage, GError **err) {
     return !stage->lock || lob_lock_check(stage->lock, err);
 }
 
+bool lob_stage_stop_is_plain(const LobStage *stage) {
+    const char *why = lob_run_reason();
+    return stage->world->size == 1 || (strcmp(why, "signal TERM") != 0 && strcmp(why, "signal INT") != 0);
+}
+
 const char *lob_stage_state_word(const GError *error) {
     switch (lob_error_exit_code(error)) {
     case LOB_EXIT_DONE:
@@ -206,6 +212,13 @@ const char *lob_stage_state_word(const GError *error) {
     default:
         return "failed";
     }
+}
+
+void lob_stage_test_kill(const char *stage, const char *slide_id) {
+    const char *hook = g_getenv("LOB_TEST_KILL"), *colon = hook ? strchr(hook, ':') : NULL;
+    if (colon && strlen(stage) == (size_t)(colon - hook) && g_str_has_prefix(hook, stage) &&
+        strstr(slide_id, colon + 1))
+        (void)raise(SIGKILL);
 }
 
 /* ---- use of the ranks ---- */

@@ -27,12 +27,19 @@ void lob_stage_end(LobStage *stage); /* local */
 void lob_stage_unlock(LobStage *stage);
 /* Rank 0, before anything is written into the store: IO error where another job has taken it over. */
 bool lob_stage_owns(LobStage *stage, GError **err);
+/* Rank 0, asked to stop: whether that explains the run's end at once. TERM and INT reach rank 0 also when the
+ * launcher kills the job because a rank died: with those the end is explained only when every rank has
+ * answered. */
+bool lob_stage_stop_is_plain(const LobStage *stage);
 /* The processor's name: rows are the same to the bit on one type only. Caller frees. */
 char *lob_cpu_type(void);
 /* "done", "stopped", "halted" or "failed": what an outcome is called in status.json. */
 const char *lob_stage_state_word(const GError *error);
 /* After a farm: rank 0 prints each rank's use. */
 void lob_stage_report_use(const LobStage *stage, const LobFarmStats *all);
+
+/* LOB_TEST_KILL=STAGE:TEXT: this rank kills itself when it begins a slide whose id holds TEXT. */
+void lob_stage_test_kill(const char *stage, const char *slide_id);
 
 LobEncoderOptions lob_stage_encoder_options(const LobStudy *study); /* strings are the study's */
 LobTileSpec lob_stage_tile_spec(const LobStudy *study);

@@ -172,9 +172,10 @@ static bool order_once(LobReader *reader, const LobReaderOrder *order, int memor
     LobReaderAnswer answer;
     uint64_t sent = send_order(reader, order, memory);
     const Outcome outcome = reader->outcome = await(reader, limit, total, sent, &answer);
+    reader->crashed = false;
     if (outcome == ANSWERED && answer.op == order->op && answer.ok)
         return true;
-    reader->open = reader->crashed = false;
+    reader->open = false;
     if (outcome == ABANDONED)
         return abandon(reader, err);
     if (outcome == ANSWERED) {

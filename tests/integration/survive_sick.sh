@@ -20,21 +20,61 @@ for when in tile open; do
   [ $when = open ] && wanted=3 || wanted=0
   expect "plan where a slide kills its reader at $when" $wanted $rc
   LOB_TEST_READER=segv@$when:P00002-S1 run 2 embed "$out"; expect "embed where a slide kills its reader at $when" 3 $?
-  expect "state of that slide" failed "$(state_of P00002-S1 "$out")"
+  expect "state of that slide" quarantined "$(state_of P00002-S1 "$out")"
   expect "slides done" $((slides - 1)) "$(grep -c ',done,' "$out/slides.csv")"
   grep '^P00002-S1,' "$out/slides.csv" | grep -q 'signal 11' || fail "its reason does not name the signal"
 done
+run 1 plan "$out"; expect "plan once more, its file being the same" 3 $?
+expect "state of that slide" quarantined "$(state_of P00002-S1 "$out")"
 expect "rows of the others" "$(rows_without P00002-S1 "$cohort/undisturbed")" "$(rows_without P00002-S1 "$work/reader-tile")"
+
+# A slide whose opening hangs does not keep a job from stopping (the reader's own limit is a minute).
+for stage in plan embed; do
+  out=$work/hang-$stage
+  [ $stage = plan ] || of=$tiny run 1 plan "$out"
+  LOB_TEST_READER=hang@open:P00001-S1 "$LOBULE" $stage --output "$out" "$tiny" >>"$out.log" 2>&1 &
+  job=$!
+  until grep -qs '^lease.P00001-S1' "$out/plan/plan.journal" "$out/store/part-0001.journal" || ! kill -0 $job 2>/dev/null; do sleep 0.05; done
+  sleep 1
+  told=$SECONDS
+  kill -USR1 $job; wait $job; expect "$stage stopped while a slide's opening hangs" 75 $?
+  [ $((SECONDS - told)) -le 10 ] || fail "it took $((SECONDS - told)) s"
+  of=$tiny run 1 $stage "$out"; expect "$stage once more" 0 $?
+done
+expect "store after a stop at opening" "$(cat "$cohort/tiny-calm")" "$(digest "$work/hang-embed")"
 
 # A zygote that dies while plan looks at stains: the job ends, and nothing is written down of a slide it could not look at.
 for ranks in 1 2; do
-  out=$work/zygote-$ranks
+  out=$work/zygote-$ranks of=$tiny
   LOB_TEST_READER=orphan@once:P00002-S1 run $ranks plan "$out"; expect "$ranks ranks: plan whose zygote dies" 1 $?
   said "the cause is named" 'zygote is gone' "$out"
   run $ranks plan "$out"; expect "plan once more" 0 $?
   run $ranks embed "$out"; expect "embed" 0 $?
-  expect "store after a zygote's death" "$(cat "$cohort/calm")" "$(digest "$out")"
+  expect "store after a zygote's death" "$(cat "$cohort/tiny-calm")" "$(digest "$out")"
 done
+unset of
+
+# A slide on which plan's rank dies every time, until its file is another one. Its folder is a copy.
+cp -r "$cohort/slides" "$work/slides"
+sed "s|slides: tiny.csv|slides: $work/some.csv|; s|patients: patients.csv|patients: $cohort/patients.csv|" "$tiny" >"$work/some.yaml"
+sed "s|,slides/|,$work/slides/|" "$cohort/tiny.csv" >"$work/some.csv"
+for ranks in 1 2; do
+  out=$work/planned-$ranks of=$work/some.yaml
+  for try in $(seq 9); do
+    LOB_TEST_KILL=plan:P00002-S1 run $ranks plan "$out"; rc=$?
+    case $rc in 0|2|3) break ;; esac
+  done
+  expect "$ranks ranks, plan's dies on a slide: last exit code" 3 $rc
+  expect "state of that slide" quarantined "$(state_of P00002-S1 "$out")"
+  grep '^P00002-S1,' "$out/slides.csv" | grep -q 'died 3 times in a row' || fail "its reason does not tell the deaths"
+  expect "slides planned" 3 "$(grep -c ',pending,' "$out/slides.csv")"
+  run $ranks embed "$out"; expect "embed of the others" 3 $?
+  run $ranks plan "$out"; expect "plan once more" 3 $?
+  touch "$work/slides/"*P00002*
+  run $ranks plan "$out" && run $ranks embed "$out"; expect "once its file is another one" 0 $?
+  expect "slides done" 4 "$(grep -c ',done,' "$out/slides.csv")"
+done
+unset of
 
 for ranks in 1 3; do
   out=$work/rank-$ranks

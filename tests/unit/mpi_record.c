@@ -49,7 +49,7 @@ Test(mpi_record, ranges_are_believed_after_an_explained_end_only) {
     say(record, LOB_J_RANGE, "a", 0, 16, "");
     say(record, LOB_J_END, "", 0, 0, "signal USR1");
     say(record, LOB_J_RANGE, "a", 16, 16, "");
-    lob_part_record_close(record);
+    lob_part_record_close(record, NULL);
     cr_assert(g_array_index(done, LobDoneRange, 0).verified);
     cr_assert_not(g_array_index(done, LobDoneRange, 1).verified, "it came after the last word");
     lob_part_record_free(record);
@@ -65,7 +65,7 @@ Test(mpi_record, a_range_in_flight_at_two_deaths_is_suspect) {
     say(record, LOB_J_RANGE, "b", 0, 16, "");
     say(record, LOB_J_LEASE, "b", 16, 16, "");
     cr_assert_not(lob_slide_record_is_suspect(a), "one death proves nothing");
-    lob_part_record_close(record);
+    lob_part_record_close(record, NULL);
     cr_assert(lob_slide_record_is_suspect(a));
     cr_assert_not(lob_slide_record_is_suspect(b), "it went on between the deaths");
     say(record, LOB_J_START, "", 0, 0, "");
@@ -80,10 +80,34 @@ Test(mpi_record, explained_ends_never_count) {
         session(record, "a", 0, "alone");
         say(record, LOB_J_END, "", 0, 0, "walltime");
     }
-    lob_part_record_close(record);
+    lob_part_record_close(record, NULL);
     cr_assert_not(lob_slide_record_is_suspect(&record->slides[0]));
     cr_assert_eq(record->slides[0].lone_deaths, 0);
     lob_part_record_free(record);
+}
+
+/* A node that fails takes down what runs on it; the scheduler starts the job again and counts that. */
+Test(mpi_record, a_restart_by_the_scheduler_is_an_explanation) {
+    static const char *const starts[] = {
+        "cpu x\nhost a pid 1 job 77 restart 0 ranks 2", "cpu x\nhost b pid 1 job 77 restart 1 ranks 2",
+        "cpu x\nhost b pid 2 job 77 restart 2 ranks 2", "cpu x\nhost b pid 2 job 78 restart 3 ranks 2"};
+    LobPartRecord *record = lob_part_record_new(&part);
+    LobSlideRecord *a = &record->slides[0];
+    for (int i = 0; i < 3; i++) {
+        say(record, LOB_J_START, "", 0, 0, starts[i]);
+        say(record, LOB_J_RANGE, "a", 0, 16, "");
+        say(record, LOB_J_LEASE, "a", 16, 16, "alone");
+    }
+    lob_part_record_close(record, starts[3]);
+    cr_assert_eq(a->lone_deaths, 1, "the last one is another job's");
+    cr_assert_not(lob_slide_record_is_suspect(a));
+    cr_assert_not(g_array_index(a->done, LobDoneRange, 0).verified,
+                  "what it wrote may not have come through");
+    lob_part_record_free(record);
+    cr_assert_not(lob_session_was_restarted(starts[0], starts[0]));
+    cr_assert_not(lob_session_was_restarted("cpu\nhost a pid 1 job - restart 0 ranks 1",
+                                            "cpu\nhost a pid 2 job - restart 1 ranks 1"));
+    cr_assert_not(lob_session_was_restarted("host a pid 1 job 77 ranks 2", starts[1]), "an older version's");
 }
 
 Test(mpi_record, deaths_alone_count_in_a_row_only) {
@@ -96,7 +120,7 @@ Test(mpi_record, deaths_alone_count_in_a_row_only) {
     say(record, LOB_J_RANGE, "a", 0, 16, "");
     cr_assert_eq(a->lone_deaths, 0, "it made progress");
     say(record, LOB_J_LEASE, "a", 16, 16, "alone");
-    lob_part_record_close(record);
+    lob_part_record_close(record, NULL);
     cr_assert_eq(a->lone_deaths, 1);
     say(record, LOB_J_QUARANTINE, "a", 0, 0, "why");
     cr_assert(a->quarantined);
