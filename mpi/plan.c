@@ -162,7 +162,7 @@ static bool deal_slides(LobPlan *plan, GError **err) {
     if (world->rank == 0) {
         mine = NULL;
         (void)commit(plan, &mine);
-        if (ok && !mine)
+        if ((ok || lob_run_state() != LOB_RUN_ON) && !mine)
             lob_stage_report_use(&plan->stage, all);
     }
     return lob_world_agree(world, mine, ok ? err : NULL) && ok;
