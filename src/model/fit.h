@@ -89,7 +89,6 @@ double lob_fit_rate(const LobFit *fit, int epoch); /* of learning */
 bool lob_fit_is_mine(const LobFit *fit, uint32_t patient);
 /* Collective over the bags' group, as all that trains or scores is: whether any rank was asked to stop. */
 bool lob_fit_wants_stop(const LobFit *fit);
-/* Called once an epoch and model: it counts for lob_model_epochs_trained. */
 bool lob_fit_loss_is_sound(const LobFit *fit, int epoch, double loss, GError **err);
 /* What the endpoint asks of a patient: target and event of LobNetInput. */
 void lob_fit_target(const LobFit *fit, uint32_t patient, LobNetInput *input);
