@@ -48,7 +48,7 @@ static bool deal_ranges(LobEmbed *embed, GError **err) {
     const bool ok = lob_farm_run(world, &job, all, err);
     if (world->rank == 0) {
         lob_progress_update(embed->stage.progress, &embed->total, embed->centers);
-        if (ok)
+        if (ok || lob_run_state() != LOB_RUN_ON)
             lob_stage_report_use(&embed->stage, all);
         if (ok && embed->total.tiles_done > embed->tiles_before)
             report_slowest(embed);

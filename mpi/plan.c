@@ -258,7 +258,7 @@ static bool deal_slides(LobPlan *plan, GError **err) {
     if (world->rank == 0) {
         mine = NULL;
         (void)(commit(plan, &mine) && write_session(plan, LOB_J_END, ok ? "done" : lob_run_reason(), &mine));
-        if (ok && !mine)
+        if ((ok || lob_run_state() != LOB_RUN_ON) && !mine)
             lob_stage_report_use(&plan->stage, all);
     }
     return lob_world_agree(world, mine, ok ? err : NULL) && ok;

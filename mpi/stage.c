@@ -223,6 +223,38 @@ void lob_stage_test_kill(const char *stage, const char *slide_id) {
 
 /* ---- use of the ranks ---- */
 
+enum { SLOWEST_NAMED = 3 };
+
+/* Tiles (tasks, where none were cut) a busy second; 0: not known. */
+static double speed_of(const LobFarmStats *s, bool by_tiles) {
+    return s->busy > 0 ? (double)(by_tiles ? s->tiles : s->tasks) / s->busy : 0;
+}
+
+/* A slow node or a rank with a busy neighbour shows here: work is dealt, so all are busy, but not all get on.
+ */
+static void name_slowest(const LobStage *stage, const LobFarmStats *all, int first, bool by_tiles,
+                         double mean) {
+    const int size = stage->world->size;
+    g_autofree bool *named = g_new0(bool, (size_t)size);
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (int k = 0; k < MIN(SLOWEST_NAMED, size - first - 1); k++) {
+        int slowest = -1;
+        for (int r = first; r < size; r++)
+            if (!named[r] && all[r].tasks > 0 &&
+                (slowest < 0 || speed_of(&all[r], by_tiles) < speed_of(&all[slowest], by_tiles)))
+                slowest = r;
+        if (slowest < 0)
+            break;
+        named[slowest] = true;
+        const double speed = speed_of(&all[slowest], by_tiles);
+        g_string_append_printf(text, "%s%d (%.3g a busy second, %.0f %% of the mean, busy %.0f %%)",
+                               k ? ", " : "", slowest, speed, 100 * speed / mean,
+                               100 * all[slowest].busy / all[slowest].wall);
+    }
+    if (text->len)
+        lob_info("%s: slowest ranks by %s: %s", stage->name, by_tiles ? "tiles" : "slides", text->str);
+}
+
 void lob_stage_report_use(const LobStage *stage, const LobFarmStats *all) {
     const int first = lob_farm_rank0_works(stage->world) ? 0 : 1, size = stage->world->size;
     LobFarmStats sum = {0};
@@ -252,4 +284,5 @@ void lob_stage_report_use(const LobStage *stage, const LobFarmStats *all) {
                  "tiles a second and rank",
                  stage->name, 100 * sum.compute / sum.busy, 100 * sum.reading / sum.busy,
                  100 * sum.writing / sum.busy, (double)sum.tiles / sum.busy);
+    name_slowest(stage, all, first, sum.tiles > 0, speed_of(&sum, sum.tiles > 0));
 }

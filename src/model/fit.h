@@ -115,7 +115,6 @@ bool lob_fit_is_mine(const LobFit *fit, uint32_t patient);
 bool lob_fit_goes_on(const LobFit *fit, size_t i, GError **err);
 /* The scaler of the training patients. STOPPED where asked. */
 bool lob_fit_scale(LobFit *fit, GError **err);
-/* Called once an epoch and model: it counts for lob_model_epochs_trained. */
 bool lob_fit_loss_is_sound(const LobFit *fit, int epoch, double loss, GError **err);
 /* What the endpoint asks of a patient: target and event of LobNetInput. */
 void lob_fit_target(const LobFit *fit, uint32_t patient, LobNetInput *input);

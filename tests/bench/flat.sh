@@ -2,7 +2,9 @@
 # Memory of the ranks over a run of N tiny slides: what opening and closing leaks would show.
 # usage: flat.sh [N [RANKS]]    default 2000 2    environment: LOBULE, LOB_SOURCE, LOB_BINARY_DIR
 # Prints one JSON line: proportional memory (PSS: shared pages in parts) of the largest worker with its reader, and of rank 0, medians
-# over the first half of the run (from 200 slides, or a tenth, on) and over the second. Rank 0 only deals, as in a large world; it keeps a record of every range.
+# over the first half of the run (from 200 slides, or a tenth, on) and over the second. Fails where a worker's grows by more than a
+# twentieth, or rank 0's by more than that and its records. Rank 0 only deals, as in a large world; it keeps a record of every range,
+# for which it is allowed 1 KiB a slide here (a slide is one range).
 . "$(dirname "$0")/../integration/cohort_lib.bash"
 count=${1:-2000} ranks=${2:-2}
 early=$((count / 10))
@@ -58,6 +60,8 @@ middle=$(((early + total) / 2))
 first=$(half 2 $early $middle) last=$(half 2 $middle "$total") first0=$(half 3 $early $middle) last0=$(half 3 $middle "$total")
 printf '{"bench": "flat", "slides": %d, "ranks": %d, "worker_pss_kib_from_%d": %d, "worker_pss_kib_to_end": %d, "rank0_pss_kib_from_%d": %d, "rank0_pss_kib_to_end": %d}\n' \
   "$count" "$ranks" $early "$first" "$last" $early "$first0" "$last0"
-[ "$first" -gt 0 ] && [ "$last" -gt 0 ] || fail "nothing was measured"
+[ "$first" -gt 0 ] && [ "$last" -gt 0 ] && [ "$first0" -gt 0 ] && [ "$last0" -gt 0 ] || fail "nothing was measured"
 [ "$last" -le $((first * 105 / 100)) ] || fail "a worker's memory grew by more than a twentieth"
+records=$((total / 2))
+[ "$last0" -le $((first0 * 105 / 100 + records)) ] || fail "rank 0's memory grew by more than a twentieth and $records KiB of records"
 finish

@@ -2,7 +2,7 @@
 # CPU that waiting costs: one worker is stopped in the middle of a range, the others finish what there is and wait for it.
 # usage: idle.sh [RANKS [SECONDS]]    environment: LOBULE, LOB_SOURCE, LOB_BINARY_DIR
 # Prints one JSON line: shares of a core of rank 0, of the median and of the busiest waiting worker. Rank 0 only
-# deals, as in worlds of more than 64 ranks.
+# deals, as in worlds of more than 64 ranks. Fails where rank 0 takes 1 % of a core or more, or the busiest waiting worker 2 %.
 . "$(dirname "$0")/../integration/cohort_lib.bash"
 ranks=${1:-10} seconds=${2:-5} out=$work/out
 draw_cohort
@@ -37,4 +37,8 @@ tail -n +2 "$work/shares" | sort -n >"$work/sorted"
 workers=$(wc -l <"$work/sorted")
 printf '{"bench": "idle", "ranks": %d, "seconds": %s, "rank0_core_share": %s, "median_worker_core_share": %s, "busiest_worker_core_share": %s}\n' \
   "$ranks" "$seconds" "$rank0" "$(sed -n "$(((workers + 1) / 2))p" "$work/sorted")" "$(tail -1 "$work/sorted")"
+[ "$workers" -ge 1 ] && [ -n "$rank0" ] || fail "nothing was measured"
+below() { awk -v got="$1" -v bar="$2" 'BEGIN { exit !(got < bar) }'; }
+below "$rank0" 0.01 || fail "rank 0 takes $rank0 of a core; the bar is 0.01"
+below "$(tail -1 "$work/sorted")" 0.02 || fail "a waiting worker takes $(tail -1 "$work/sorted") of a core; the bar is 0.02"
 finish

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Stopping: USR1 and walltime end with 75, the halt file with 76, within seconds; the same command goes on and
-# the store is that of an undisturbed run.
+# Stopping: USR1 and walltime end with 75, the halt file with 76, within seconds; TERM or INT to mpirun, which kills its
+# ranks, loses nothing that is journalled. The same command goes on and the store is that of an undisturbed run.
 . "$(dirname "$0")/embed_lib.bash"
 study "$work/calm" 6
 run 2 "$work/calm" plan && run 2 "$work/calm" embed; rc=$?
@@ -24,6 +24,8 @@ stop() { # NAME RANKS WANTED COMMAND...: runs COMMAND once three ranges are jour
   expect "$name with $ranks ranks" "$wanted" $rc
   [ $((SECONDS - start)) -le 20 ] || fail "$name took $((SECONDS - start)) s"
   grep -q '^end' "$dir/out/store/part-0001.journal"; expect "the journal knows why it ended" 0 $?
+  grep -q "embed: $ranks ranks busy" "$dir/log"; expect "it tells what the ranks did until then" 0 $?
+  [ "$ranks" = 1 ] || { grep -Eq "embed: slowest ranks by tiles: [0-9]+ \(.* % of the mean, busy [0-9]+ %\)" "$dir/log"; expect "it names the slowest ranks" 0 $?; }
   [ "$(journalled "$dir")" -lt 37 ] || say "note: everything was done before the stop took effect"
   again "$dir"
 }
@@ -35,6 +37,22 @@ stop usr1 3 75 usr1
 stop usr1-on-one-rank 3 75 one_rank_usr1
 stop halt 3 76 halt
 expect "halt file is removed" no "$([ -e "$work/halt-3/out/halt" ] && echo yes || echo no)"
+
+for signal in TERM INT; do
+  dir=$work/mpirun-$signal
+  study "$dir" 6
+  run 1 "$dir" plan || fail "plan"
+  begin 3 "$dir"
+  await_ranges 3 "$dir"
+  start=$SECONDS
+  kill -$signal "$mpirun"
+  wait $job; rc=$?
+  case $rc in 0|2|3|76) fail "$signal to mpirun: exit code $rc, which means do not come back" ;; *) say "ok: $signal to mpirun (exit code $rc)" ;; esac
+  [ $((SECONDS - start)) -le 20 ] || fail "$signal to mpirun took $((SECONDS - start)) s"
+  expect "processes left after $signal to mpirun" 0 "$(leftovers)"
+  again "$dir"
+  expect "ranges journalled twice" 0 "$(awk -F'\t' '$1 == "range" && $8 != "void" && n[$2, $3]++ { twice++ } END { print twice + 0 }' "$dir/out/store/part-0001.journal")"
+done
 
 dir=$work/walltime
 study "$dir" 12
