@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LABELS = 400, PLOT = 420, ROW = 24, RIGHT = 50, AXIS = 26, MOST_LETTERS = 62 };
+enum { LABELS = 450, PLOT = 420, ROW = 24, RIGHT = 50, AXIS = 26, MOST_LETTERS = 70 };
 /* Ratios beyond this are on a logarithmic axis. */
 #define MOST_LINEAR 4.0
 
