@@ -55,11 +55,20 @@ static LobLayout layout_of(const LobMachine *m, double gib) {
     return layout;
 }
 
+/* The first and the last node, between which the others' shares lie. */
+static bool fits(const LobLayout *layout, const LobSeat *seats, const LobTraining *t, GError **err) {
+    g_autofree uint8_t *wanted = g_new(uint8_t, t->n_patients);
+    return lob_seats_fit(layout, seats, t->rows, t->n_patients, (size_t)t->dim, t->streams, 0, wanted, err) &&
+           lob_seats_fit(layout, seats, t->rows, t->n_patients, (size_t)t->dim, t->streams,
+                         layout->n_nodes - 1, wanted, err);
+}
+
 static bool seat(const LobMachine *m, const LobTraining *t, LobTrainingNeed *need, GError **err) {
     LobLayout layout = layout_of(m, need->memory_gib);
     g_autofree LobSeat *seats = g_new0(LobSeat, (size_t)layout.n_ranks);
-    const bool ok = lob_seats_assign(&layout, t->groups, t->streams ? 0 : need->features_gib * (1 << 30),
-                                     seats, &need->groups, err);
+    const double bytes = t->streams ? 0 : need->features_gib * (1 << 30);
+    const bool ok = lob_seats_assign(&layout, t->groups, bytes, seats, &need->groups, err) &&
+                    fits(&layout, seats, t, err);
     need->ranks = layout.n_ranks;
     for (int r = 0; ok && r < layout.n_ranks; r++)
         need->group_ranks = MAX(need->group_ranks, seats[r].size);

@@ -148,7 +148,8 @@ static void print_for_people(const Survey *survey, FILE *to) {
     g_autofree char *summary = lob_cohort_summary(cohort);
     fprintf(to, "%s\n", summary);
     if (cohort->study->features) {
-        fprintf(to, "\npredicted\n");
+        if (survey->cost.trains)
+            fprintf(to, "\npredicted\n");
         lob_cost_print(&survey->cost, to);
         return;
     }

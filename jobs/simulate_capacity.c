@@ -276,7 +276,7 @@ static bool all_trial_cases(const LobSimulateOptions *o, const LobSizes *sizes, 
         }
     if (ok && o->bench && !any)
         lob_warning("%s has none of these encoders: their rates are the assumed ones", o->bench);
-    for (size_t m = 0; ok && m < G_N_ELEMENTS(models); m++)
+    for (size_t m = 0; ok && m < (o->train.dim > 0 ? 1 : G_N_ELEMENTS(models)); m++)
         ok = train(o, sizes, models[m].dim, err);
     return ok;
 }

@@ -80,6 +80,9 @@ assert training["groups"] == 8 and training["ranks_a_group"] == 5 and training["
 assert training["busy_groups"] == 8 and 1 < training["group_speedup"] < 5
 assert abs(training["useful_cores"] - 8 * training["group_speedup"]) < 1e-3 * training["useful_cores"]
 PY
+# A node of 4 ranks in groups of two neighbours holds the cohort twice over, whatever is asked for.
+"$lobule" simulate --slides 10 --capacity --cores 4 --nodes 8 --node-gib 8 --groups 16 --train-dim 1024 --train-tiles 8000 --patients 1000 --json 2>/dev/null |
+    python3 -c 'import json,sys; r = [json.loads(l) for l in sys.stdin]; assert len(r) == 5 and "nodes would do" in r[4]["problem"], r[4]' || fail "groups that do not fit"
 "$lobule" simulate --slides 300 --bench "$work/bench.jsonl" --encoder uni --node-ranks 2 --ranks 2 --json 2>/dev/null |
     python3 -c 'import json,sys; r = json.load(sys.stdin)["inputs"]; assert abs(r["seconds_per_tile"] - 0.5) < 1e-9 and abs(r["spread"] - 0.1) < 1e-6 and r["weights_gib"] == 1, r' || fail "simulate --bench"
 

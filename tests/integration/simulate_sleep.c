@@ -1,5 +1,7 @@
 /* The real farm and scheduler over MPI with workers that sleep instead of computing: what simulate is held
- * against. Usage: simulate_sleep SLIDES MEDIAN SIGMA SECONDS_PER_TILE RANGE_SECONDS. */
+ * against. Usage: simulate_sleep SLIDES MEDIAN SIGMA SECONDS_PER_TILE RANGE_SECONDS WRITE_SECONDS
+ * SYNC_SECONDS; each range is written for so long, and what rank 0 dealt and took is made durable for so long
+ * a round. */
 #include "mpi/farm.h"
 #include "mpi/simulate.h"
 
@@ -9,8 +11,9 @@
 
 typedef struct {
     LobSched *sched;
-    double seconds_per_tile;
-    uint64_t ranges;
+    double seconds_per_tile, write_seconds, sync_seconds;
+    uint64_t ranges, syncs;
+    bool dirty; /* something was dealt or taken since the last sync */
 } Sleep;
 
 typedef struct {
@@ -19,11 +22,13 @@ typedef struct {
 } Result;
 
 static LobSchedAnswer deal(void *user, int worker, GByteArray *task) {
-    const Sleep *s = user;
+    Sleep *s = user;
     LobLease lease;
     const LobSchedAnswer answer = lob_sched_next(s->sched, worker, lob_clock(), &lease);
-    if (answer == LOB_SCHED_LEASE)
+    if (answer == LOB_SCHED_LEASE) {
         g_byte_array_append(task, (const guint8 *)&lease, sizeof lease);
+        s->dirty = true;
+    }
     return answer;
 }
 
@@ -33,7 +38,19 @@ static bool take(void *user, int worker, const void *data, size_t size, GError *
     if (size != sizeof r)
         return lob_fail(err, LOB_ERROR_INTERNAL, "a result of %zu bytes", size);
     memcpy(&r, data, sizeof r);
+    s->dirty = true;
     s->ranges += lob_sched_done(s->sched, worker, &r.lease, lob_clock(), r.seconds);
+    return true;
+}
+
+static bool sync_journal(void *user, GError **err) {
+    Sleep *s = user;
+    (void)err;
+    if (s->dirty && s->sync_seconds > 0) {
+        g_usleep((gulong)(1e6 * s->sync_seconds));
+        s->syncs++;
+    }
+    s->dirty = false;
     return true;
 }
 
@@ -49,7 +66,7 @@ static bool doze(void *user, LobFarm *farm, const void *task, size_t size, GByte
     if (size != sizeof r.lease)
         return lob_fail(err, LOB_ERROR_INTERNAL, "a task of %zu bytes", size);
     memcpy(&r.lease, task, sizeof r.lease);
-    const double start = lob_clock(), end = start + r.lease.count * s->seconds_per_tile;
+    const double start = lob_clock(), end = start + r.lease.count * s->seconds_per_tile + s->write_seconds;
     for (double now = start; now < end; now = lob_clock()) {
         g_usleep((gulong)(1e6 * MIN(end - now, 0.05)));
         if (!lob_farm_tick(farm))
@@ -63,14 +80,17 @@ static bool doze(void *user, LobFarm *farm, const void *task, size_t size, GByte
 int main(int argc, char **argv) {
     LobWorld world = {.size = 1};
     g_autoptr(GError) err = NULL;
-    if (argc != 6 || !lob_world_start(&world, &argc, &argv, &err))
+    if (argc != 8 || !lob_world_start(&world, &argc, &argv, &err))
         return LOB_EXIT_INPUT;
     const uint32_t n = (uint32_t)atoi(argv[1]);
     g_autofree uint32_t *tiles = lob_simulate_tiles(n, atof(argv[2]), atof(argv[3]), 1);
     LobSchedOptions options = lob_sched_defaults;
     options.workers = lob_farm_workers(&world);
     options.range_seconds = atof(argv[5]);
-    Sleep s = {.sched = lob_sched_new(&options), .seconds_per_tile = atof(argv[4])};
+    Sleep s = {.sched = lob_sched_new(&options),
+               .seconds_per_tile = atof(argv[4]),
+               .write_seconds = atof(argv[6]),
+               .sync_seconds = atof(argv[7])};
     for (uint32_t i = 0; i < n; i++)
         lob_sched_add(s.sched, i, tiles[i], 0, false);
     LobFarmStats stats = {0};
@@ -79,7 +99,7 @@ int main(int argc, char **argv) {
                             .room = 2,
                             .next = deal,
                             .result = take,
-                            .commit = nothing,
+                            .commit = sync_journal,
                             .pulse = nothing,
                             .work = doze,
                             .stats = &stats};
@@ -87,7 +107,8 @@ int main(int argc, char **argv) {
     const double start = lob_clock();
     const bool ok = lob_farm_run(&world, &job, all, &err);
     if (ok && world.rank == 0)
-        printf("{\"makespan\":%.3f,\"ranges\":%" G_GUINT64_FORMAT "}\n", lob_clock() - start, s.ranges);
+        printf("{\"makespan\":%.3f,\"ranges\":%" G_GUINT64_FORMAT ",\"syncs\":%" G_GUINT64_FORMAT "}\n",
+               lob_clock() - start, s.ranges, s.syncs);
     lob_sched_free(s.sched);
     fflush(stdout);
     lob_world_end(&world);
