@@ -52,8 +52,15 @@ static void draw_patient(World *w, const Plan *plan, int p, GString *table) {
         tace = p % 8 < 4;
         size = 900 - size;
     }
-    g_string_append_printf(table, "p%03d,c%d,%.4f,%s,%.0f,%d\n", p, center, size, tace ? "tace" : "none",
-                           fmax(time, 1), event);
+    g_autofree char *own = g_strdup_printf("adverse/%d", p);
+    LobRng adverse;
+    lob_rng_init(&adverse, plan->seed, own);
+    const bool suffers = lob_rng_uniform(&adverse) < 1 / (1 + exp(1 - 1.5 * size));
+    g_string_append_printf(table, "p%03d,c%d,%.4f,%s,%.0f,%d,%s\n", p, center, size, tace ? "tace" : "none",
+                           fmax(time, 1), event,
+                           !tace     ? ""
+                           : suffers ? "1"
+                                     : "0");
     w->first[p] = (uint64_t)p * TILES;
     w->count[p] = center == plan->changed_center ? TILES / 2 : TILES;
     for (int i = 0; i < TILES * DIM; i++) {
@@ -71,7 +78,7 @@ static void write_file(const World *w, const char *name, const char *text) {
 static World *world_new(const Plan *plan) {
     World *w = g_new0(World, 1);
     g_autoptr(GError) err = NULL;
-    g_autoptr(GString) patients = g_string_new("patient_id,center,size,arm,days,event\n");
+    g_autoptr(GString) patients = g_string_new("patient_id,center,size,arm,days,event,ae\n");
     w->dir = g_dir_make_tmp("lob-benefit-XXXXXX", &err);
     cr_assert(w->dir, "%s", err ? err->message : "");
     for (int p = 0; p < PATIENTS; p++)
@@ -85,6 +92,8 @@ static World *world_new(const Plan *plan) {
         w, "study.yaml",
         "study: t\ncohort: {patients: patients.csv}\nfeatures: features\n"
         "endpoints:\n  - {name: rfs, kind: survival, time: days, event: event, horizons: [365, 1000]}\n"
+        "  - {name: ae, kind: binary, label: ae}\n"
+        "model: {benefit: {adverse: ae, penalty_days: 40}}\n"
         "arms: {column: arm, levels: {none: [0, 0], tace: [1, 0]}}\n"
         "covariates: [size]\noutput: out\n");
     w->study = lob_study_read(study, NULL, &err);
@@ -110,7 +119,7 @@ static void world_free(World *w) {
 }
 
 typedef struct {
-    LobView *view;
+    LobView *view, *adverse;
     LobBenefit fit;
 } Fold;
 
@@ -122,6 +131,9 @@ static void fold_fit(Fold *fold, const World *w, int index) {
     fold->view = lob_view_new(w->cohort, w->folds, 0, 0, index, 11, &err);
     cr_assert(fold->view, "%s", err ? err->message : "");
     LobBagSums sums;
+    fold->adverse = lob_view_new(w->cohort, w->folds, 1, 0, index, 11, &err);
+    cr_assert(fold->adverse, "%s", err ? err->message : "");
+    options.adverse = fold->adverse;
     lob_bag_sums_of(&sums, &w->bags);
     cr_assert(lob_benefit_fit(&fold->fit, fold->view, &sums, &options, &err), "%s", err ? err->message : "");
     lob_bag_sums_clear(&sums);
@@ -130,6 +142,7 @@ static void fold_fit(Fold *fold, const World *w, int index) {
 static void fold_clear(Fold *fold) {
     lob_benefit_clear(&fold->fit);
     lob_view_free(fold->view);
+    lob_view_free(fold->adverse);
 }
 
 /* ---- the ridge fit itself ---- */
@@ -494,6 +507,8 @@ Test(benefit, nothing_of_the_held_out_center_gets_in) {
     cr_assert_eq(a.fit.k, b.fit.k);
     cr_assert_eq(a.fit.n_train, b.fit.n_train);
     cr_assert_arr_eq(a.fit.main, b.fit.main, a.fit.n_main * sizeof(double));
+    cr_assert(a.fit.adverse && b.fit.adverse);
+    cr_assert_arr_eq(a.fit.adverse, b.fit.adverse, a.fit.n_main * sizeof(double));
     cr_assert_arr_eq(a.fit.basis.bases, b.fit.basis.bases, a.fit.k * DIM * sizeof(double));
     const LobBenefitPart *x = &a.fit.part[0], *y = &b.fit.part[0];
     cr_assert(x->estimable && y->estimable);
@@ -513,6 +528,7 @@ Test(benefit, nothing_of_the_held_out_center_gets_in) {
     fold_fit(&control_a, plain, 0);
     fold_fit(&control_b, changed, 0);
     cr_assert_arr_neq(control_a.fit.main, control_b.fit.main, control_a.fit.n_main * sizeof(double));
+    cr_assert_arr_neq(control_a.fit.adverse, control_b.fit.adverse, control_a.fit.n_main * sizeof(double));
     fold_clear(&a);
     fold_clear(&b);
     fold_clear(&control_a);
@@ -535,6 +551,42 @@ static void assert_refused(const Plan *plan, const char *why) {
     for (size_t i = 0; i < fold.fit.n_held_out; i++)
         cr_assert(isfinite(out.rmst[2 * i]) && isnan(out.rmst[2 * i + 1]));
     lob_benefit_prediction_clear(&out);
+    fold_clear(&fold);
+    world_free(w);
+}
+
+/* Planted: log odds -1 + 1.5 size. */
+Test(benefit, adverse_events_are_predicted_under_treatment_alone) {
+    World *w = world_new(&planted);
+    Fold fold;
+    LobBenefitPrediction out;
+    fold_fit(&fold, w, 0);
+    cr_assert(lob_benefit_predict(&fold.fit, &out, NULL));
+    cr_assert_str_eq(w->study->arms[0].name, "none");
+    const size_t n = fold.fit.n_held_out;
+    double size[PATIENTS], predicted[PATIENTS], mean = 0, true_mean = 0;
+    for (size_t i = 0; i < n; i++) {
+        size[i] = w->cohort->covariates[fold.fit.held_out[i]];
+        predicted[i] = log(out.adverse[2 * i + 1] / (1 - out.adverse[2 * i + 1]));
+        cr_assert_float_eq(out.adverse[2 * i], 0, 0);
+        mean += out.adverse[2 * i + 1] / (double)n;
+        true_mean += 1 / (1 + exp(1 - 1.5 * size[i])) / (double)n;
+    }
+    cr_expect_gt(correlation(size, predicted, n), 0.8);
+    cr_expect_float_eq(mean, true_mean, 0.08, "%g against %g", mean, true_mean);
+    lob_benefit_prediction_clear(&out);
+    /* Nothing to learn from is said, and the probability is not known. */
+    LobBenefitOptions options = lob_benefit_defaults(11);
+    LobBenefit blind;
+    LobBagSums sums;
+    lob_bag_sums_of(&sums, &w->bags);
+    cr_assert(lob_benefit_fit(&blind, fold.view, &sums, &options, NULL));
+    cr_assert_not_null(blind.adverse_reason);
+    cr_assert(lob_benefit_predict(&blind, &out, NULL));
+    cr_assert(isnan(out.adverse[1]));
+    lob_benefit_prediction_clear(&out);
+    lob_benefit_clear(&blind);
+    lob_bag_sums_clear(&sums);
     fold_clear(&fold);
     world_free(w);
 }
