@@ -211,6 +211,8 @@ static bool work(Job *job, GError **err) {
     problem = NULL;
     if (job->world->rank == 0)
         (void)write_tables(job, &problem);
+    if (job->world->rank == 0 && job->resident_loaded)
+        lob_resident_log(&job->resident);
     return lob_world_agree(job->world, problem, err);
 }
 
