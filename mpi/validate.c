@@ -223,6 +223,8 @@ static bool work(Job *job, GError **err) {
         else
             lob_benefit_help(job->world, &job->plan);
     }
+    if (job->world->rank == 0 && job->resident_loaded)
+        lob_resident_log(&job->resident);
     return lob_world_agree(job->world, problem, err);
 }
 

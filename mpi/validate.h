@@ -56,6 +56,8 @@ typedef struct {
 
 /* Collective. */
 bool lob_resident_load(LobResident *resident, const LobWorld *world, const LobPlan *plan, GError **err);
+/* Tells what this process has read and held so far, beside what the features take. */
+void lob_resident_log(const LobResident *resident);
 void lob_resident_clear(LobResident *resident); /* collective */
 
 /* ---- one trained model's results ---- */

@@ -4,7 +4,7 @@
 # random, centers ignored) reads the center off the features and is fooled. One line a cohort, then means and SDs.
 # usage: cohort_signature.sh LOBULE [COHORTS] [model options, e.g. "kind: mean"]. Needs numpy and h5py.
 # Fails where the mean of ours is off 0.5 by more than 0.02, or the naive mean is below 0.58. About 4 s a cohort.
-set -eu
+set -euo pipefail
 lobule=$1 cohorts=${2:-20} model=${3:-kind: abmil}
 python=${PYTHON:-/usr/bin/python3}
 work=$(mktemp -d)

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Held-out concordance in bf16 against fp32, paired over seeds of one cohort: the mean difference should lie within one
-# SD of the seeds. About 4 minutes on one core. LOBULE=path/to/lobule tests/bench/train_bf16.sh [SEEDS] [PATIENTS]
+# SD of the seeds, or the exit code is 1. On a CPU without bf16 nothing is measured, and that is said. About 4 minutes on
+# one core. LOBULE=path/to/lobule tests/bench/train_bf16.sh [SEEDS] [PATIENTS]
 set -eu
 : "${LOBULE:?path of the program}"
 seeds=${1:-10} patients=${2:-600}
@@ -12,7 +13,12 @@ for seed in $(seq "$seeds"); do
   for precision in fp32 bf16; do
     sed "s/^model: .*/model: {kind: abmil, benefit: false, precision: $precision}/; s/^validation: .*/validation: {scheme: loco, seeds: 1, seed: $seed, bootstrap: 100}/" \
       "$work/base.yaml" >"$work/study.yaml"
-    "$LOBULE" validate --output "$work/$precision-$seed" "$work/study.yaml" 2>>"$work/log" || { tail -5 "$work/log"; exit 1; }
+    "$LOBULE" validate --output "$work/$precision-$seed" "$work/study.yaml" 2>"$work/log" || {
+      tail -5 "$work/log"
+      [ "$seed $precision" = "1 bf16" ] && grep -q 'needs a CPU with' "$work/log" &&
+        { echo "concordance in bf16: not measured here, this CPU has no bf16"; exit 0; }
+      exit 1
+    }
   done
 done
 "${PYTHON:-/usr/bin/python3}" - "$work" "$seeds" <<'PY'
@@ -39,4 +45,5 @@ sd = statistics.stdev(plain)
 print(json.dumps({"bench": "bf16-concordance", "seeds": seeds, "fp32": round(statistics.mean(plain), 5),
                   "bf16": round(statistics.mean(short), 5), "mean_difference": round(gap, 6), "seed_sd": round(sd, 6),
                   "within": abs(gap) <= sd}))
+sys.exit(not abs(gap) <= sd)
 PY

@@ -70,6 +70,24 @@ expect "it goes on where that one was" 1 "$(grep -c 'goes on where it was left' 
 expect "and gives the same tables" "$wanted" "$(digest "$work/middle")"
 expect "nothing unfinished stays" "" "$(find "$work/middle/train" -name '*.part')"
 
+# A store is read once and its features are held once, whatever the number of folds, seeds and epochs. (Other tools'
+# files are read twice: once apart, by a process that may die of them.)
+"$LOBULE" demo --bags --patients 60 --centers 3 --tiles 1200 --dim 256 "$work/wide" >>"$work/log" 2>&1
+sed -i 's/^model: .*/model: {kind: abmil, epochs: 3, benefit: false}/; s/seeds: 5/seeds: 2/
+  s/^features: .*/features: wide.h5/' "$work/wide/study.yaml"
+(cd "$work/wide" && "$LOBULE" store import features --to wide.h5 --slides slides.csv --mpp 0.5 --tile-size 224 \
+  --tile-mpp 0.5 --float16) >>"$work/log" 2>&1
+expect "a larger store, exit code" 0 $?
+"$LOBULE" validate "$work/wide/study.yaml" >"$work/wide.log" 2>&1
+expect "a larger cohort, exit code" 0 $?
+stored=$(stat -c %s "$work/wide/wide.h5" | awk '{ print $1 / 1e6 }')
+read -r held bytes most < <(sed -n 's/.*features of \(.*\) MB are resident; rank 0 has read \(.*\) MB in all, and held \(.*\) MB.*/\1 \2 \3/p' \
+  "$work/wide.log")
+expect "it has read ${bytes:-?} MB for $stored MB stored" yes \
+  "$(awk -v b="${bytes:-0}" -v s="$stored" 'BEGIN { print (b >= 0.9 * s && b <= 1.2 * s ? "yes" : "no") }')"
+expect "it has held ${most:-?} MB for features of ${held:-?} MB" yes \
+  "$(awk -v m="${most:-0}" -v f="${held:-0}" 'BEGIN { print (f > 30 && m >= f && m <= f + 500 ? "yes" : "no") }')"
+
 # Another program: before a held-out center was opened all is trained anew, after that it is refused.
 cp "$LOBULE" "$work/lobule"
 printf 'other' >>"$work/lobule"

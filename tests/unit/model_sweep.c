@@ -337,6 +337,27 @@ Test(model, a_group_trains_what_one_rank_does) {
     world_free(w);
 }
 
+/* Two passes over a batch, between which the scores go round: all patients at once, and batches with few
+ * events, of which a rank may own none. */
+Test(model, a_group_trains_by_cox_what_one_rank_does) {
+    World *w = world_new(no_change, survival);
+    Bags *b = bags_new();
+    LobModelOptions o = sweep_options(w);
+    o.cox = true;
+    for (int all = 0; all < 2; all++) {
+        Models whole = {0};
+        o.batch = all ? 1000000 : 7;
+        models_init(&whole, w, &o);
+        fit_alone(&whole, &b->bags);
+        cr_assert_gt(whole.results[0].best_epoch + whole.results[1].best_epoch, 0);
+        for (int size = 1; size <= MOST_RANKS; size++)
+            check_ranks(w, &whole, size, &o, false);
+        models_clear(&whole);
+    }
+    bags_free(b);
+    world_free(w);
+}
+
 static bool stop_at_once(void *user) {
     (*(int *)user)++;
     return true;
