@@ -12,7 +12,7 @@ typedef struct {
     const char *arguments;       /* for --help; NULL = "STUDY" */
     const GOptionEntry *options; /* own options beside the common ones, NULL-terminated, or NULL */
     bool readers;                /* starts the zygote of the slide readers (before MPI_Init) */
-    bool one_center;             /* no fold is made, so a single center will do */
+    bool predicts;               /* applies a locked model: see LobStudy */
 } LobJobSpec;
 
 typedef struct {

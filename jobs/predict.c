@@ -61,7 +61,7 @@ int lob_cmd_predict(int argc, char **argv) {
                    "study may have a single center.",
         .arguments = "MODEL STUDY",
         .readers = true,
-        .one_center = true};
+        .predicts = true};
     LobJob job;
     int code = LOB_EXIT_OTHER;
     char sha256[65] = "";

@@ -16,6 +16,7 @@ typedef struct {
      * Another column: 0/1, and 1 where event is 0 is the competing event. */
     char *competing;
     char *label;      /* binary, multiclass: column */
+    char **classes;   /* NULL-terminated, where a locked model names them; NULL: as the column has them */
     double landmark;  /* days; 0 = none */
     double *horizons; /* days on the clock of the cohort's `time` (from the landmark), ascending */
     size_t n_horizons;
@@ -48,6 +49,9 @@ typedef struct {
 typedef struct {
     char *path; /* of study.yaml */
     char *name;
+    /* Not of the file: a locked model is applied, so a single center will do, labels may be of one class or
+     * absent, and an endpoint without columns has no known outcome. */
+    bool predicts;
     char *slides, *patients; /* resolved paths; slides may be NULL when features are given */
     struct {
         double mpp;
