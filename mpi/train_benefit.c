@@ -15,24 +15,27 @@ static bool is_earned(const LobPlan *plan) {
     return earned;
 }
 
-bool lob_train_benefit(const LobPlan *plan, const LobBags *bags, LobBenefitModel **model, GError **err) {
+bool lob_train_benefit(const LobPlan *plan, const LobBags *bags, char *const *columns,
+                       LobBenefitModel **model, LobRegistered **registered, GError **err) {
     uint64_t seed = plan->cohort->study->validation.seed;
     int endpoint = lob_plan_benefit_endpoint(plan);
     LobBenefitOptions options = lob_benefit_defaults(seed);
     g_autoptr(GError) refused = NULL;
     *model = NULL;
     if (!lob_plan_asks_benefit(plan))
-        return true;
+        return lob_train_register(plan, NULL, NULL, NULL, registered, err);
     if (endpoint < 0 || !lob_benefit_can(plan->cohort->study, (size_t)endpoint, &refused)) {
         lob_info("the model has no benefit stage: %s", refused ? refused->message : "no survival endpoint");
-        return true;
+        return lob_train_register(plan, NULL, NULL, NULL, registered, err);
     }
     g_autoptr(LobView) view =
         lob_view_new(plan->cohort, plan->folds, (size_t)endpoint, 0, LOB_FOLD_FINAL, seed, err);
     LobBenefit fit = {0};
     bool ok = view && lob_benefit_fit(&fit, view, bags, &options, err);
-    if (ok) {
+    if (ok)
         lob_benefit_draw(&fit);
+    ok = ok && lob_train_register(plan, &fit, bags, columns, registered, err);
+    if (ok) {
         *model = g_new(LobBenefitModel, 1);
         **model = fit.model;
         (*model)->earned = is_earned(plan);

@@ -262,8 +262,7 @@ static void decide(LobBenefitStudy *s, const LobBenefitContrast *learned, const 
 
 /* ---- the whole ---- */
 
-/* Mean and SD over the fold's training patients. */
-static void scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
+void lob_benefit_scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
     double n = 0, sum = 0, square = 0;
     for (size_t i = 0; s->marker && i < fold->fit.n_train; i++) {
         double v = s->marker[fold->fit.train[i]];
@@ -299,7 +298,7 @@ bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
         s->n_folds++;
         if (!lob_benefit_fit(&fold->fit, fold->view, s->bags, &options, err))
             return false;
-        scale_marker(s, fold);
+        lob_benefit_scale_marker(s, fold);
         if (predict)
             lob_benefit_predict(&fold->fit, &fold->prediction);
     }

@@ -93,6 +93,10 @@ void lob_benefit_folds_clear(LobBenefitStudy *study);
 bool lob_benefit_permute(const LobBenefitStudy *study, LobBenefitContrast *contrast, GError **err);
 /* Fills marker, if the study or its features have one. */
 bool lob_benefit_marker(LobBenefitStudy *study, const LobBags *bags, char *const *columns, GError **err);
+/* Mean and SD over the fold's training patients. */
+void lob_benefit_scale_marker(const LobBenefitStudy *study, LobBenefitFold *fold);
+/* Days to tau: where thirds of the gain by the part alone end among the fit's training patients. */
+void lob_benefit_third_cuts(const LobBenefit *fit, int part, double tau, double cut[2]);
 bool lob_benefit_tables(const LobBenefitStudy *study, GError **err);
 
 /* Rows of benefit_metrics.csv. */
