@@ -15,11 +15,12 @@ static bool is_earned(const LobPlan *plan) {
     return earned;
 }
 
-bool lob_train_benefit(const LobPlan *plan, const LobBags *bags, char *const *columns,
+bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, char *const *columns,
                        LobBenefitModel **model, LobRegistered **registered, GError **err) {
     uint64_t seed = plan->cohort->study->validation.seed;
     int endpoint = lob_plan_benefit_endpoint(plan);
     LobBenefitOptions options = lob_benefit_defaults(seed);
+    options.stop = lob_benefit_wants_stop;
     g_autoptr(GError) refused = NULL;
     *model = NULL;
     if (!lob_plan_asks_benefit(plan))
@@ -31,10 +32,8 @@ bool lob_train_benefit(const LobPlan *plan, const LobBags *bags, char *const *co
     g_autoptr(LobView) view =
         lob_view_new(plan->cohort, plan->folds, (size_t)endpoint, 0, LOB_FOLD_FINAL, seed, err);
     LobBenefit fit = {0};
-    bool ok = view && lob_benefit_fit(&fit, view, bags, &options, err);
-    if (ok)
-        lob_benefit_draw(&fit);
-    ok = ok && lob_train_register(plan, &fit, bags, columns, registered, err);
+    bool ok = view && lob_benefit_fit(&fit, view, sums, &options, err) && lob_benefit_draw(&fit, err) &&
+              lob_train_register(plan, &fit, sums, columns, registered, err);
     if (ok) {
         *model = g_new(LobBenefitModel, 1);
         **model = fit.model;

@@ -2,8 +2,10 @@
  * of the validation, and locked in one file. Each network is trained by one rank, as in the validation. */
 #include "hdf5io/model_file.h"
 #include "model/sweep.h"
+#include "mpi/benefit_sums.h"
 #include "mpi/stop.h"
 #include "mpi/train_benefit.h"
+#include "mpi/validate_benefit.h"
 
 #include <string.h>
 
@@ -12,6 +14,7 @@ typedef struct {
     LobPlan plan;
     LobResident resident;
     bool resident_loaded;
+    LobBagSums sums;  /* rank 0, for the benefit stage */
     size_t n_tasks;   /* endpoint x model x seed */
     uint8_t *done;    /* [n_tasks] on every rank */
     GByteArray *kept; /* rank 0: parcels of earlier runs under this lock */
@@ -199,7 +202,7 @@ static bool lock_model(Job *job, const char *all, size_t size, GError **err) {
     g_autofree char *path = lob_study_out(job->plan.cohort->study, "model.h5");
     if (!describe(job, err) || !take_parcels(job, (const char *)job->kept->data, job->kept->len, err) ||
         !take_parcels(job, all, size, err) || !lob_saved_check(&job->file.model, err) ||
-        !lob_train_benefit(&job->plan, job->resident_loaded ? &job->resident.bags : NULL,
+        !lob_train_benefit(&job->plan, job->resident_loaded ? &job->sums : NULL,
                            job->resident_loaded ? job->resident.set.columns : NULL, &job->file.benefit,
                            &job->file.registered, err))
         return false;
@@ -230,6 +233,9 @@ static bool work(Job *job, GError **err) {
     size_t total = 0;
     if (!lob_world_collect(job->world, outbox, problem, &all, &total, err))
         return false;
+    if (job->resident_loaded && lob_plan_asks_benefit(&job->plan) &&
+        !lob_benefit_sums_gather(job->world, &job->resident, &job->sums, err))
+        return false;
     problem = NULL;
     if (job->world->rank == 0)
         (void)lock_model(job, all, total, &problem);
@@ -251,6 +257,7 @@ bool lob_job_train(const LobWorld *world, const LobCohort *cohort, int *exit_cod
         g_byte_array_unref(job.kept);
     }
     lob_model_file_clear(&job.file);
+    lob_bag_sums_clear(&job.sums);
     lob_resident_clear(&job.resident);
     lob_plan_clear(&job.plan);
     if (ok)

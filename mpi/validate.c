@@ -1,6 +1,7 @@
 /* The validation job: lock, train every fold and seed on training patients alone, then open the held-out
  * centers. Each model is trained by one rank, so that the number of ranks changes nothing; results are kept
  * as they come, so that a killed job goes on where it was. */
+#include "mpi/benefit_sums.h"
 #include "mpi/stop.h"
 #include "mpi/validate_benefit.h"
 
@@ -14,6 +15,7 @@ typedef struct {
     uint8_t *done;          /* [n_tasks] on every rank */
     LobTaskResult *results; /* [n_tasks] rank 0: all; others: none */
     bool tables_stand;      /* rank 0 found tables made under this lock */
+    LobBagSums sums;        /* rank 0, for the benefit stage */
 } Job;
 
 static char *done_mark(const Job *job) {
@@ -158,7 +160,7 @@ static bool write_tables(Job *job, GError **err) {
     return check_any(job, err) && lob_opening_record(&job->plan, err) &&
            lob_tables_write(&job->plan, job->results, &job->resident, err) &&
            (!lob_plan_asks_benefit(&job->plan) ||
-            lob_benefit_evaluate(&job->plan, job->results, job->resident_loaded ? &job->resident.bags : NULL,
+            lob_benefit_evaluate(&job->plan, job->results, job->resident_loaded ? &job->sums : NULL,
                                  job->resident_loaded ? job->resident.set.columns : NULL, err)) &&
            lob_file_replace(mark, job->plan.lock, strlen(job->plan.lock), err);
 }
@@ -190,15 +192,10 @@ static bool work(Job *job, GError **err) {
         if (!lob_resident_load(&job->resident, job->world, &job->plan, err))
             return false;
         job->resident_loaded = true;
-        if (job->resident.spread && lob_plan_asks_benefit(&job->plan))
-            return lob_fail(
-                err, LOB_ERROR_INPUT,
-                "the benefit of treatment is judged on one node, which does not hold the features "
-                "of the cohort: set site.stream to a folder of its local disk, or model.benefit: "
-                "false");
     }
     lob_info("validation: %zu of %zu models to train on %d ranks", left, job->plan.n_tasks, job->world->size);
-    if (!train_all(job, err))
+    if (!train_all(job, err) || (job->resident_loaded && lob_plan_asks_benefit(&job->plan) &&
+                                 !lob_benefit_sums_gather(job->world, &job->resident, &job->sums, err)))
         return false;
     problem = NULL;
     if (job->world->rank == 0)
@@ -219,6 +216,7 @@ bool lob_job_validate(const LobWorld *world, const LobCohort *cohort, int *exit_
         for (size_t t = 0; t < job.plan.n_tasks; t++)
             lob_task_result_clear(&job.results[t]);
     }
+    lob_bag_sums_clear(&job.sums);
     lob_resident_clear(&job.resident);
     lob_plan_clear(&job.plan);
     g_free(job.done);

@@ -1,6 +1,7 @@
 /* Does the effect score of a fold find, among patients it has not seen, those whom the treatment helps? */
 #include "mpi/validate_benefit.h"
 #include "mpi/stop.h"
+#include "report/report.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -242,7 +243,7 @@ static void decide(LobBenefitStudy *s, const LobBenefitContrast *learned, const 
                         "models",
                         s->prognosis.mu, s->prognosis.lower, s->prognosis.upper));
     if (!learned || !learned->estimable) {
-        s->verdict = "not estimable";
+        s->verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
         say(s, g_strdup_printf("%s: %s", learned ? learned->name : "treatment",
                                learned ? learned->reason : "no contrast in the arms"));
         return;
@@ -253,11 +254,11 @@ static void decide(LobBenefitStudy *s, const LobBenefitContrast *learned, const 
     say(s, g_strdup_printf("%s: average log hazard ratio %.3f (%.3f to %.3f)", learned->name,
                            learned->average.estimate, learned->average.lower, learned->average.upper));
     if (learned->claimed || (marker && marker->claimed))
-        s->verdict = "relative effect modification";
+        s->verdict = lob_verdict_names[LOB_VERDICT_MODIFICATION];
     else if (prognostic && learned->average.upper < 0)
-        s->verdict = "absolute benefit through risk only";
+        s->verdict = lob_verdict_names[LOB_VERDICT_RISK];
     else
-        s->verdict = prognostic ? "prognostic" : "nothing shown";
+        s->verdict = lob_verdict_names[prognostic ? LOB_VERDICT_PROGNOSTIC : LOB_VERDICT_NOTHING];
 }
 
 /* ---- the whole ---- */
@@ -276,10 +277,15 @@ void lob_benefit_scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
     fold->marker_sd = n > 1 ? sqrt(fmax(0, square / n - fold->marker_mean * fold->marker_mean)) : 0;
 }
 
+bool lob_benefit_wants_stop(void) {
+    return lob_run_state() != LOB_RUN_ON;
+}
+
 bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
     const LobPlan *plan = s->plan;
     uint64_t seed = plan->cohort->study->validation.seed;
     LobBenefitOptions options = lob_benefit_defaults(seed);
+    options.stop = lob_benefit_wants_stop;
     s->folds = g_new0(LobBenefitFold, (size_t)plan->folds->folds);
     for (int f = 0; f < plan->folds->folds; f++) {
         LobBenefitFold *fold = &s->folds[s->n_folds];
@@ -296,11 +302,11 @@ bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
             return false;
         }
         s->n_folds++;
-        if (!lob_benefit_fit(&fold->fit, fold->view, s->bags, &options, err))
+        if (!lob_benefit_fit(&fold->fit, fold->view, s->sums, &options, err))
             return false;
         lob_benefit_scale_marker(s, fold);
-        if (predict)
-            lob_benefit_predict(&fold->fit, &fold->prediction);
+        if (predict && !lob_benefit_predict(&fold->fit, &fold->prediction, err))
+            return false;
     }
     return true;
 }
@@ -356,7 +362,7 @@ static bool judge_all(LobBenefitStudy *s, int registered, GError **err) {
     return true;
 }
 
-bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBags *bags,
+bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBagSums *sums,
                           char *const *columns, GError **err) {
     int endpoint = lob_plan_benefit_endpoint(plan), registered = registered_part(plan);
     LobBenefitStudy s = {.plan = plan, .reasons = g_ptr_array_new_with_free_func(g_free)};
@@ -369,10 +375,10 @@ bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, con
         can = lob_benefit_can(plan->cohort->study, s.endpoint, &refused);
     }
     if (can)
-        ok = lob_benefit_marker(&s, bags, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
+        ok = lob_benefit_marker(&s, sums, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
              judge_all(&s, registered, err);
     else {
-        s.verdict = "not estimable";
+        s.verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
         say(&s, g_strdup(refused ? refused->message : "no survival endpoint"));
     }
     ok = ok && lob_benefit_tables(&s, err);

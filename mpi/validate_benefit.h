@@ -18,10 +18,13 @@ bool lob_plan_asks_benefit(const LobPlan *plan);
 int lob_plan_benefit_endpoint(const LobPlan *plan);
 /* What is registered before a held-out center is opened. From the tables' arms alone, no outcome. */
 json_t *lob_plan_benefit_lock(const LobPlan *plan);
-/* After lob_tables_write's opening: benefit.csv, benefit_metrics.csv, verdict.json. columns: of the bags,
- * NULL-terminated, or NULL. INPUT error where the study's biomarker is neither of them nor of patients.csv.
+/* For LobBenefitOptions. */
+bool lob_benefit_wants_stop(void);
+/* After lob_tables_write's opening: benefit.csv, benefit_metrics.csv, verdict.json. sums: of the tiles, or
+ * NULL; columns: of the features, NULL-terminated, or NULL. INPUT error where the study's biomarker is
+ * neither of them nor of patients.csv.
  */
-bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBags *bags,
+bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBagSums *sums,
                           char *const *columns, GError **err);
 
 /* ---- between the files ---- */
@@ -70,7 +73,7 @@ typedef struct {
     LobBenefitContrast contrast[LOB_CONTRASTS]; /* the parts' effect scores, then the biomarker's */
     const char *marker_name;                    /* borrowed */
     double *marker;                             /* [n_patients] NAN missing; NULL: none */
-    const LobBags *bags;                        /* borrowed, or NULL */
+    const LobBagSums *sums;                     /* borrowed, or NULL */
     char *const *columns;                       /* names of features, or NULL */
     LobMeta prognosis;                          /* concordance of held-out centers, on the scale of C */
     const char *verdict;
@@ -92,7 +95,7 @@ void lob_benefit_folds_clear(LobBenefitStudy *study);
 /* Fills p_permutation. */
 bool lob_benefit_permute(const LobBenefitStudy *study, LobBenefitContrast *contrast, GError **err);
 /* Fills marker, if the study or its features have one. */
-bool lob_benefit_marker(LobBenefitStudy *study, const LobBags *bags, char *const *columns, GError **err);
+bool lob_benefit_marker(LobBenefitStudy *study, const LobBagSums *sums, char *const *columns, GError **err);
 /* Mean and SD over the fold's training patients. */
 void lob_benefit_scale_marker(const LobBenefitStudy *study, LobBenefitFold *fold);
 /* Days to tau: where thirds of the gain by the part alone end among the fit's training patients. */
@@ -107,8 +110,7 @@ typedef struct {
 } LobBenefitSheet;
 void lob_benefit_row(const LobBenefitSheet *sheet, const char *center, const char *metric, LobEstimate e,
                      size_t n, size_t events);
-void lob_benefit_explained_row(const LobBenefitSheet *sheet, const LobBenefitStudy *study,
-                               const LobBags *bags);
+void lob_benefit_explained_row(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
 void lob_benefit_policy_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
 void lob_benefit_landmark_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
 

@@ -61,31 +61,22 @@ static void explained(const double *count, size_t n, double *out, void *user) {
 }
 
 /* Immune columns by their names. */
-static size_t immune_columns(const LobBenefitStudy *s, const LobBags *bags, size_t *column) {
+static size_t immune_columns(const LobBenefitStudy *s, size_t *column) {
     size_t n = 0;
-    for (size_t j = 0; bags && s->columns && s->columns[j] && j < bags->dim; j++)
+    for (size_t j = 0; s->sums && s->columns && s->columns[j] && j < s->sums->dim; j++)
         if (g_str_has_prefix(s->columns[j], "lym_"))
             column[n++] = j;
     return n;
 }
 
-static void add_patient(Rows *rows, const LobBenefitStudy *s, const LobBags *bags, const size_t *column,
-                        bool features, uint32_t p) {
+static void add_patient(Rows *rows, const LobBenefitStudy *s, const size_t *column, bool features,
+                        uint32_t p) {
     double *x = rows->x + rows->n * rows->p;
-    memset(x, 0, rows->p * sizeof *x);
-    if (!features) {
-        x[0] = s->marker[p];
-        return;
-    }
-    for (uint64_t r = 0; r < bags->count[p]; r++)
-        for (size_t j = 0; j < rows->p; j++)
-            x[j] +=
-                (double)lob_float_from_half(bags->features[(bags->first[p] + r) * bags->dim + column[j]]) /
-                (double)bags->count[p];
+    for (size_t j = 0; j < rows->p; j++)
+        x[j] = features ? lob_bag_sums_mean(s->sums, p, column[j]) : s->marker[p];
 }
 
-static void gather(Rows *rows, const LobBenefitStudy *s, const LobBags *bags, const size_t *column,
-                   bool features, int part) {
+static void gather(Rows *rows, const LobBenefitStudy *s, const size_t *column, bool features, int part) {
     const LobCohort *cohort = s->plan->cohort;
     rows->n_groups = s->n_folds * cohort->n_centers;
     for (size_t f = 0; f < s->n_folds; f++) {
@@ -98,16 +89,16 @@ static void gather(Rows *rows, const LobBenefitStudy *s, const LobBags *bags, co
             uint32_t p = fit->held_out[i];
             if (!features && isnan(s->marker[p]))
                 continue;
-            add_patient(rows, s, bags, column, features, p);
+            add_patient(rows, s, column, features, p);
             rows->score[rows->n] = score[i];
             rows->group[rows->n++] = (uint32_t)(f * cohort->n_centers) + cohort->patients[p].center;
         }
     }
 }
 
-void lob_benefit_explained_row(const LobBenefitSheet *sheet, const LobBenefitStudy *s, const LobBags *bags) {
-    g_autofree size_t *column = g_new(size_t, bags ? bags->dim + 1 : 1);
-    size_t n = s->plan->cohort->n_patients, immune = immune_columns(s, bags, column);
+void lob_benefit_explained_row(const LobBenefitSheet *sheet, const LobBenefitStudy *s) {
+    g_autofree size_t *column = g_new(size_t, s->sums ? s->sums->dim + 1 : 1);
+    size_t n = s->plan->cohort->n_patients, immune = immune_columns(s, column);
     if (immune == 0 && !s->marker)
         return;
     Rows rows = {.p = MAX(immune, 1)};
@@ -116,7 +107,7 @@ void lob_benefit_explained_row(const LobBenefitSheet *sheet, const LobBenefitStu
     rows.score = score;
     rows.x = x;
     rows.group = group;
-    gather(&rows, s, bags, column, immune > 0, sheet->contrast->part);
+    gather(&rows, s, column, immune > 0, sheet->contrast->part);
     g_auto(LobBootstrap) bootstrap = {0};
     lob_bootstrap(&bootstrap, rows.group, rows.n, REPLICATES, 0, s->plan->cohort->study->validation.seed, 1,
                   explained, &rows);

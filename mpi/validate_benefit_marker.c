@@ -12,13 +12,9 @@ static int column_of(char *const *columns, const char *name) {
 }
 
 /* Mean of one column over a patient's tiles. */
-static void from_features(LobBenefitStudy *s, const LobBags *bags, size_t column) {
-    for (size_t p = 0; p < bags->n_patients; p++) {
-        double sum = 0;
-        for (uint64_t r = 0; r < bags->count[p]; r++)
-            sum += (double)lob_float_from_half(bags->features[(bags->first[p] + r) * bags->dim + column]);
-        s->marker[p] = bags->count[p] ? sum / (double)bags->count[p] : NAN;
-    }
+static void from_features(LobBenefitStudy *s, const LobBagSums *sums, size_t column) {
+    for (uint32_t p = 0; p < sums->n_patients; p++)
+        s->marker[p] = sums->count[p] ? lob_bag_sums_mean(sums, p, column) : NAN;
 }
 
 static bool from_table(LobBenefitStudy *s, int column, GError **err) {
@@ -29,13 +25,13 @@ static bool from_table(LobBenefitStudy *s, int column, GError **err) {
     return true;
 }
 
-bool lob_benefit_marker(LobBenefitStudy *s, const LobBags *bags, char *const *columns, GError **err) {
+bool lob_benefit_marker(LobBenefitStudy *s, const LobBagSums *sums, char *const *columns, GError **err) {
     const LobStudy *study = s->plan->cohort->study;
     const char *name = study->model.biomarker ? study->model.biomarker : LOB_BENEFIT_MARKER;
-    int feature = bags ? column_of(columns, name) : -1;
+    int feature = sums ? column_of(columns, name) : -1;
     int column = study->model.biomarker ? lob_table_find(s->plan->cohort->patient_table, name) : -1;
     s->columns = columns;
-    s->bags = bags;
+    s->sums = sums;
     if (feature < 0 && column < 0)
         return !study->model.biomarker ||
                lob_fail(
@@ -46,6 +42,6 @@ bool lob_benefit_marker(LobBenefitStudy *s, const LobBags *bags, char *const *co
     s->marker_name = name;
     if (feature < 0)
         return from_table(s, column, err);
-    from_features(s, bags, (size_t)feature);
+    from_features(s, sums, (size_t)feature);
     return true;
 }

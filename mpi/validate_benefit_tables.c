@@ -125,7 +125,7 @@ static void contrast_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s
                     plain(lob_e_value(exp(c->average.estimate), true), "common outcome"), n, events);
     if (c->marker)
         return;
-    lob_benefit_explained_row(sheet, s, s->bags);
+    lob_benefit_explained_row(sheet, s);
     lob_benefit_policy_rows(sheet, s);
     lob_benefit_landmark_rows(sheet, s);
 }

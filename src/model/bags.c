@@ -81,6 +81,14 @@ static void add_moments(const LobBags *bags, uint32_t patient, size_t n, float *
     }
 }
 
+void lob_scaler_column(double mean, double square, float *center, float *inverse) {
+    double variance = square - mean * mean;
+    /* Values are halves (11 bits): below this the column is constant but for rounding. */
+    bool constant = variance <= 1e-9 * square || variance <= 0;
+    *center = (float)mean;
+    *inverse = constant ? 0 : (float)(1 / sqrt(variance));
+}
+
 void lob_scaler_fit(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n) {
     size_t d = bags->dim;
     *scaler = (LobScaler){d, g_new0(float, d), g_new0(float, d)};
@@ -93,13 +101,8 @@ void lob_scaler_fit(LobScaler *scaler, const LobBags *bags, const uint32_t *pati
             add_moments(bags, patients[i], n, row, own, mean, square);
     if (bags->group)
         bags->group->allreduce_double(bags->group, mean, 2 * d);
-    for (size_t j = 0; j < d; j++) {
-        double variance = square[j] - mean[j] * mean[j];
-        /* Values are halves (11 bits): below this the column is constant but for rounding. */
-        bool constant = variance <= 1e-9 * square[j] || variance <= 0;
-        scaler->mean[j] = (float)mean[j];
-        scaler->inverse[j] = constant ? 0 : (float)(1 / sqrt(variance));
-    }
+    for (size_t j = 0; j < d; j++)
+        lob_scaler_column(mean[j], square[j], &scaler->mean[j], &scaler->inverse[j]);
 }
 
 void lob_scaler_clear(LobScaler *scaler) {

@@ -8,7 +8,7 @@
 #define PROPENSITY_RIDGE 1.0
 
 LobBenefitOptions lob_benefit_defaults(uint64_t seed) {
-    return (LobBenefitOptions){16, 50, 30, 50, 0.8, seed};
+    return (LobBenefitOptions){16, 50, 30, 50, 0.8, seed, NULL};
 }
 
 const char *lob_benefit_part_name(const LobStudy *study, int part) {
@@ -342,21 +342,30 @@ bool lob_benefit_can(const LobStudy *study, size_t endpoint, GError **err) {
     return true;
 }
 
-bool lob_benefit_fit(LobBenefit *benefit, const LobView *view, const LobBags *bags,
+bool lob_benefit_goes_on(const LobBenefit *benefit, GError **err) {
+    return !benefit->options.stop || !benefit->options.stop() ||
+           lob_fail(err, LOB_ERROR_STOPPED, "stopped in the benefit stage");
+}
+
+bool lob_benefit_fit(LobBenefit *benefit, const LobView *view, const LobBagSums *sums,
                      const LobBenefitOptions *options, GError **err) {
     const LobEndpoint *endpoint = &view->cohort->study->endpoints[view->endpoint];
     *benefit = (LobBenefit){.view = view, .options = *options, .n_patients = view->cohort->n_patients};
     if (!lob_benefit_can(view->cohort->study, view->endpoint, err))
         return false;
-    if (!bags && view->n_covariates == 0)
+    if (!sums && view->n_covariates == 0)
         return lob_fail(err, LOB_ERROR_INPUT, "benefit needs features or covariates");
     read_codes(benefit);
-    lob_benefit_vectors(benefit, bags);
+    lob_benefit_vectors(benefit, sums);
+    if (!lob_benefit_goes_on(benefit, err))
+        return false;
     benefit->use_product = (double)events_of_both(benefit) >= options->min_events;
     benefit->n_main = view->n_covariates + benefit->k + 3;
     benefit->main = g_new0(double, benefit->n_main);
     lob_benefit_fit_main(benefit, NULL, NULL, true, benefit->main);
     for (int f = 0; f < LOB_PARTS; f++) {
+        if (!lob_benefit_goes_on(benefit, err))
+            return false;
         check_part(benefit, f);
         fit_part(benefit, f);
     }

@@ -27,9 +27,27 @@ typedef struct {
     double min_events, min_size,
         max_share; /* guards: events and effective size of an arm; share of one center */
     uint64_t seed;
+    bool (*stop)(void); /* asked now and then; NULL: never */
 } LobBenefitOptions;
 
 LobBenefitOptions lob_benefit_defaults(uint64_t seed);
+
+/* Sums over each patient's tiles. */
+#define LOB_BAG_SUMS 3 /* of even tiles, of odd tiles, of squares */
+typedef struct {
+    size_t n_patients, dim;
+    uint64_t *count; /* [n_patients] tiles */
+    double *sums;    /* [n_patients][LOB_BAG_SUMS][dim] */
+} LobBagSums;
+
+void lob_bag_sums_init(LobBagSums *sums, size_t n_patients, size_t dim); /* all 0 */
+/* own [LOB_BAG_SUMS][dim], of one patient that this rank holds. */
+void lob_bag_sums_patient(const LobBags *bags, uint32_t patient, double *own);
+double *lob_bag_sums_at(const LobBagSums *sums, uint32_t patient);
+/* Of all patients, where one rank holds them all. */
+void lob_bag_sums_of(LobBagSums *sums, const LobBags *bags);
+double lob_bag_sums_mean(const LobBagSums *sums, uint32_t patient, size_t column); /* of tiles */
+void lob_bag_sums_clear(LobBagSums *sums);
 
 /* From a patient's tiles (or covariates, where there are no bags) to z, and how well z is known. */
 typedef struct {
@@ -114,8 +132,9 @@ typedef struct {
 /* INPUT error where benefit cannot be asked of this study and endpoint: not survival, arms without contrast.
  */
 bool lob_benefit_can(const LobStudy *study, size_t endpoint, GError **err);
-/* false: INPUT where no effect can be asked at all (not survival, no arms), with the reason. */
-bool lob_benefit_fit(LobBenefit *benefit, const LobView *view, const LobBags *bags,
+/* sums NULL: from covariates alone. false: INPUT where no effect can be asked at all (not survival, no arms),
+ * with the reason; STOPPED. */
+bool lob_benefit_fit(LobBenefit *benefit, const LobView *view, const LobBagSums *sums,
                      const LobBenefitOptions *options, GError **err);
 void lob_benefit_clear(LobBenefit *benefit);
 
@@ -134,13 +153,14 @@ typedef struct {
     double *sd, *sd_risk; /* [n_held_out][n_arms] spread of the difference to the arm without treatment */
     double *survival;     /* [n_held_out][n_arms][n_horizons] NAN beyond training's follow-up */
 } LobBenefitPrediction;
-void lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *prediction);
+/* false: STOPPED. */
+bool lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *prediction, GError **err);
 void lob_benefit_prediction_clear(LobBenefitPrediction *prediction);
 
 /* Draws the spread; fit->model then holds it. lob_benefit_predict does so where it is not there yet. */
-void lob_benefit_draw(LobBenefit *benefit);
-/* Those of `patients` that have a tile; kept [n] their positions. covariates [cohort's
- * patients][n_covariates]. */
+bool lob_benefit_draw(LobBenefit *benefit, GError **err); /* false: STOPPED */
+/* A patient's numbers do not depend on who else is asked for. Those of `patients` that have a tile; kept [n]
+ * their positions. covariates [cohort's patients][n_covariates]. */
 void lob_benefit_cases(LobBenefitCases *cases, const LobBenefitModel *model, const LobCohort *cohort,
                        const LobBags *bags, const float *covariates, const uint32_t *patients, size_t n,
                        size_t *kept);

@@ -241,20 +241,22 @@ static void start_draw(const LobBenefit *benefit, const Draw *draw) {
         memcpy(draw->gamma[f], benefit->part[f].gamma, benefit->k * sizeof(double));
 }
 
-void lob_benefit_draw(LobBenefit *benefit) {
+bool lob_benefit_draw(LobBenefit *benefit, GError **err) {
     LobBenefitModel *model = &benefit->model;
     Places places;
+    bool on = true;
     start_model(benefit, model);
     Draw fitted = draw_at(model, 0);
     start_draw(benefit, &fitted);
     baseline(benefit, &fitted, NULL, true, fitted.hazard[0]);
     baseline(benefit, &fitted, NULL, false, fitted.hazard[1]);
     places_init(&places, benefit, &fitted);
-    for (size_t m = 1; m < model->n_draws; m++) {
+    for (size_t m = 1; m < model->n_draws && (on = lob_benefit_goes_on(benefit, err)); m++) {
         Draw draw = draw_at(model, m);
         start_draw(benefit, &draw);
         refit(benefit, m - 1, &draw);
         move_draw(benefit, &places, m - 1, &draw);
     }
     places_clear(&places);
+    return on;
 }

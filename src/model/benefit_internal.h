@@ -30,11 +30,13 @@ double lob_ridge_choose(const LobRidgeRows *rows, const bool *penalised);
 size_t lob_principal(const double *x, size_t n, size_t d, size_t k, double *bases);
 
 /* Fills k, z, tiles, basis and who has tiles (train, held_out). */
-void lob_benefit_vectors(LobBenefit *benefit, const LobBags *bags);
+void lob_benefit_vectors(LobBenefit *benefit, const LobBagSums *sums);
 
 size_t lob_shared_factors(const double *variance, size_t k, size_t d, double total, size_t n, double *noise);
-void lob_basis_apply(const LobBasis *basis, const LobBags *bags, const float *covariates,
-                     const uint32_t *patients, size_t n, double *z);
+/* z [k] of one patient's pooled columns [dim], the same whoever else is pooled. */
+void lob_basis_apply(const LobBasis *basis, const double *pooled, double *z);
+/* STOPPED where the options' stop says so. */
+bool lob_benefit_goes_on(const LobBenefit *benefit, GError **err);
 void lob_basis_clear(LobBasis *basis);
 /* Cumulative hazard at a share of tau, 0 to 1. */
 double lob_benefit_hazard_at(const double *hazard, double share);

@@ -223,13 +223,15 @@ void lob_benefit_own_cases(const LobBenefit *benefit, const uint32_t *patients, 
     }
 }
 
-void lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *out) {
+bool lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *out, GError **err) {
     LobBenefitCases cases;
-    if (!benefit->model.n_draws)
-        lob_benefit_draw(benefit);
+    *out = (LobBenefitPrediction){0};
+    if (!benefit->model.n_draws && !lob_benefit_draw(benefit, err))
+        return false;
     lob_benefit_own_cases(benefit, benefit->held_out, benefit->n_held_out, &cases);
     lob_benefit_model_predict(&benefit->model, &cases, out);
     lob_benefit_cases_clear(&cases);
+    return true;
 }
 
 void lob_benefit_prediction_clear(LobBenefitPrediction *prediction) {

@@ -50,43 +50,33 @@ size_t lob_principal(const double *x, size_t n, size_t d, size_t k, double *base
 
 /* Mean of a patient's scaled tiles; half [dim] (may be NULL): half the difference of the means of its even
  * and odd tiles. Returns what half's square is to be multiplied with to be the variance of one tile. */
-static double pool(const LobBasis *basis, const LobBags *bags, uint32_t p, float *rows, double *out,
-                   double *half) {
-    size_t d = basis->dim;
-    uint64_t count = bags->count[p], even = (count + 1) / 2, odd = count / 2;
-    LobScaler scaler = {d, basis->mean, basis->inverse};
-    memset(out, 0, d * sizeof *out);
-    if (half)
-        memset(half, 0, d * sizeof *half);
-    lob_scaler_apply(&scaler, bags->features + bags->first[p] * d, count, rows);
-    for (uint64_t r = 0; r < count; r++)
-        for (size_t j = 0; j < d; j++)
-            out[j] += (double)rows[r * d + j] / (double)count;
-    for (uint64_t r = 0; half && odd > 0 && r < count; r++)
-        for (size_t j = 0; j < d; j++)
-            half[j] += (double)rows[r * d + j] / (r % 2 ? -2.0 * (double)odd : 2.0 * (double)even);
-    return odd ? 4 / (1 / (double)even + 1 / (double)odd) : 0;
+static double pool(const LobBasis *basis, const double *sums, uint64_t count, double *out, double *half) {
+    const size_t d = basis->dim;
+    const double even = (double)((count + 1) / 2), odd = (double)(count / 2);
+    for (size_t j = 0; j < d; j++) {
+        const double scale = (double)basis->inverse[j];
+        out[j] = ((sums[j] + sums[d + j]) / (double)count - (double)basis->mean[j]) * scale;
+        if (half)
+            half[j] = odd > 0 ? (sums[j] / even - sums[d + j] / odd) / 2 * scale : 0;
+    }
+    return odd > 0 ? 4 / (1 / even + 1 / odd) : 0;
 }
 
-static uint64_t most_tiles(const LobBags *bags) {
-    uint64_t most = 1;
-    for (size_t p = 0; bags && p < bags->n_patients; p++)
-        most = MAX(most, bags->count[p]);
-    return most;
+static void pool_covariates(const LobBasis *basis, const float *covariates, uint32_t p, double *out) {
+    for (size_t j = 0; j < basis->dim; j++)
+        out[j] = (double)covariates[p * basis->dim + j];
 }
 
 /* Pooled columns of patients [n][dim], or their covariates. */
-static double *pooled_rows(const LobBasis *basis, const LobBags *bags, const float *covariates,
+static double *pooled_rows(const LobBasis *basis, const LobBagSums *sums, const float *covariates,
                            const uint32_t *patients, size_t n) {
-    size_t d = basis->dim;
+    const size_t d = basis->dim;
     double *x = g_new(double, n *d + 1);
-    g_autofree float *rows = basis->of_tiles ? g_new(float, most_tiles(bags) * d) : NULL;
     for (size_t i = 0; i < n; i++)
         if (basis->of_tiles)
-            (void)pool(basis, bags, patients[i], rows, x + i * d, NULL);
+            (void)pool(basis, lob_bag_sums_at(sums, patients[i]), sums->count[patients[i]], x + i * d, NULL);
         else
-            for (size_t j = 0; j < d; j++)
-                x[i * d + j] = (double)covariates[patients[i] * d + j];
+            pool_covariates(basis, covariates, patients[i], x + i * d);
     return x;
 }
 
@@ -97,13 +87,16 @@ static void project(const LobBasis *basis, const double *x, size_t n, double *z)
                     basis->bases, (int)d, 0, z, (int)k);
 }
 
-void lob_basis_apply(const LobBasis *basis, const LobBags *bags, const float *covariates,
-                     const uint32_t *patients, size_t n, double *z) {
-    g_autofree double *x = pooled_rows(basis, bags, covariates, patients, n);
-    project(basis, x, n, z);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < basis->k; j++)
-            z[i * basis->k + j] = (z[i * basis->k + j] - basis->center[j]) * basis->factor;
+/* Not by a product over all patients: its kernels, and with them the last bits, depend on how many those are.
+ */
+void lob_basis_apply(const LobBasis *basis, const double *pooled, double *z) {
+    for (size_t j = 0; j < basis->k; j++) {
+        const double *base = basis->bases + j * basis->dim;
+        double sum = 0;
+        for (size_t c = 0; c < basis->dim; c++)
+            sum += pooled[c] * base[c];
+        z[j] = (sum - basis->center[j]) * basis->factor;
+    }
 }
 
 void lob_basis_clear(LobBasis *basis) {
@@ -155,14 +148,14 @@ static void set_scale(LobBasis *basis, const double *z, size_t n) {
 }
 
 /* Variance of one tile, by component (into blur, unscaled); returns it summed over all columns. */
-static double measure_blur(LobBenefit *benefit, const LobBags *bags) {
+static double measure_blur(LobBenefit *benefit, const LobBagSums *sums) {
     LobBasis *basis = &benefit->basis;
     size_t d = basis->dim, k = basis->k;
-    g_autofree float *rows = g_new(float, most_tiles(bags) * d);
     g_autofree double *mean = g_new(double, d), *half = g_new(double, d), *z = g_new(double, k + 1);
     double total = 0, n = 0;
     for (size_t i = 0; i < benefit->n_train; i++) {
-        double scale = pool(basis, bags, benefit->train[i], rows, mean, half);
+        uint32_t p = benefit->train[i];
+        double scale = pool(basis, lob_bag_sums_at(sums, p), sums->count[p], mean, half);
         if (!(scale > 0))
             continue;
         n++;
@@ -202,15 +195,15 @@ size_t lob_shared_factors(const double *variance, size_t k, size_t d, double tot
 }
 
 /* What of the noise is of tiles is counted as such alone. */
-static void measure_noise(LobBenefit *benefit, const LobBags *bags, double total) {
+static void measure_noise(LobBenefit *benefit, const LobBagSums *sums, double total) {
     LobBasis *basis = &benefit->basis;
-    double noise, tiles = measure_blur(benefit, bags), inverse = 0;
+    double noise, tiles = measure_blur(benefit, sums), inverse = 0;
     basis->factors =
         lob_shared_factors(basis->variance, basis->k, basis->dim, total, benefit->n_train, &noise);
     for (size_t j = 0; j < basis->factors; j++)
         tiles -= basis->blur[j];
     for (size_t i = 0; i < benefit->n_train; i++)
-        inverse += 1 / (double)bags->count[benefit->train[i]] / (double)benefit->n_train;
+        inverse += 1 / (double)sums->count[benefit->train[i]] / (double)benefit->n_train;
     if (basis->dim > basis->factors)
         basis->specific = fmax(0, noise - inverse * tiles / (double)(basis->dim - basis->factors));
 }
@@ -225,27 +218,42 @@ static void rescale_noise(LobBasis *basis) {
     }
 }
 
-static void start_basis(LobBenefit *benefit, const LobBags *bags) {
-    size_t most = benefit->options.components, d = bags ? bags->dim : benefit->view->n_covariates;
-    LobScaler scaler = {0};
-    if (bags)
-        lob_scaler_fit(&scaler, bags, benefit->train, benefit->n_train);
+/* As lob_scaler_fit finds it: patients count alike, however many tiles they have. */
+static void fit_scale(LobBasis *basis, const LobBagSums *sums, const uint32_t *patients, size_t n) {
+    const size_t d = basis->dim;
+    g_autofree double *moment = g_new0(double, 2 * d + 1);
+    basis->mean = g_new0(float, d + 1);
+    basis->inverse = g_new0(float, d + 1);
+    for (size_t i = 0; i < n; i++) {
+        const double *own = lob_bag_sums_at(sums, patients[i]);
+        const double count = (double)sums->count[patients[i]];
+        for (size_t j = 0; j < d; j++) {
+            moment[j] += (own[j] + own[d + j]) / count / (double)n;
+            moment[d + j] += own[2 * d + j] / count / (double)n;
+        }
+    }
+    for (size_t j = 0; j < d; j++)
+        lob_scaler_column(moment[j], moment[d + j], &basis->mean[j], &basis->inverse[j]);
+}
+
+static void start_basis(LobBenefit *benefit, const LobBagSums *sums) {
+    size_t most = benefit->options.components, d = sums ? sums->dim : benefit->view->n_covariates;
     benefit->basis = (LobBasis){.dim = d,
-                                .of_tiles = bags != NULL,
-                                .mean = scaler.mean,
-                                .inverse = scaler.inverse,
+                                .of_tiles = sums != NULL,
                                 .bases = g_new0(double, most *d + 1),
                                 .center = g_new0(double, most + 1),
                                 .variance = g_new0(double, most + 1),
                                 .blur = g_new0(double, most + 1)};
+    if (sums)
+        fit_scale(&benefit->basis, sums, benefit->train, benefit->n_train);
 }
 
-static void fit_basis(LobBenefit *benefit, const LobBags *bags) {
+static void fit_basis(LobBenefit *benefit, const LobBagSums *sums) {
     LobBasis *basis = &benefit->basis;
     size_t n = benefit->n_train;
-    start_basis(benefit, bags);
+    start_basis(benefit, sums);
     size_t d = basis->dim;
-    g_autofree double *x = pooled_rows(basis, bags, benefit->view->covariates, benefit->train, n);
+    g_autofree double *x = pooled_rows(basis, sums, benefit->view->covariates, benefit->train, n);
     g_autofree double *centered = g_memdup2(x, (n * d + 1) * sizeof *x);
     subtract_center_means(benefit, centered, d);
     basis->k = lob_principal(centered, n, d, benefit->options.components, basis->bases);
@@ -254,8 +262,8 @@ static void fit_basis(LobBenefit *benefit, const LobBags *bags) {
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < basis->k; j++)
             basis->variance[j] += z[i * basis->k + j] * z[i * basis->k + j] / (double)n;
-    if (bags && n > 0)
-        measure_noise(benefit, bags, sum_of_squares(centered, n * d) / (double)n);
+    if (sums && n > 0)
+        measure_noise(benefit, sums, sum_of_squares(centered, n * d) / (double)n);
     project(basis, x, n, z);
     set_scale(basis, z, n);
     rescale_noise(basis);
@@ -263,40 +271,39 @@ static void fit_basis(LobBenefit *benefit, const LobBags *bags) {
 
 /* ---- patients ---- */
 
-static bool has_tiles(const LobBags *bags, uint32_t p) {
-    return !bags || bags->count[p] > 0;
+static bool has_tiles(const LobBagSums *sums, uint32_t p) {
+    return !sums || sums->count[p] > 0;
 }
 
-static void choose_patients(LobBenefit *benefit, const LobBags *bags) {
+static void choose_patients(LobBenefit *benefit, const LobBagSums *sums) {
     const LobView *view = benefit->view;
     benefit->train = g_new(uint32_t, MAX(view->n_train, 1));
     benefit->held_out = g_new(uint32_t, MAX(view->n_held_out, 1));
     for (size_t i = 0; i < view->n_train; i++)
-        if (has_tiles(bags, view->train[i]) && benefit->code[view->train[i] * LOB_PARTS] >= 0)
+        if (has_tiles(sums, view->train[i]) && benefit->code[view->train[i] * LOB_PARTS] >= 0)
             benefit->train[benefit->n_train++] = view->train[i];
     for (size_t i = 0; i < view->n_held_out; i++)
-        if (has_tiles(bags, view->held_out[i]))
+        if (has_tiles(sums, view->held_out[i]))
             benefit->held_out[benefit->n_held_out++] = view->held_out[i];
 }
 
-static void place(LobBenefit *benefit, const LobBags *bags, const uint32_t *patients, size_t n) {
-    size_t k = benefit->k;
-    g_autofree double *z = g_new(double, n *k + 1);
-    lob_basis_apply(&benefit->basis, bags, benefit->view->covariates, patients, n, z);
+static void place(LobBenefit *benefit, const LobBagSums *sums, const uint32_t *patients, size_t n) {
+    const size_t d = benefit->basis.dim, k = benefit->k;
+    g_autofree double *x = pooled_rows(&benefit->basis, sums, benefit->view->covariates, patients, n);
     for (size_t i = 0; i < n; i++)
-        memcpy(benefit->z + patients[i] * k, z + i * k, k * sizeof *z);
+        lob_basis_apply(&benefit->basis, x + i * d, benefit->z + patients[i] * k);
 }
 
-void lob_benefit_vectors(LobBenefit *benefit, const LobBags *bags) {
-    choose_patients(benefit, bags);
-    fit_basis(benefit, bags);
+void lob_benefit_vectors(LobBenefit *benefit, const LobBagSums *sums) {
+    choose_patients(benefit, sums);
+    fit_basis(benefit, sums);
     benefit->k = benefit->basis.k;
     benefit->z = g_new0(double, benefit->n_patients * benefit->k + 1);
     benefit->tiles = g_new(uint64_t, benefit->n_patients + 1);
     for (size_t p = 0; p < benefit->n_patients; p++)
-        benefit->tiles[p] = bags ? bags->count[p] : 1;
-    place(benefit, bags, benefit->train, benefit->n_train);
-    place(benefit, bags, benefit->held_out, benefit->n_held_out);
+        benefit->tiles[p] = sums ? sums->count[p] : 1;
+    place(benefit, sums, benefit->train, benefit->n_train);
+    place(benefit, sums, benefit->held_out, benefit->n_held_out);
 }
 
 /* ---- cases of a saved model ---- */
@@ -305,7 +312,9 @@ void lob_benefit_cases(LobBenefitCases *cases, const LobBenefitModel *model, con
                        const LobBags *bags, const float *covariates, const uint32_t *patients, size_t n,
                        size_t *kept) {
     size_t c = model->n_covariates, k = model->basis.k;
-    g_autofree uint32_t *with = g_new(uint32_t, n + 1);
+    const bool of_tiles = model->basis.of_tiles;
+    g_autofree double *sums = g_new(double, of_tiles ? LOB_BAG_SUMS * model->basis.dim + 1 : 1);
+    g_autofree double *pooled = g_new(double, model->basis.dim + 1);
     *cases = (LobBenefitCases){.id = g_new(const char *, n + 1),
                                .covariates = g_new(double, n *c + 1),
                                .z = g_new(double, n *k + 1),
@@ -313,16 +322,21 @@ void lob_benefit_cases(LobBenefitCases *cases, const LobBenefitModel *model, con
     for (size_t i = 0; i < n; i++) {
         uint32_t p = patients[i];
         size_t at = cases->n;
-        if (model->basis.of_tiles && !has_tiles(bags, p))
+        if (of_tiles && bags->count[p] == 0)
             continue;
         cases->id[at] = cohort->patients[p].patient_id;
-        cases->tiles[at] = model->basis.of_tiles ? (double)bags->count[p] : 1;
+        cases->tiles[at] = of_tiles ? (double)bags->count[p] : 1;
         for (size_t j = 0; j < c; j++)
             cases->covariates[at * c + j] = (double)covariates[p * c + j];
-        with[at] = p;
+        if (of_tiles) {
+            lob_bag_sums_patient(bags, p, sums);
+            (void)pool(&model->basis, sums, bags->count[p], pooled, NULL);
+        } else {
+            pool_covariates(&model->basis, covariates, p, pooled);
+        }
+        lob_basis_apply(&model->basis, pooled, cases->z + at * k);
         kept[cases->n++] = i;
     }
-    lob_basis_apply(&model->basis, bags, covariates, with, cases->n, cases->z);
 }
 
 void lob_benefit_cases_clear(LobBenefitCases *cases) {

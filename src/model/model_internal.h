@@ -200,6 +200,8 @@ typedef struct {
     float *mean, *inverse;
 } LobScaler;
 void lob_scaler_fit(LobScaler *scaler, const LobBags *bags, const uint32_t *patients, size_t n);
+/* One column's scale from the mean of its values and of their squares. */
+void lob_scaler_column(double mean, double square, float *center, float *inverse);
 void lob_scaler_clear(LobScaler *scaler);
 void lob_scaler_apply(const LobScaler *scaler, const uint16_t *rows, size_t n, float *out);
 

@@ -103,12 +103,25 @@ static void caveats_of_ranking(LobPage *page, const LobPooled *c) {
                           "optimistic.");
 }
 
-static const char *const verdicts[] = {"relative effect modification", "absolute benefit through risk only",
-                                       "prognostic", "not estimable"};
+const char *const lob_verdict_names[LOB_VERDICTS] = {"relative effect modification",
+                                                     "absolute benefit through risk only", "prognostic",
+                                                     "nothing shown", "not estimable"};
+
+static const char *const meanings[LOB_VERDICTS] = {
+    "What the image shows says whom the treatment helps more, beyond telling who is at risk.",
+    "The treatment helps all alike in relative terms, so that those at higher risk gain more; whom it helps "
+    "more is not shown by the image.",
+    "Held-out patients are ranked by risk. That treatment should be chosen by it is not shown.",
+    "There were enough patients and events to ask, and neither a ranking by risk that is the image's own nor "
+    "a "
+    "treatment whose effect changes with the image was found. This does not prove that there is none: see "
+    "the "
+    "smallest interaction that could have been found.",
+    "There were too few patients, events or centers to answer, or the question was not asked."};
 
 /* Of the benefit stage; *json NULL where there is none. INPUT error where the file is not what it should be.
  */
-static bool read_verdict(const LobPage *page, json_t **json, const char **verdict, GError **err) {
+static bool read_verdict(const LobPage *page, json_t **json, LobVerdict *verdict, GError **err) {
     g_autofree char *path = g_build_filename(page->out, "verdict.json", NULL);
     *json = NULL;
     /* One left by a run that asked says nothing of a run that does not. */
@@ -117,14 +130,14 @@ static bool read_verdict(const LobPage *page, json_t **json, const char **verdic
     json_error_t problem;
     *json = json_load_file(path, 0, &problem);
     const char *text = *json ? json_string_value(json_object_get(*json, "verdict")) : NULL;
-    for (size_t i = 0; text && i < G_N_ELEMENTS(verdicts); i++)
-        if (strcmp(text, verdicts[i]) == 0) {
-            *verdict = verdicts[i];
+    for (int i = 0; text && i < LOB_VERDICTS; i++)
+        if (strcmp(text, lob_verdict_names[i]) == 0) {
+            *verdict = (LobVerdict)i;
             return true;
         }
     json_decref(*json);
     *json = NULL;
-    return lob_fail(err, LOB_ERROR_INPUT, "%s: holds none of the four verdicts", path);
+    return lob_fail(err, LOB_ERROR_INPUT, "%s: holds none of the verdicts this program knows", path);
 }
 
 /* The benefit stage's own reasons, as it wrote them. */
@@ -155,15 +168,15 @@ bool lob_page_verdict(LobPage *page, GError **err) {
     if (!lob_pooled_read(&c, page, endpoint->name, study->model.kind, metric, err))
         return false;
     const bool shown = c.centers >= 2 && c.lower > 0.5;
-    const char *verdict = verdicts[shown ? 2 : 3];
+    LobVerdict verdict = shown ? LOB_VERDICT_PROGNOSTIC : LOB_VERDICT_NOT_ESTIMABLE;
     if (!read_verdict(page, &benefit, &verdict, err))
         return false;
     lob_html_printf(
         page->html,
         "<section class=\"box\" aria-labelledby=\"verdict\"><h2 id=\"verdict\">Verdict</h2>"
-        "<p class=\"verdict\">%c%s</p><p class=\"note\">One of four: relative effect modification, "
-        "absolute benefit through risk only, prognostic, not estimable.</p><ul>\n",
-        g_ascii_toupper(*verdict), verdict + 1);
+        "<p class=\"verdict\">%c%s</p><p>%s</p><p class=\"note\">One of five: relative effect modification, "
+        "absolute benefit through risk only, prognostic, nothing shown, not estimable.</p><ul>\n",
+        g_ascii_toupper(*lob_verdict_names[verdict]), lob_verdict_names[verdict] + 1, meanings[verdict]);
     if (c.centers > 0)
         say_ranking(page->html, endpoint, &c);
     if (!shown)

@@ -19,6 +19,17 @@ bool lob_report_write_formats(const LobCohort *cohort, unsigned formats, GError 
 /* CSV and HTML. */
 bool lob_report_write(const LobCohort *cohort, GError **err);
 
+/* ---- verdicts on treatment benefit, as verdict.json has them ---- */
+typedef enum {
+    LOB_VERDICT_MODIFICATION, /* a treatment's relative effect differs with what the image shows */
+    LOB_VERDICT_RISK,         /* the same relative effect for all, so that those at risk gain more */
+    LOB_VERDICT_PROGNOSTIC,
+    LOB_VERDICT_NOTHING, /* asked with enough patients, and neither was found */
+    LOB_VERDICT_NOT_ESTIMABLE,
+    LOB_VERDICTS
+} LobVerdict;
+extern const char *const lob_verdict_names[LOB_VERDICTS];
+
 /* ---- immune map: lymphocyte-like nuclei, which is all that H&E shows; no cell type is claimed ---- */
 /* Drawn regions: GeoJSON as QuPath writes it, polygons of class Tumor or Tumour, and where drawn Margin or
  * Invasive margin; other classes are passed over. INPUT errors: no JSON, no tumour polygon. */

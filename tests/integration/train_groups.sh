@@ -65,4 +65,31 @@ validate 2 "$work/streamed"
 expect "streaming, exit code" 0 $?
 expect "streaming: the same predictions" "$(sha256sum <"$work/one/predictions.csv")" "$(sha256sum <"$work/streamed/predictions.csv")"
 expect "streaming leaves nothing behind" "" "$(ls "$work/scratch")"
+
+# The benefit stage takes sums over tiles from the ranks that hold them.
+"$LOBULE" demo --bags --patients 300 --centers 3 --tiles 8 --dim 16 "$work/arms" >>"$work/log" 2>&1
+sed -i 's/^model: .*/model: {kind: mean, epochs: 3, benefit: true}/; s/seeds: 5/seeds: 1/' "$work/arms/study.yaml"
+cp "$work/arms/study.yaml" "$work/arms.yaml"
+gib=$(awk -v b=$((300 * 8 * 16 * 2)) 'BEGIN { printf "%.9f", 0.7 * b / 1073741824 }')
+judge() { # COMMAND RANKS OUTPUT [option ...]
+  local ranks=$2 output=$3 command=$1
+  shift 3
+  launch "$ranks" timeout 120 "$LOBULE" "$command" --output "$output" "$@" "$work/arms/study.yaml" >>"$work/log" 2>&1
+}
+judge validate 1 "$work/judged"
+expect "benefit, one rank, exit code" 0 $?
+expect "benefit, one rank: there is something to compare" yes \
+  "$(grep -q 'tace,pooled,interaction_per_sd,[-0-9]' "$work/judged/benefit_metrics.csv" && echo yes || echo no)"
+judge validate 2 "$work/judged-2" --groups 1
+expect "benefit, 2 ranks in 1 group, exit code" 0 $?
+{ cat "$work/arms.yaml"; echo "site: {memory_gib: $gib}"; } >"$work/arms/study.yaml"
+LOB_TEST_NODE_RANKS=1 judge validate 2 "$work/judged-spread"
+expect "benefit, two nodes hold the tiles together, exit code" 0 $?
+for table in benefit benefit_metrics; do
+  expect "benefit, 2 ranks in 1 group: $table" agree "$(close "$work/judged/$table.csv" "$work/judged-2/$table.csv")"
+  expect "benefit, two nodes: $table" agree "$(close "$work/judged/$table.csv" "$work/judged-spread/$table.csv")"
+done
+cp "$work/arms.yaml" "$work/arms/study.yaml"
+judge train 2 "$work/final" --groups 1
+expect "benefit, a final model of 2 ranks in 1 group, exit code" 0 $?
 [ "$failures" = 0 ] || { tail -30 "$work/log"; exit 1; }

@@ -1,6 +1,7 @@
 /* The benefit stage: a planted effect is found in centers never seen, none is found where none is, nothing of
  * a held-out center gets into the fit, and what cannot be estimated is said so. */
 #include "model/benefit_internal.h"
+#include "model/model_internal.h"
 #include "stats/stats.h"
 
 #include <criterion/criterion.h>
@@ -120,8 +121,10 @@ static void fold_fit(Fold *fold, const World *w, int index) {
     options.members = 4;
     fold->view = lob_view_new(w->cohort, w->folds, 0, 0, index, 11, &err);
     cr_assert(fold->view, "%s", err ? err->message : "");
-    cr_assert(lob_benefit_fit(&fold->fit, fold->view, &w->bags, &options, &err), "%s",
-              err ? err->message : "");
+    LobBagSums sums;
+    lob_bag_sums_of(&sums, &w->bags);
+    cr_assert(lob_benefit_fit(&fold->fit, fold->view, &sums, &options, &err), "%s", err ? err->message : "");
+    lob_bag_sums_clear(&sums);
 }
 
 static void fold_clear(Fold *fold) {
@@ -207,6 +210,59 @@ Test(benefit, shared_factors_are_told_from_noise) {
         }
     cr_expect_eq(lob_shared_factors(variance, K, D, total, N, &noise), SHARED);
     cr_expect_float_eq(noise, 0.25, 0.02, "noise %g", noise);
+}
+
+/* ---- sums in place of tiles ---- */
+
+/* The plain way: tiles scaled one by one, their means projected. */
+static void plain_vector(const World *w, const LobBasis *basis, uint32_t p, double *z, double *half) {
+    float rows[TILES * DIM];
+    double pooled[DIM] = {0}, split[DIM] = {0};
+    const uint64_t n = w->count[p], odd = n / 2, even = n - odd;
+    LobScaler scaler = {DIM, basis->mean, basis->inverse};
+    lob_scaler_apply(&scaler, w->features + w->first[p] * DIM, n, rows);
+    for (uint64_t r = 0; r < n; r++)
+        for (int j = 0; j < DIM; j++) {
+            pooled[j] += (double)rows[r * DIM + (size_t)j] / (double)n;
+            split[j] += (double)rows[r * DIM + (size_t)j] / (r % 2 ? -2.0 * (double)odd : 2.0 * (double)even);
+        }
+    for (size_t k = 0; k < basis->k; k++) {
+        double sum = 0;
+        half[k] = 0;
+        for (int j = 0; j < DIM; j++) {
+            sum += pooled[j] * basis->bases[k * DIM + (size_t)j];
+            half[k] += split[j] * basis->bases[k * DIM + (size_t)j] * basis->factor;
+        }
+        z[k] = (sum - basis->center[k]) * basis->factor;
+    }
+}
+
+Test(benefit, sums_say_what_tiles_say) {
+    World *w = world_new(&planted);
+    Fold fold;
+    LobScaler scaler;
+    fold_fit(&fold, w, 1);
+    const LobBenefit *fit = &fold.fit;
+    lob_scaler_fit(&scaler, &w->bags, fit->train, fit->n_train);
+    for (size_t j = 0; j < DIM; j++) {
+        cr_expect_float_eq(scaler.mean[j], fit->basis.mean[j], 1e-6);
+        cr_expect_float_eq(scaler.inverse[j], fit->basis.inverse[j], 1e-6);
+    }
+    double z[DIM], half[DIM], blur[DIM] = {0};
+    for (size_t i = 0; i < fit->n_train + fit->n_held_out; i++) {
+        uint32_t p = i < fit->n_train ? fit->train[i] : fit->held_out[i - fit->n_train];
+        plain_vector(w, &fit->basis, p, z, half);
+        for (size_t k = 0; k < fit->k; k++) {
+            cr_assert_float_eq(z[k], fit->z[p * fit->k + k], 1e-5);
+            if (i < fit->n_train)
+                blur[k] += TILES * half[k] * half[k] / (double)fit->n_train;
+        }
+    }
+    for (size_t k = 0; k < fit->k; k++)
+        cr_expect_float_eq(blur[k], fit->basis.blur[k], 1e-5);
+    lob_scaler_clear(&scaler);
+    fold_clear(&fold);
+    world_free(w);
 }
 
 /* ---- what is found ---- */
@@ -326,8 +382,8 @@ Test(benefit, predictions_are_ordered_and_repeat) {
     Fold fold;
     LobBenefitPrediction a, b;
     fold_fit(&fold, w, 1);
-    lob_benefit_predict(&fold.fit, &a);
-    lob_benefit_predict(&fold.fit, &b);
+    cr_assert(lob_benefit_predict(&fold.fit, &a, NULL));
+    cr_assert(lob_benefit_predict(&fold.fit, &b, NULL));
     size_t n = fold.fit.n_held_out, helped = 0;
     double gain[PATIENTS], latent[PATIENTS];
     for (size_t i = 0; i < n; i++) {
@@ -358,7 +414,7 @@ static double mean_spread(const World *w) {
     double sum = 0;
     fold_fit(&fold, w, 1);
     fold.fit.options.members = 12;
-    lob_benefit_predict(&fold.fit, &out);
+    cr_assert(lob_benefit_predict(&fold.fit, &out, NULL));
     for (size_t i = 0; i < fold.fit.n_held_out; i++)
         sum += out.sd[2 * i + 1] / (double)fold.fit.n_held_out;
     lob_benefit_prediction_clear(&out);
@@ -384,7 +440,7 @@ Test(benefit, a_model_predicts_as_its_fold_did) {
     fold_fit(&fold, w, 2);
     size_t n = fold.fit.n_held_out, kept[PATIENTS];
     double score[PATIENTS], again[PATIENTS];
-    lob_benefit_predict(&fold.fit, &fitted);
+    cr_assert(lob_benefit_predict(&fold.fit, &fitted, NULL));
     lob_benefit_score(&fold.fit, 0, false, score);
     cr_assert(lob_benefit_model_check(&fold.fit.model, NULL));
     lob_benefit_cases(&cases, &fold.fit.model, w->cohort, &w->bags, fold.view->covariates, fold.fit.held_out,
@@ -475,7 +531,7 @@ static void assert_refused(const Plan *plan, const char *why) {
     cr_assert_not(fold.fit.part[0].estimable);
     cr_assert(strstr(fold.fit.part[0].reason, why), "%s", fold.fit.part[0].reason);
     cr_assert_not(fold.fit.part[1].asked);
-    lob_benefit_predict(&fold.fit, &out);
+    cr_assert(lob_benefit_predict(&fold.fit, &out, NULL));
     for (size_t i = 0; i < fold.fit.n_held_out; i++)
         cr_assert(isfinite(out.rmst[2 * i]) && isnan(out.rmst[2 * i + 1]));
     lob_benefit_prediction_clear(&out);

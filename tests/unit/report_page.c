@@ -264,6 +264,13 @@ Test(report, verdict_of_the_benefit_stage) {
     cr_assert_not_null(strstr(page, "because &lt;i&gt;so"));
     cr_assert_not_null(strstr(page, "Interaction of tace with the effect score"));
     cr_assert_not_null(strstr(page, "data-csv=\"figures/recommendations.csv\""));
+    for (int v = 0; v < LOB_VERDICTS; v++) {
+        g_autofree char *text = g_strdup_printf("{\"verdict\": \"%s\"}", lob_verdict_names[v]);
+        put(f.study->output, "verdict.json", text);
+        g_autofree char *other = page_of(&f);
+        cr_assert_not_null(strstr(other, lob_verdict_names[v]));
+        cr_assert_eq(v == LOB_VERDICT_NOTHING, strstr(other, "class=\"verdict\">Nothing shown<") != NULL);
+    }
     put(f.study->output, "verdict.json", "{\"verdict\": \"a sure cure\"}");
     GError *err = NULL;
     cr_assert_not(lob_report_write(f.cohort, &err));
