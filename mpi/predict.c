@@ -1,9 +1,12 @@
 /* The prediction job: a locked model applied to a new cohort. Nothing is fitted: scale, medians, cuts and
  * thresholds are the file's. Networks are dealt to ranks, each scored by one, so that the number of ranks
  * changes nothing. */
+#include "mpi/benefit_sums.h"
 #include "mpi/predict_benefit.h"
+#include "mpi/predict_external.h"
 #include "mpi/predict_setting.h"
 #include "mpi/stop.h"
+#include "report/report.h"
 
 #include <string.h>
 
@@ -16,6 +19,7 @@ typedef struct {
     LobSetting setting;
     LobResident resident;
     bool resident_loaded;
+    LobBagSums sums;        /* rank 0, for the benefit stage */
     LobTaskResult *results; /* [n_tasks] on rank 0: all */
 } Job;
 
@@ -165,7 +169,21 @@ static LobScores with_outcome(const LobScores *scores, const LobCohort *cohort) 
     return kept;
 }
 
-static bool write_metrics(Job *job, const LobScores *scores, size_t n, GError **err) {
+static bool evaluate_benefit(Job *job, const LobPredictedBenefit *benefit, GError **err) {
+    const LobExternal external = {.plan = &job->setting.plan,
+                                  .file = &job->file,
+                                  .results = job->results,
+                                  .sums = job->resident_loaded ? &job->sums : NULL,
+                                  .columns = job->resident_loaded ? job->resident.set.columns : NULL,
+                                  .endpoint = benefit->endpoint,
+                                  .covariates = benefit->covariates,
+                                  .cases = &benefit->cases,
+                                  .patients = benefit->patients};
+    return !job->file.benefit || lob_external_evaluate(&external, err);
+}
+
+static bool write_metrics(Job *job, const LobScores *scores, size_t n, const LobPredictedBenefit *benefit,
+                          GError **err) {
     const LobPlan *plan = &job->setting.plan;
     g_autofree LobScores *known = g_new0(LobScores, n);
     size_t total = 0;
@@ -175,10 +193,24 @@ static bool write_metrics(Job *job, const LobScores *scores, size_t n, GError **
     }
     if (total == 0)
         lob_info("no outcome of the model's endpoints is given: predictions.csv alone, no metrics.csv");
-    bool ok = total == 0 || (lob_opening_record(plan, err) && lob_metrics_write(plan, known, err));
+    bool ok = total == 0 || (lob_opening_record(plan, err) && lob_metrics_write(plan, known, err) &&
+                             evaluate_benefit(job, benefit, err));
     for (size_t i = 0; i < n; i++)
         g_free(known[i].scores);
     return ok;
+}
+
+/* What an earlier prediction left that this one may not write anew, its outcomes being unknown. */
+static bool remove_evaluation(const LobStudy *study, GError **err) {
+    static const char *const tables[] = {
+        "metrics.csv",       "meta.csv",     "benefit.csv",  "benefit_metrics.csv", "benefit_scores.csv",
+        "benefit_draws.csv", "verdict.json", "evidence.csv", "evidence.json",       "report.html"};
+    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
+        g_autofree char *path = lob_study_out(study, tables[i]);
+        if (!lob_remove_stale(path, err))
+            return false;
+    }
+    return true;
 }
 
 static bool write_tables(Job *job, GError **err) {
@@ -187,12 +219,18 @@ static bool write_tables(Job *job, GError **err) {
     g_autofree LobScores *scores = g_new0(LobScores, n);
     for (size_t i = 0; i < n; i++)
         lob_scores_collect(&scores[i], plan, job->results, i / plan->n_models, i % plan->n_models);
-    bool ok = lob_predictions_write(plan, scores, err) &&
-              lob_predict_benefit(plan, &job->file, job->resident_loaded ? &job->resident.bags : NULL, err) &&
+    LobPredictedBenefit benefit = {0};
+    bool ok = remove_evaluation(plan->cohort->study, err) &&
+              lob_predicted_benefit_make(&benefit, plan, &job->file, job->resident_loaded ? &job->sums : NULL,
+                                         err) &&
+              lob_predictions_write(plan, scores, err) &&
+              lob_predicted_benefit_write(&benefit, plan, &job->file, err) &&
               lob_top_tiles_write(plan, job->results, &job->resident, err) &&
-              lob_maps_write(plan, job->results, &job->resident, err) && write_metrics(job, scores, n, err);
+              lob_maps_write(plan, job->results, &job->resident, err) &&
+              write_metrics(job, scores, n, &benefit, err);
     if (ok)
         lob_info("predicted %zu patients with model %s", scores[0].n, job->file.sha256);
+    lob_predicted_benefit_clear(&benefit);
     for (size_t i = 0; i < n; i++)
         lob_scores_clear(&scores[i]);
     return ok;
@@ -222,6 +260,9 @@ static bool work(Job *job, const char *model_path, int *exit_code, GError **err)
     (void)score_all(job, &problem);
     if (!lob_world_agree(job->world, problem, err))
         return false;
+    if (job->resident_loaded && job->file.benefit &&
+        !lob_benefit_sums_gather(job->world, &job->resident, &job->sums, err))
+        return false;
     problem = NULL;
     if (job->world->rank == 0)
         (void)write_tables(job, &problem);
@@ -236,6 +277,7 @@ bool lob_job_predict(const LobWorld *world, const LobCohort *cohort, const char 
     for (size_t t = 0; job.results && t < job.setting.plan.n_tasks; t++)
         lob_task_result_clear(&job.results[t]);
     g_free(job.results);
+    lob_bag_sums_clear(&job.sums);
     lob_resident_clear(&job.resident);
     lob_setting_clear(&job.setting);
     lob_model_file_clear(&job.file);

@@ -6,8 +6,8 @@
 #include "model/registered.h"
 #include "mpi/validate.h"
 
-/* sums NULL: from covariates alone. columns: names of the features, NULL-terminated, or NULL. *model, owned by
- * the caller as the next, stays NULL where the study asks for no benefit or cannot. */
+/* sums NULL: from covariates alone. columns: names of the features, NULL-terminated, or NULL. *model, owned
+ * by the caller as the next, stays NULL where the study asks for no benefit or cannot. */
 bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, char *const *columns,
                        LobBenefitModel **model, LobRegistered **registered, GError **err);
 /* fit NULL: the model has no benefit stage. */

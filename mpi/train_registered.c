@@ -16,8 +16,8 @@ static bool take_lock(const LobPlan *plan, LobRegistered *r, GError **err) {
            lob_fail(err, LOB_ERROR_INPUT, "%s: was changed while the model was trained", path);
 }
 
-static bool take_marker(const LobPlan *plan, const LobBenefit *fit, const LobBagSums *sums, char *const *columns,
-                        LobRegistered *r, GError **err) {
+static bool take_marker(const LobPlan *plan, const LobBenefit *fit, const LobBagSums *sums,
+                        char *const *columns, LobRegistered *r, GError **err) {
     LobBenefitStudy study = {.plan = plan, .endpoint = fit->view->endpoint};
     LobBenefitFold fold = {.fit = *fit};
     const bool ok = lob_benefit_marker(&study, sums, columns, err);
@@ -31,8 +31,8 @@ static bool take_marker(const LobPlan *plan, const LobBenefit *fit, const LobBag
     return ok;
 }
 
-bool lob_train_register(const LobPlan *plan, const LobBenefit *fit, const LobBagSums *sums, char *const *columns,
-                        LobRegistered **registered, GError **err) {
+bool lob_train_register(const LobPlan *plan, const LobBenefit *fit, const LobBagSums *sums,
+                        char *const *columns, LobRegistered **registered, GError **err) {
     LobRegistered *r = *registered = g_new0(LobRegistered, 1);
     if (!take_lock(plan, r, err) || (fit && !take_marker(plan, fit, sums, columns, r, err)))
         return false;

@@ -92,6 +92,9 @@ static void by_center(LobBenefitStudy *s, LobBenefitContrast *c, const LobBenefi
 }
 
 static char *first_reason(const LobBenefitStudy *s, int part) {
+    if (s->locked)
+        return g_strdup(s->folds[0].fit.part[part].reason ? s->folds[0].fit.part[part].reason
+                                                          : "not estimable in training");
     for (size_t f = 0; f < s->n_folds; f++)
         if (s->folds[f].fit.part[part].reason)
             return g_strdup_printf("without %s: %s", s->plan->folds->names[s->folds[f].view->fold],
@@ -167,6 +170,7 @@ static void prognosis(LobBenefitStudy *s) {
     g_autofree double *c = g_new(double, cohort->n_centers), *se = g_new(double, cohort->n_centers);
     g_autofree double *time = g_new(double, cohort->n_patients), *score = g_new(double, cohort->n_patients);
     g_autofree uint8_t *event = g_new(uint8_t, cohort->n_patients);
+    LobEstimate own = {NAN, NAN, NAN, NAN, NULL};
     size_t k = 0;
     for (size_t center = 0; center < cohort->n_centers; center++) {
         size_t n = 0;
@@ -182,9 +186,14 @@ static void prognosis(LobBenefitStudy *s) {
         lob_concordance(&result, &data, score, NULL);
         c[k] = result.c;
         se[k++] = result.se;
+        own = (LobEstimate){result.c, result.se, result.lower, result.upper, result.reason};
     }
     LobMetaOptions options = {LOB_TAU2_REML, true, true};
     s->prognosis = lob_meta_of_c(c, se, k, &options);
+    if (s->locked && cohort->n_centers == 1) { /* nothing to pool: the center's own interval */
+        s->prognosis.lower = own.lower;
+        s->prognosis.upper = own.upper;
+    }
 }
 
 static int by_p(const void *a, const void *b) {
@@ -207,6 +216,12 @@ static void holm(LobBenefitStudy *s, bool registered) {
     }
 }
 
+/* Where a locked model meets a single center there is no interval over centers to ask for, and what is
+ * claimed is of that center. */
+static bool holds_over_centers(const LobBenefitStudy *s, const LobBenefitContrast *c) {
+    return (s->locked && s->plan->cohort->n_centers == 1) || (c->meta.k >= 2 && c->meta.lower > 0);
+}
+
 /* The registered pair is judged among itself, whatever else is looked at. */
 static void adjust(LobBenefitStudy *s) {
     holm(s, false);
@@ -214,11 +229,11 @@ static void adjust(LobBenefitStudy *s) {
     for (int i = 0; i < LOB_CONTRASTS; i++) {
         LobBenefitContrast *c = &s->contrast[i];
         c->claimed = c->estimable && c->p_holm <= LOB_BENEFIT_LEVEL && c->pooled.estimate > 0 &&
-                     c->meta.k >= 2 && c->meta.lower > 0;
+                     holds_over_centers(s, c);
     }
 }
 
-static void say(LobBenefitStudy *s, char *text) {
+void lob_benefit_say(LobBenefitStudy *s, char *text) {
     g_ptr_array_add(s->reasons, text);
 }
 
@@ -226,33 +241,43 @@ static void say_contrast(LobBenefitStudy *s, const LobBenefitContrast *c) {
     if (!c->name || !c->registered)
         return;
     if (!c->estimable) {
-        say(s, g_strdup_printf("%s: not estimable, %s", c->name, c->reason));
+        lob_benefit_say(s, g_strdup_printf("%s: not estimable, %s", c->name, c->reason));
         return;
     }
-    say(s, g_strdup_printf("%s: interaction %.3f per SD (%.3f to %.3f), permutation p %.3f, after Holm %.3f; "
-                           "Hartung-Knapp over %zu centers %.3f to %.3f",
-                           c->name, c->pooled.estimate, c->pooled.lower, c->pooled.upper, c->p_permutation,
-                           c->p_holm, c->meta.k, c->meta.lower, c->meta.upper));
+    g_autofree char *over =
+        c->meta.k >= 2 ? g_strdup_printf("Hartung-Knapp over %zu centers %.3f to %.3f", c->meta.k,
+                                         c->meta.lower, c->meta.upper)
+        : s->plan->cohort->n_centers == 1
+            ? g_strdup("one center, so no Hartung-Knapp interval: this is of that center alone")
+            : g_strdup_printf("no Hartung-Knapp interval: %zu center%s enough events in both arms", c->meta.k,
+                              c->meta.k == 1 ? " has" : "s have");
+    lob_benefit_say(s, g_strdup_printf("%s: interaction %.3f per SD (%.3f to %.3f), one-sided p %.2g, "
+                                       "permutation p %.3f, after Holm %.3f; %s",
+                                       c->name, c->pooled.estimate, c->pooled.lower, c->pooled.upper,
+                                       lob_normal_cdf(-c->z), c->p_permutation, c->p_holm, over));
 }
 
 /* learned: the registered effect score; marker: the biomarker of the same part, or NULL. */
 static void decide(LobBenefitStudy *s, const LobBenefitContrast *learned, const LobBenefitContrast *marker) {
     bool prognostic = s->prognosis.lower > 0.5;
-    say(s,
-        g_strdup_printf("concordance over held-out centers %.3f (%.3f to %.3f), conditional on the trained "
-                        "models",
-                        s->prognosis.mu, s->prognosis.lower, s->prognosis.upper));
+    lob_benefit_say(s,
+                    g_strdup_printf("concordance %s %.3f (%.3f to %.3f), conditional on the trained models",
+                                    !s->locked                        ? "over held-out centers"
+                                    : s->plan->cohort->n_centers == 1 ? "in the one center of this cohort"
+                                                                      : "over the centers of this cohort",
+                                    s->prognosis.mu, s->prognosis.lower, s->prognosis.upper));
     if (!learned || !learned->estimable) {
         s->verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
-        say(s, g_strdup_printf("%s: %s", learned ? learned->name : "treatment",
-                               learned ? learned->reason : "no contrast in the arms"));
+        lob_benefit_say(s, g_strdup_printf("%s: %s", learned ? learned->name : "treatment",
+                                           learned ? learned->reason : "no contrast in the arms"));
         return;
     }
     say_contrast(s, learned);
     if (marker)
         say_contrast(s, marker);
-    say(s, g_strdup_printf("%s: average log hazard ratio %.3f (%.3f to %.3f)", learned->name,
-                           learned->average.estimate, learned->average.lower, learned->average.upper));
+    lob_benefit_say(s, g_strdup_printf("%s: average log hazard ratio %.3f (%.3f to %.3f)", learned->name,
+                                       learned->average.estimate, learned->average.lower,
+                                       learned->average.upper));
     if (learned->claimed || (marker && marker->claimed))
         s->verdict = lob_verdict_names[LOB_VERDICT_MODIFICATION];
     else if (prognostic && learned->average.upper < 0)
@@ -322,7 +347,7 @@ void lob_benefit_folds_clear(LobBenefitStudy *s) {
     s->n_folds = 0;
 }
 
-static void study_clear(LobBenefitStudy *s) {
+void lob_benefit_study_clear(LobBenefitStudy *s) {
     lob_benefit_folds_clear(s);
     for (int f = 0; f < LOB_CONTRASTS; f++) {
         g_free(s->contrast[f].name);
@@ -350,7 +375,7 @@ static void name_contrasts(LobBenefitStudy *s, int registered) {
     }
 }
 
-static bool judge_all(LobBenefitStudy *s, int registered, GError **err) {
+bool lob_benefit_judge(LobBenefitStudy *s, int registered, GError **err) {
     name_contrasts(s, registered);
     for (int i = 0; i < LOB_CONTRASTS; i++)
         if (!judge(s, &s->contrast[i], err))
@@ -376,14 +401,14 @@ bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, con
     }
     if (can)
         ok = lob_benefit_marker(&s, sums, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
-             judge_all(&s, registered, err);
+             lob_benefit_judge(&s, registered, err);
     else {
         s.verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
-        say(&s, g_strdup(refused ? refused->message : "no survival endpoint"));
+        lob_benefit_say(&s, g_strdup(refused ? refused->message : "no survival endpoint"));
     }
     ok = ok && lob_benefit_tables(&s, err);
     if (ok)
         lob_info("benefit: %s, %.1f s", s.verdict, lob_clock() - start);
-    study_clear(&s);
+    lob_benefit_study_clear(&s);
     return ok;
 }

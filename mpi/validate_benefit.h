@@ -3,6 +3,7 @@
 #ifndef LOB_VALIDATE_BENEFIT_H
 #define LOB_VALIDATE_BENEFIT_H
 
+#include "model/registered.h"
 #include "mpi/benefit_rows.h"
 #include "mpi/validate.h"
 #include "stats/stats.h"
@@ -66,6 +67,9 @@ typedef struct {
 
 typedef struct {
     const LobPlan *plan;
+    /* A locked model's evaluation on another cohort, which is its one fold: nothing is fitted, cut or drawn
+     * anew, and permutations exchange the modifiers alone. NULL: a validation. */
+    const LobRegistered *locked;
     size_t endpoint;
     LobScores scores;
     LobBenefitFold *folds;
@@ -100,6 +104,10 @@ bool lob_benefit_marker(LobBenefitStudy *study, const LobBagSums *sums, char *co
 void lob_benefit_scale_marker(const LobBenefitStudy *study, LobBenefitFold *fold);
 /* Days to tau: where thirds of the gain by the part alone end among the fit's training patients. */
 void lob_benefit_third_cuts(const LobBenefit *fit, int part, double tau, double cut[2]);
+/* Every contrast and the verdict, from folds, scores and marker; registered: the part, or -1. */
+bool lob_benefit_judge(LobBenefitStudy *study, int registered, GError **err);
+void lob_benefit_say(LobBenefitStudy *study, char *reason); /* takes it */
+void lob_benefit_study_clear(LobBenefitStudy *study);
 bool lob_benefit_tables(const LobBenefitStudy *study, GError **err);
 
 /* Rows of benefit_metrics.csv. */

@@ -123,7 +123,10 @@ static void pool_fill(Pool *pool, const LobBenefitStudy *s, int part) {
             continue;
         size_t n = fit->n_held_out * fit->model.n_arms + 1;
         g_autofree double *rmst = g_new(double, n), *risk = g_new(double, n);
-        lob_benefit_third_cuts(fit, part, tau, cut);
+        if (s->locked)
+            memcpy(cut, s->locked->third[part], sizeof cut);
+        else
+            lob_benefit_third_cuts(fit, part, tau, cut);
         lob_benefit_own_cases(fit, fit->held_out, fit->n_held_out, &cases);
         lob_benefit_model_rmst(&fit->model, &cases, tau, true, rmst);
         lob_benefit_model_rmst(&fit->model, &cases, tau, false, risk);
