@@ -221,6 +221,7 @@ static bool write_tables(Job *job, GError **err) {
         lob_scores_collect(&scores[i], plan, job->results, i / plan->n_models, i % plan->n_models);
     LobPredictedBenefit benefit = {0};
     bool ok = remove_evaluation(plan->cohort->study, err) &&
+              lob_setting_record(&job->setting, &job->file, err) &&
               lob_predicted_benefit_make(&benefit, plan, &job->file, job->resident_loaded ? &job->sums : NULL,
                                          err) &&
               lob_predictions_write(plan, scores, err) &&

@@ -133,6 +133,8 @@ typedef struct {
 LobStudy *lob_study_read(const char *path, const char *output, GError **err);
 void lob_study_free(LobStudy *study);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobStudy, lob_study_free)
+/* Replaces the study's endpoints; takes over endpoints [n] and what they hold. */
+void lob_study_set_endpoints(LobStudy *study, LobEndpoint *endpoints, size_t n);
 /* Replaces the study's site by a site profile: a YAML file with the keys of `site`. */
 bool lob_study_read_site(LobStudy *study, const char *path, GError **err);
 char *lob_study_out(const LobStudy *study, const char *name); /* path under output; caller frees */

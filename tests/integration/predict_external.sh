@@ -99,4 +99,28 @@ done
 expect "one class: its AUC is not estimable" yes "$(said_in "$work/one/metrics.csv" 'cd8_high,mean,pooled,auc,,,,600,[0-9]*,not estimable: the known labels are of one class\|,auc,,,,.*not estimable: the known labels are of one class')"
 expect "no outcome: no metrics, no verdict" "no no" "$([ -e "$work/none/metrics.csv" ] && echo yes || echo no) $([ -e "$work/none/verdict.json" ] && echo yes || echo no)"
 
+# The page, by predict itself and again by report, of several centers and of one.
+for folder in "$work/b1" "$out"; do
+  page=$folder/report.html
+  expect "$(basename "$folder"): headed by the model" 1 "$(grep -c "External validation of locked model $hash" "$page")"
+  for section in verdict cohort discrimination calibration utility survival benefit; do
+    expect "$(basename "$folder"): section $section" yes "$(said_in "$page" "id=\"$section\"")"
+  done
+  expect "$(basename "$folder"): says nothing of folds it has not" no "$(said_in "$page" "held-out center\|each fold\|other centers alone")"
+done
+before=$(sha256sum <"$out/report.html")
+run report "$work/new/study.yaml"
+expect "report of one center: exit code, the same page" "0 $before" "$? $(sha256sum <"$out/report.html")"
+run report --output "$work/none" "$work/b/none.yaml"
+expect "report without outcomes: exit code, reason" "2 yes" "$? $(said 'no outcome was known')"
+expect "labels of one class: there is a page" yes "$([ -s "$work/one/report.html" ] && echo yes || echo no)"
+[ -z "$(command -v python3)" ] || { python3 "$LOB_SOURCE/tests/integration/report_trace.py" "$work/b1" >"$work/last" 2>&1 || { cat "$work/last"; expect "numbers are traced" yes no; }; }
+
+# Other tiles than the model's are refused before anything is computed.
+sed '/^features:/d; $ a tiles: {size: 448, mpp: 1}' "$work/b/study.yaml" >"$work/b/tiles.yaml"
+awk -F, -v OFS=, 'NR == 1 {print $0 (/path/ ? "" : ",path"); next} {print $0 (NF == 3 ? ",none.svs" : "")}' "$work/b/slides.csv" >"$work/b/with_paths.csv"
+sed -i 's/slides: slides.csv/slides: with_paths.csv/' "$work/b/tiles.yaml"
+run predict "$model_file" --output "$work/tiles" "$work/b/tiles.yaml"
+expect "other tiles: exit code, reasons" "2 yes yes" "$? $(said 'tile size: model') $(said 'encoder: model')"
+
 [ $failures = 0 ] || { tail -40 "$work/log"; exit 1; }
