@@ -7,13 +7,13 @@
 #include "model/registered.h"
 #include "model/saved.h"
 
-#define LOB_MODEL_VERSION 2 /* 1: without what was registered */
+#define LOB_MODEL_VERSION 2
 
 typedef struct {
     LobSavedModel model;
     LobStoreHeader features;   /* what made the features it was trained on; dim 0 where it uses none */
     LobBenefitModel *benefit;  /* owned; NULL: none was asked for */
-    LobRegistered *registered; /* owned; NULL in files of version 1 */
+    LobRegistered *registered; /* owned; every file that train makes has it */
     char sha256[65];           /* of all of the above: the model's name in other files */
 } LobModelFile;
 

@@ -14,7 +14,7 @@ typedef struct {
     size_t rows, width;
 } Piece;
 
-enum { PIECES = 12 };
+enum { PIECES = 13 };
 
 static void list_pieces(LobBenefitModel *m, Piece pieces[PIECES]) {
     LobBasis *b = &m->basis;
@@ -27,6 +27,7 @@ static void list_pieces(LobBenefitModel *m, Piece pieces[PIECES]) {
                                 {"main", &m->main, draws, c + k + 3},
                                 {"shift", &m->shift, draws, k},
                                 {"hazard", &m->hazard, 2 * draws, LOB_BENEFIT_GRID + 1},
+                                {"adverse", &m->adverse, 1, c + k + 3},
                                 {"effect_1", &m->gamma[0], draws, k},
                                 {"effect_2", &m->gamma[1], draws, k},
                                 {"propensity_1", &m->propensity_beta[0], 1, c + 2},
@@ -34,9 +35,10 @@ static void list_pieces(LobBenefitModel *m, Piece pieces[PIECES]) {
     memcpy(pieces, list, sizeof list);
 }
 
-/* A part that is not estimable has no propensity. */
-static bool is_there(const LobBenefitModel *m, const Piece *piece) {
-    return (piece->values != &m->propensity_beta[0] || m->estimable[0]) &&
+/* A part that is not estimable has no propensity, and adverse events may be none of the study's. */
+static bool is_there(const LobBenefitModel *m, const Piece *piece, bool adverse) {
+    return (piece->values != &m->adverse || adverse) &&
+           (piece->values != &m->propensity_beta[0] || m->estimable[0]) &&
            (piece->values != &m->propensity_beta[1] || m->estimable[1]);
 }
 
@@ -79,6 +81,8 @@ static bool put_numbers(hid_t group, LobBenefitModel *m, GError **err) {
            lob_h5_write_number(group, "earned", H5T_STD_I64LE, m->earned, err) &&
            lob_h5_write_number(group, "product", H5T_STD_I64LE, m->use_product, err) &&
            lob_h5_write_number(group, "tau", H5T_IEEE_F64LE, m->tau, err) &&
+           lob_h5_write_number(group, "margin_days", H5T_IEEE_F64LE, m->margin_days, err) &&
+           lob_h5_write_number(group, "penalty_days", H5T_IEEE_F64LE, m->penalty_days, err) &&
            lob_h5_write_number(group, "factor", H5T_IEEE_F64LE, m->basis.factor, err) &&
            lob_h5_write_number(group, "specific_variance", H5T_IEEE_F64LE, m->basis.specific, err);
 }
@@ -103,7 +107,7 @@ bool lob_model_put_benefit(hid_t root, LobBenefitModel *m, GError **err) {
         return false;
     list_pieces(m, pieces);
     for (size_t i = 0; i < PIECES; i++)
-        if (is_there(m, &pieces[i]) &&
+        if (is_there(m, &pieces[i], m->adverse != NULL) &&
             !lob_model_put_rows(group, pieces[i].name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, pieces[i].rows,
                                 pieces[i].width, *pieces[i].values, err))
             return false;
@@ -182,6 +186,7 @@ static bool get_numbers(const Reader *r, LobBenefitModel *m) {
             lob_fail(r->err, LOB_ERROR_INPUT, "%s: benefit/seed is no number", r->path)) &&
            get_switch(r, "of_tiles", &m->basis.of_tiles) && get_switch(r, "earned", &m->earned) &&
            get_switch(r, "product", &m->use_product) && get_real(r, "tau", &m->tau) &&
+           get_real(r, "margin_days", &m->margin_days) && get_real(r, "penalty_days", &m->penalty_days) &&
            get_real(r, "factor", &m->basis.factor) && get_real(r, "specific_variance", &m->basis.specific) &&
            get_switch(r, "estimable_1", &m->estimable[0]) && get_switch(r, "estimable_2", &m->estimable[1]) &&
            get_real(r, "sd_1", &m->sd[0]) && get_real(r, "sd_2", &m->sd[1]) &&
@@ -208,9 +213,10 @@ static bool get_arms(const Reader *r, LobBenefitModel *m) {
 
 static bool get_pieces(const Reader *r, LobBenefitModel *m) {
     Piece pieces[PIECES];
+    const bool adverse = lob_h5_has(r->group, "adverse");
     list_pieces(m, pieces);
     for (size_t i = 0; i < PIECES; i++)
-        if (is_there(m, &pieces[i]) &&
+        if (is_there(m, &pieces[i], adverse) &&
             !(*pieces[i].values = get_rows(r, pieces[i].name, H5T_FLOAT, H5T_NATIVE_DOUBLE, 2, pieces[i].rows,
                                            pieces[i].width)))
             return false;

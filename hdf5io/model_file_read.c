@@ -212,9 +212,9 @@ bool lob_model_read(hid_t root, const char *path, LobModelFile *file, GError **e
     g_autofree char *seed = NULL, *sha256 = NULL;
     if (!get_whole(&r, "lobule_model", 1e6, &version))
         return false;
-    if (version < 1 || version > LOB_MODEL_VERSION)
-        return lob_fail(err, LOB_ERROR_INPUT, "%s: model version %g, this lobule reads versions 1 to %d",
-                        path, version, LOB_MODEL_VERSION);
+    if (version != LOB_MODEL_VERSION)
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: model version %g, this lobule reads version %d", path,
+                        version, LOB_MODEL_VERSION);
     if (!get_text(&r, "lobule", &model->program) || !get_text(&r, "sha256", &sha256) ||
         !get_text(&r, "study", &model->study) || !get_text(&r, "study_sha256", &model->study_sha256) ||
         !get_text(&r, "seed", &seed) || !get_whole(&r, "seeds", 10000, &seeds) ||

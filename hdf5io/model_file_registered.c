@@ -49,11 +49,9 @@ static bool get_text(hid_t group, const char *path, LobRegistered *r, GError **e
 bool lob_model_read_registered(hid_t root, const char *path, LobRegistered **registered, GError **err) {
     g_autoptr(GError) cause = NULL;
     uint8_t given[LOB_PARTS];
-    if (!lob_h5_has(root, "registered"))
-        return true;
     g_auto(LobHid) group = H5Gopen2(root, "registered", H5P_DEFAULT);
     if (group < 0)
-        return lob_fail(err, LOB_ERROR_INPUT, "%s: group registered cannot be read", path);
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: group registered is missing", path);
     LobRegistered *r = *registered = g_new0(LobRegistered, 1);
     if (!lob_h5_read_text(group, "lock", path, &r->lock, NULL, err) ||
         !lob_h5_read_text(group, "biomarker", path, &r->marker, NULL, err) ||

@@ -17,6 +17,8 @@ void lob_advice_take(LobAdvice *advice, const LobBenefitPrediction *prediction, 
     advice->sd = prediction->sd + at;
     advice->sd_risk = prediction->sd_risk + at;
     advice->survival = prediction->survival + at * prediction->n_horizons;
+    advice->survival_risk = prediction->survival_risk + at * prediction->n_horizons;
+    advice->adverse = prediction->adverse + at;
 }
 
 const char *lob_advice_recommend(const LobAdviceFrame *frame, const LobAdvice *advice) {
@@ -26,21 +28,43 @@ const char *lob_advice_recommend(const LobAdviceFrame *frame, const LobAdvice *a
     double most = -INFINITY;
     bool none_helps = true, known = false;
     for (size_t k = 0; k < frame->n_arms; k++) {
-        double gain = rmst[k] - rmst[reference];
+        const double gain = rmst[k] - rmst[reference], adverse = advice->adverse[k];
+        const double least = frame->penalty_days * (isnan(adverse) ? 0 : adverse);
+        const double price = frame->penalty_days * (isnan(adverse) ? 1 : adverse);
         if (k == reference || isnan(gain))
             continue;
         known = true;
-        none_helps = none_helps && gain + sd[k] < LOB_BENEFIT_MARGIN_DAYS;
-        if (gain > most) {
-            most = gain;
+        none_helps = none_helps && gain - least + sd[k] < frame->margin_days;
+        if (gain - price > most) {
+            most = gain - price;
             best = k;
         }
     }
     if (!known)
         return "";
-    if (most - LOB_BENEFIT_MARGIN_DAYS > sd[best])
+    if (most - frame->margin_days > sd[best])
         return frame->arms[best].name;
     return none_helps ? frame->arms[reference].name : "undecided";
+}
+
+/* Last columns of both tables. */
+static void end_names(GPtrArray *names, const LobAdviceFrame *frame) {
+    for (size_t k = 0; frame->penalty_days > 0 && k < frame->n_arms; k++)
+        if (k != reference_of(frame))
+            g_ptr_array_add(names, g_strdup_printf("adverse_%s", frame->arms[k].name));
+    g_ptr_array_add(names, g_strdup("recommendation"));
+    g_ptr_array_add(names, g_strdup("recommendation_from"));
+    g_ptr_array_add(names, NULL);
+}
+
+/* a NULL: none for this row. */
+static void end_row(LobCsv *csv, const LobAdviceFrame *frame, const LobAdvice *a) {
+    for (size_t k = 0; frame->penalty_days > 0 && k < frame->n_arms; k++)
+        if (k != reference_of(frame))
+            lob_csv_number(csv, a ? a->adverse[k] : NAN);
+    lob_csv_text(csv, a ? lob_advice_recommend(frame, a) : "");
+    lob_csv_text(csv, !a ? "" : a->earned ? LOB_ADVICE_EARNED : LOB_ADVICE_RISK);
+    lob_csv_end_row(csv);
 }
 
 /* ---- benefit.csv ---- */
@@ -67,8 +91,7 @@ static LobCsv *new_table(const LobAdviceFrame *frame) {
         g_ptr_array_add(names, g_strdup_printf("benefit_%s_by_risk", frame->arms[k].name));
         g_ptr_array_add(names, g_strdup_printf("benefit_%s_by_risk_sd", frame->arms[k].name));
     }
-    g_ptr_array_add(names, g_strdup("recommendation"));
-    g_ptr_array_add(names, NULL);
+    end_names(names, frame);
     return lob_csv_new((const char *const *)names->pdata);
 }
 
@@ -99,8 +122,7 @@ static void table_row(LobCsv *csv, const LobAdviceFrame *frame, const LobAdvice 
         gain_cells(csv, a->rmst[k] - a->rmst[reference], a->sd[k]);
         gain_cells(csv, a->rmst_risk[k] - a->rmst_risk[reference], a->sd_risk[k]);
     }
-    lob_csv_text(csv, lob_advice_recommend(frame, a));
-    lob_csv_end_row(csv);
+    end_row(csv, frame, a);
 }
 
 bool lob_advice_write(const char *path, const LobAdviceFrame *frame, const LobAdvice *advice, size_t n,
@@ -126,21 +148,22 @@ static LobCsv *joined_table(const LobTable *table, const LobAdviceFrame *frame) 
             g_ptr_array_add(names, g_strdup_printf("benefit_%s", frame->arms[k].name));
             g_ptr_array_add(names, g_strdup_printf("benefit_%s_sd", frame->arms[k].name));
         }
-    g_ptr_array_add(names, g_strdup("recommendation"));
-    g_ptr_array_add(names, NULL);
+    end_names(names, frame);
     return lob_csv_new((const char *const *)names->pdata);
 }
 
-/* a NULL: none for this row. */
+/* Of what the recommendation follows. a NULL: none for this row. */
 static void joined_cells(LobCsv *csv, const LobAdviceFrame *frame, const LobAdvice *a) {
     size_t reference = reference_of(frame), h = frame->n_horizons;
+    const double *rmst = !a ? NULL : a->earned ? a->rmst : a->rmst_risk;
+    const double *sd = !a ? NULL : a->earned ? a->sd : a->sd_risk;
+    const double *survival = !a ? NULL : a->earned ? a->survival : a->survival_risk;
     for (size_t i = 0; i < frame->n_arms * h; i++)
-        lob_csv_number(csv, a ? 1 - a->survival[i] : NAN);
+        lob_csv_number(csv, a ? 1 - survival[i] : NAN);
     for (size_t k = 0; k < frame->n_arms; k++)
         if (k != reference)
-            gain_cells(csv, a ? a->rmst[k] - a->rmst[reference] : NAN, a ? a->sd[k] : NAN);
-    lob_csv_text(csv, a ? lob_advice_recommend(frame, a) : "");
-    lob_csv_end_row(csv);
+            gain_cells(csv, a ? rmst[k] - rmst[reference] : NAN, a ? sd[k] : NAN);
+    end_row(csv, frame, a);
 }
 
 bool lob_advice_join(const char *path, const LobAdviceFrame *frame, const LobAdvice *advice, size_t n,

@@ -57,6 +57,8 @@ static bool write_advice(const LobPlan *plan, const LobBenefitModel *model, cons
                             .n_arms = model->n_arms,
                             .n_horizons = model->n_horizons,
                             .horizons = model->horizons,
+                            .margin_days = model->margin_days,
+                            .penalty_days = model->penalty_days,
                             .part = {part_name(model, 0), part_name(model, 1)}};
     g_autofree char *path = lob_study_out(plan->cohort->study, "benefit.csv");
     g_autofree char *predictions = lob_study_out(plan->cohort->study, "predictions.csv");

@@ -23,14 +23,46 @@ static bool same_statistic(const LobExternal *x, const json_t *registered, GErro
                     differs, LOB_VERSION, x->file->model.program);
 }
 
-/* The part of that name; -1: none. */
-static int part_named(const LobBenefitModel *model, const char *name) {
-    for (size_t a = 0; name && a < model->n_arms; a++)
-        for (int f = 0; f < LOB_PARTS; f++)
-            if (strcmp(model->arms[a].name, name) == 0 && model->arms[a].code[f] == 1 &&
-                model->arms[a].code[1 - f] == 0)
-                return f;
-    return -1;
+/* What the lock says is asked of the benefit. Texts are borrowed from it. */
+static void take_wish(LobBenefitWish *wish, const json_t *registered, const LobBenefitModel *model) {
+    const char *contrast = json_string_value(json_object_get(registered, "contrast"));
+    const json_t *periods = json_object_get(registered, "periods");
+    *wish = (LobBenefitWish){.contrast = (char *)(uintptr_t)contrast,
+                             .margin_days = model->margin_days,
+                             .penalty_days = model->penalty_days,
+                             .n_periods = MIN(json_array_size(periods), LOB_PERIODS_MAX)};
+    for (size_t i = 0; i < wish->n_periods; i++)
+        wish->periods[i] = json_number_value(json_array_get(periods, i));
+}
+
+/* The clinicians' rule, "column op value" each; said where this cohort's table cannot answer it. */
+static void take_rule(LobBenefitStudy *s, LobBenefitWish *wish, const json_t *registered) {
+    const LobCohort *cohort = s->plan->cohort;
+    const json_t *rule = json_object_get(registered, "rule");
+    const size_t n = json_array_size(rule);
+    g_autofree int8_t *meets = g_new(int8_t, cohort->n_patients + 1);
+    g_autoptr(GError) problem = NULL;
+    LobFilter *filters = g_new0(LobFilter, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        g_auto(GStrv) words = g_strsplit(json_string_value(json_array_get(rule, i)), " ", 3);
+        if (g_strv_length(words) == 3)
+            filters[i] = (LobFilter){g_strdup(words[0]), g_strdup(words[1]), g_strdup(words[2])};
+    }
+    wish->rule = filters;
+    wish->n_rule = n;
+    if (n == 0 || lob_cohort_meets_any(cohort, filters, n, meets, &problem))
+        return;
+    wish->n_rule = 0;
+    lob_benefit_say(s, g_strdup_printf("the registered clinicians' rule: %s", problem->message));
+}
+
+static void clear_rule(LobBenefitWish *wish, const json_t *registered) {
+    for (size_t i = 0; wish->rule && i < json_array_size(json_object_get(registered, "rule")); i++) {
+        g_free(wish->rule[i].column);
+        g_free(wish->rule[i].op);
+        g_free(wish->rule[i].value);
+    }
+    g_free(wish->rule);
 }
 
 /* ---- the cohort as the one fold of the locked fit ---- */
@@ -138,24 +170,33 @@ static bool take_marker(LobBenefitStudy *s, LobBenefitFold *fold, const LobExter
     return true;
 }
 
+static void predict_held_out(LobBenefitFold *fold) {
+    LobBenefitCases cases;
+    lob_benefit_own_cases(&fold->fit, fold->fit.held_out, fold->fit.n_held_out, &cases);
+    lob_benefit_model_predict(&fold->fit.model, &cases, &fold->prediction);
+    lob_benefit_cases_clear(&cases);
+}
+
 static bool judge(LobBenefitStudy *s, LobBenefitFold *fold, const LobExternal *x, const json_t *registered,
                   GError **err) {
     const char *contrast = json_string_value(json_object_get(registered, "contrast"));
-    int part = part_named(x->file->benefit, contrast);
     s->folds = fold;
     s->n_folds = 1;
+    s->competing = x->plan->cohort->study->endpoints[x->endpoint].competing != NULL;
+    s->registered_part = lob_plan_registered_part(x->plan);
     lob_scores_collect(&s->scores, x->plan, x->results, x->endpoint, 0);
-    if (part >= 0 && !lob_benefit_part_name(x->plan->cohort->study, part))
-        part = -1;
+    if (x->plan->n_models > 1)
+        lob_scores_collect(&s->clinical, x->plan, x->results, x->endpoint, 1);
+    predict_held_out(fold);
     lob_benefit_say(s,
                     g_strdup_printf("external validation of the locked model %.16s: contrast %s, statistic, "
                                     "level and thresholds as registered before it was trained",
                                     x->file->sha256, contrast ? contrast : "none"));
-    if (part < 0)
+    if (s->registered_part < 0)
         lob_benefit_say(s, g_strdup_printf("registered contrast %s: no arm of this cohort is that treatment "
                                            "alone",
                                            contrast ? contrast : "none"));
-    return take_marker(s, fold, x, err) && lob_benefit_judge(s, part, err) && lob_benefit_tables(s, err);
+    return take_marker(s, fold, x, err) && lob_benefit_judge(s, err) && lob_benefit_tables(s, err);
 }
 
 static size_t count_known(const LobBenefit *fit) {
@@ -167,18 +208,17 @@ static size_t count_known(const LobBenefit *fit) {
 
 bool lob_external_evaluate(const LobExternal *x, GError **err) {
     const LobRegistered *r = x->file->registered;
-    if (!r) {
-        lob_info("no external verdict: the model file (version 1) holds no registered contrast");
-        return true;
-    }
-    /* The study as the lock names it: the new one's own wishes are none of this analysis. */
+    json_t *lock = json_loads(r->text, 0, NULL);
+    const json_t *registered = json_object_get(lock, "benefit");
+    /* The study as the lock has it: the new one's own wishes are none of this analysis. */
     LobStudy study = *x->plan->cohort->study;
     LobCohort cohort = *x->plan->cohort;
     LobPlan plan = *x->plan;
+    LobExternal seen = *x;
+    take_wish(&study.model.wish, registered, x->file->benefit);
     study.model.biomarker = r->marker;
     cohort.study = &study;
     plan.cohort = &cohort;
-    LobExternal seen = *x;
     seen.plan = &plan;
     LobView view;
     LobBenefitFold fold = {.view = &view};
@@ -186,20 +226,21 @@ bool lob_external_evaluate(const LobExternal *x, GError **err) {
                          .locked = r,
                          .endpoint = x->endpoint,
                          .reasons = g_ptr_array_new_with_free_func(g_free)};
-    json_t *lock = json_loads(r->text, 0, NULL);
-    const json_t *registered = json_object_get(lock, "benefit");
     const double start = lob_clock();
-    bool ok = true;
+    bool ok = same_statistic(&seen, registered, err);
+    take_rule(&s, &study.model.wish, registered);
     fit_init(&fold.fit, &view, &seen);
-    if (count_known(&fold.fit) == 0)
+    if (ok && count_known(&fold.fit) == 0)
         lob_info("no external verdict: no patient has a known outcome of endpoint %s and a known arm",
                  x->file->benefit->endpoint);
-    else if ((ok = same_statistic(&seen, registered, err) && judge(&s, &fold, &seen, registered, err)))
+    else if (ok && (ok = judge(&s, &fold, &seen, registered, err)))
         lob_info("external validation of benefit: %s, %.1f s", s.verdict, lob_clock() - start);
     s.folds = NULL;
     s.n_folds = 0;
     lob_benefit_study_clear(&s);
+    lob_benefit_prediction_clear(&fold.prediction);
     fit_clear(&fold.fit);
+    clear_rule(&study.model.wish, registered);
     json_decref(lock);
     return ok;
 }

@@ -20,7 +20,7 @@ typedef struct {
 
 /* benefit_metrics.csv, benefit_scores.csv, benefit_draws.csv, verdict.json, from the contrast, statistic,
  * level, margin, thirds and biomarker scale of the model file: nothing is fitted or cut anew. Nothing is
- * written, with a word why, where no patient has a known outcome and arm, or the model registered nothing.
+ * written, with a word why, where no patient has a known outcome and arm.
  * INPUT error where this program computes another statistic than the model registered. */
 bool lob_external_evaluate(const LobExternal *external, GError **err);
 

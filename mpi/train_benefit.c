@@ -31,14 +31,22 @@ bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, char *const 
     }
     g_autoptr(LobView) view =
         lob_view_new(plan->cohort, plan->folds, (size_t)endpoint, 0, LOB_FOLD_FINAL, seed, err);
+    g_autoptr(LobView) adverse = NULL;
     LobBenefit fit = {0};
-    bool ok = view && lob_benefit_fit(&fit, view, sums, &options, err) && lob_benefit_draw(&fit, err) &&
-              lob_train_register(plan, &fit, sums, columns, registered, err);
+    bool ok = view && lob_benefit_adverse_view(plan, LOB_FOLD_FINAL, &adverse, err);
+    options.adverse = adverse;
+    ok = ok && lob_benefit_fit(&fit, view, sums, &options, err) && lob_benefit_draw(&fit, err) &&
+         lob_train_register(plan, &fit, sums, columns, registered, err);
     if (ok) {
         *model = g_new(LobBenefitModel, 1);
         **model = fit.model;
         (*model)->earned = is_earned(plan);
         fit.model = (LobBenefitModel){0};
+        if (fit.adverse_reason)
+            lob_warning(
+                "benefit stage: adverse events are not estimable: %s; a treatment is then recommended "
+                "only where it gains enough at any risk of them",
+                fit.adverse_reason);
         lob_info("benefit stage: recommendations will follow %s",
                  (*model)->earned
                      ? "the effect score, as a validation has proven it"

@@ -21,11 +21,29 @@ int lob_plan_benefit_endpoint(const LobPlan *plan) {
     return -1;
 }
 
-/* The part whose rarer side is the larger: it has the most power, and no outcome is asked. */
-static int registered_part(const LobPlan *plan) {
+/* The study registers the biomarker without the effect score beside it. */
+static bool marker_alone(const LobPlan *plan) {
+    const char *contrast = plan->cohort->study->model.wish.contrast;
+    return contrast && strstr(contrast, "_by_");
+}
+
+static int part_of(const LobStudy *study, const char *contrast) {
+    const char *by = strstr(contrast, "_by_");
+    g_autofree char *arm = by ? g_strndup(contrast, (gsize)(by - contrast)) : g_strdup(contrast);
+    for (int f = 0; f < LOB_PARTS; f++)
+        if (g_strcmp0(lob_benefit_part_name(study, f), arm) == 0)
+            return f;
+    return -1;
+}
+
+/* As the study says, or the part whose rarer side is the larger: it has the most power, and no outcome is
+ * asked. */
+int lob_plan_registered_part(const LobPlan *plan) {
     const LobCohort *cohort = plan->cohort;
     size_t most = 0;
     int best = -1;
+    if (cohort->study->model.wish.contrast)
+        return part_of(cohort->study, cohort->study->model.wish.contrast);
     for (int f = 0; f < LOB_PARTS; f++) {
         size_t side[2] = {0, 0};
         for (size_t p = 0; p < cohort->n_patients; p++)
@@ -41,11 +59,14 @@ static int registered_part(const LobPlan *plan) {
 }
 
 json_t *lob_plan_benefit_lock(const LobPlan *plan) {
-    int endpoint = lob_plan_benefit_endpoint(plan), part = registered_part(plan);
+    int endpoint = lob_plan_benefit_endpoint(plan), part = lob_plan_registered_part(plan);
     const LobStudy *study = plan->cohort->study;
     LobBenefitOptions o = lob_benefit_defaults(study->validation.seed);
-    const char *name = part >= 0 ? lob_benefit_part_name(study, part) : NULL;
-    return json_pack(
+    const LobBenefitWish *wish = &study->model.wish;
+    const char *name = wish->contrast ? wish->contrast
+                       : part >= 0    ? lob_benefit_part_name(study, part)
+                                      : NULL;
+    json_t *lock = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:f, s:i, s:f, s:i, s:i, s:f, s:f, s:f}", "endpoint",
         endpoint >= 0 ? study->endpoints[endpoint].name : "none", "contrast", name ? name : "none",
         "biomarker",
@@ -61,8 +82,20 @@ json_t *lob_plan_benefit_lock(const LobPlan *plan) {
         "and the 95 % Hartung-Knapp interval over centers above 0; Holm over score and biomarker, further "
         "contrasts after Holm over all",
         "level", LOB_BENEFIT_LEVEL, "permutations", LOB_BENEFIT_PERMUTATIONS, "margin_days",
-        LOB_BENEFIT_MARGIN_DAYS, "components", (int)o.components, "members", (int)o.members, "min_events",
+        wish->margin_days, "components", (int)o.components, "members", (int)o.members, "min_events",
         o.min_events, "min_effective_size", o.min_size, "max_center_share", o.max_share);
+    json_t *periods = json_array(), *rule = json_array();
+    for (size_t i = 0; i < wish->n_periods; i++)
+        json_array_append_new(periods, json_real(wish->periods[i]));
+    for (size_t i = 0; i < wish->n_rule; i++)
+        json_array_append_new(
+            rule, json_sprintf("%s %s %s", wish->rule[i].column, wish->rule[i].op, wish->rule[i].value));
+    json_object_set_new(lock, "chosen_by", json_string(wish->contrast ? "the study" : "most power by arms"));
+    json_object_set_new(lock, "adverse", wish->adverse ? json_string(wish->adverse) : json_null());
+    json_object_set_new(lock, "penalty_days", json_real(wish->penalty_days));
+    json_object_set_new(lock, "periods", periods);
+    json_object_set_new(lock, "rule", rule);
+    return lock;
 }
 
 /* ---- one contrast ---- */
@@ -102,7 +135,14 @@ static char *first_reason(const LobBenefitStudy *s, int part) {
     return g_strdup("no held-out patient could be scored");
 }
 
-static char *pool_guard(LobBenefitContrast *c, const LobBenefitPool *pool, const LobBenefitOptions *o) {
+char *lob_benefit_folds_guard(const LobBenefitStudy *s, LobBenefitContrast *c) {
+    c->n_folds = 0;
+    for (size_t f = 0; f < s->n_folds; f++)
+        c->n_folds += s->folds[f].fit.part[c->part].estimable;
+    return 2 * c->n_folds <= (size_t)s->plan->folds->folds ? first_reason(s, c->part) : NULL;
+}
+
+char *lob_benefit_pool_guard(LobBenefitContrast *c, const LobBenefitPool *pool, const LobBenefitOptions *o) {
     size_t events[2] = {0, 0};
     g_autofree double *weight = g_new(double, pool->n + 1);
     for (uint32_t side = 0; side < 2; side++) {
@@ -133,15 +173,11 @@ static bool judge(LobBenefitStudy *s, LobBenefitContrast *c, GError **err) {
     c->p_permutation = c->p_holm = NAN;
     if (!c->name)
         return true;
-    for (size_t f = 0; f < s->n_folds; f++)
-        c->n_folds += s->folds[f].fit.part[c->part].estimable;
-    if (2 * c->n_folds <= s->n_folds) {
-        c->reason = first_reason(s, c->part);
+    if ((c->reason = lob_benefit_folds_guard(s, c)))
         return true;
-    }
     g_auto(LobBenefitPool) pool = {0};
     lob_benefit_pool_fill(&pool, s, c, NULL);
-    c->reason = pool_guard(c, &pool, &s->folds[0].fit.options);
+    c->reason = lob_benefit_pool_guard(c, &pool, &s->folds[0].fit.options);
     if (c->reason)
         return true;
     lob_info(
@@ -163,38 +199,6 @@ static bool judge(LobBenefitStudy *s, LobBenefitContrast *c, GError **err) {
 }
 
 /* ---- the verdict ---- */
-
-static void prognosis(LobBenefitStudy *s) {
-    const LobCohort *cohort = s->plan->cohort;
-    g_autofree double *lp = lob_benefit_predictors(s);
-    g_autofree double *c = g_new(double, cohort->n_centers), *se = g_new(double, cohort->n_centers);
-    g_autofree double *time = g_new(double, cohort->n_patients), *score = g_new(double, cohort->n_patients);
-    g_autofree uint8_t *event = g_new(uint8_t, cohort->n_patients);
-    LobEstimate own = {NAN, NAN, NAN, NAN, NULL};
-    size_t k = 0;
-    for (size_t center = 0; center < cohort->n_centers; center++) {
-        size_t n = 0;
-        for (size_t p = 0; p < cohort->n_patients; p++) {
-            if (cohort->patients[p].center != center || isnan(lp[p]))
-                continue;
-            time[n] = cohort->time[s->endpoint][p];
-            event[n] = cohort->event[s->endpoint][p] == 1;
-            score[n++] = lp[p];
-        }
-        LobFollowUp data = {.n = n, .time = time, .event = event};
-        g_auto(LobConcordance) result = {0};
-        lob_concordance(&result, &data, score, NULL);
-        c[k] = result.c;
-        se[k++] = result.se;
-        own = (LobEstimate){result.c, result.se, result.lower, result.upper, result.reason};
-    }
-    LobMetaOptions options = {LOB_TAU2_REML, true, true};
-    s->prognosis = lob_meta_of_c(c, se, k, &options);
-    if (s->locked && cohort->n_centers == 1) { /* nothing to pool: the center's own interval */
-        s->prognosis.lower = own.lower;
-        s->prognosis.upper = own.upper;
-    }
-}
 
 static int by_p(const void *a, const void *b) {
     const LobBenefitContrast *const *x = a, *const *y = b;
@@ -233,10 +237,6 @@ static void adjust(LobBenefitStudy *s) {
     }
 }
 
-void lob_benefit_say(LobBenefitStudy *s, char *text) {
-    g_ptr_array_add(s->reasons, text);
-}
-
 static void say_contrast(LobBenefitStudy *s, const LobBenefitContrast *c) {
     if (!c->name || !c->registered)
         return;
@@ -257,33 +257,33 @@ static void say_contrast(LobBenefitStudy *s, const LobBenefitContrast *c) {
                                        lob_normal_cdf(-c->z), c->p_permutation, c->p_holm, over));
 }
 
-/* learned: the registered effect score; marker: the biomarker of the same part, or NULL. */
-static void decide(LobBenefitStudy *s, const LobBenefitContrast *learned, const LobBenefitContrast *marker) {
-    bool prognostic = s->prognosis.lower > 0.5;
-    lob_benefit_say(s,
-                    g_strdup_printf("concordance %s %.3f (%.3f to %.3f), conditional on the trained models",
-                                    !s->locked                        ? "over held-out centers"
-                                    : s->plan->cohort->n_centers == 1 ? "in the one center of this cohort"
-                                                                      : "over the centers of this cohort",
-                                    s->prognosis.mu, s->prognosis.lower, s->prognosis.upper));
-    if (!learned || !learned->estimable) {
+/* first: the registered effect score, or the biomarker alone; marker: beside the score, or NULL. */
+static void decide(LobBenefitStudy *s, const LobBenefitContrast *first, const LobBenefitContrast *marker) {
+    LobVerdict verdict;
+    lob_benefit_say_prognosis(s);
+    if (!first || !first->estimable) {
         s->verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
-        lob_benefit_say(s, g_strdup_printf("%s: %s", learned ? learned->name : "treatment",
-                                           learned ? learned->reason : "no contrast in the arms"));
+        lob_benefit_say(s, g_strdup_printf("%s: %s", first ? first->name : "treatment",
+                                           first ? first->reason : "no contrast in the arms"));
         return;
     }
-    say_contrast(s, learned);
+    say_contrast(s, first);
     if (marker)
         say_contrast(s, marker);
-    lob_benefit_say(s, g_strdup_printf("%s: average log hazard ratio %.3f (%.3f to %.3f)", learned->name,
-                                       learned->average.estimate, learned->average.lower,
-                                       learned->average.upper));
-    if (learned->claimed || (marker && marker->claimed))
-        s->verdict = lob_verdict_names[LOB_VERDICT_MODIFICATION];
-    else if (prognostic && learned->average.upper < 0)
-        s->verdict = lob_verdict_names[LOB_VERDICT_RISK];
+    lob_benefit_say(s, g_strdup_printf("%s: average log hazard ratio %.3f (%.3f to %.3f)", first->name,
+                                       first->average.estimate, first->average.lower, first->average.upper));
+    if (first->claimed || (marker && marker->claimed))
+        verdict = LOB_VERDICT_MODIFICATION;
+    else if (s->prognostic && first->average.upper < 0 && !s->competing)
+        verdict = LOB_VERDICT_RISK;
     else
-        s->verdict = lob_verdict_names[prognostic ? LOB_VERDICT_PROGNOSTIC : LOB_VERDICT_NOTHING];
+        verdict = s->prognostic ? LOB_VERDICT_PROGNOSTIC : LOB_VERDICT_NOTHING;
+    s->verdict = lob_verdict_names[verdict];
+    if (s->competing)
+        lob_benefit_say(
+            s, g_strdup("competing events are counted as censoring: effects are on the hazard of the event "
+                        "itself, and restricted means and risks are those there would be without competing "
+                        "events, so that an absolute benefit is overstated and none is claimed"));
 }
 
 /* ---- the whole ---- */
@@ -300,6 +300,20 @@ void lob_benefit_scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
     }
     fold->marker_mean = n > 0 ? sum / n : 0;
     fold->marker_sd = n > 1 ? sqrt(fmax(0, square / n - fold->marker_mean * fold->marker_mean)) : 0;
+}
+
+bool lob_benefit_adverse_view(const LobPlan *plan, int fold, LobView **view, GError **err) {
+    const LobStudy *study = plan->cohort->study;
+    const char *name = study->model.wish.adverse;
+    g_autoptr(GError) problem = NULL;
+    *view = NULL;
+    for (size_t e = 0; name && e < study->n_endpoints; e++)
+        if (strcmp(study->endpoints[e].name, name) == 0)
+            *view = lob_view_new(plan->cohort, plan->folds, e, 0, fold, study->validation.seed, &problem);
+    if (!problem || g_error_matches(problem, LOB_ERROR, LOB_ERROR_NOT_ESTIMABLE))
+        return true;
+    g_propagate_error(err, g_steal_pointer(&problem));
+    return false;
 }
 
 bool lob_benefit_wants_stop(void) {
@@ -327,6 +341,9 @@ bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
             return false;
         }
         s->n_folds++;
+        if (!lob_benefit_adverse_view(plan, fold->view->fold, &fold->adverse, err))
+            return false;
+        options.adverse = fold->adverse;
         if (!lob_benefit_fit(&fold->fit, fold->view, s->sums, &options, err))
             return false;
         lob_benefit_scale_marker(s, fold);
@@ -341,6 +358,7 @@ void lob_benefit_folds_clear(LobBenefitStudy *s) {
         lob_benefit_prediction_clear(&s->folds[f].prediction);
         lob_benefit_clear(&s->folds[f].fit);
         lob_view_free(s->folds[f].view);
+        lob_view_free(s->folds[f].adverse);
     }
     g_free(s->folds);
     s->folds = NULL;
@@ -358,6 +376,7 @@ void lob_benefit_study_clear(LobBenefitStudy *s) {
     }
     g_free(s->marker);
     lob_scores_clear(&s->scores);
+    lob_scores_clear(&s->clinical);
     g_ptr_array_free(s->reasons, TRUE);
 }
 
@@ -371,37 +390,46 @@ static void name_contrasts(LobBenefitStudy *s, int registered) {
         if (!part || (c->marker && !s->marker))
             continue;
         c->name = c->marker ? g_strdup_printf("%s_by_%s", part, s->marker_name) : g_strdup(part);
-        c->registered = c->part == registered;
+        c->registered = c->part == registered && (c->marker || !marker_alone(s->plan));
     }
 }
 
-bool lob_benefit_judge(LobBenefitStudy *s, int registered, GError **err) {
+bool lob_benefit_judge(LobBenefitStudy *s, GError **err) {
+    const int registered = s->registered_part;
     name_contrasts(s, registered);
     for (int i = 0; i < LOB_CONTRASTS; i++)
         if (!judge(s, &s->contrast[i], err))
             return false;
-    prognosis(s);
+    lob_benefit_prognosis(s);
     adjust(s);
-    decide(s, registered >= 0 ? &s->contrast[registered] : NULL,
-           registered >= 0 && s->marker ? &s->contrast[LOB_PARTS + registered] : NULL);
+    LobBenefitContrast *score = registered >= 0 ? &s->contrast[registered] : NULL;
+    LobBenefitContrast *marker = score && s->marker ? &s->contrast[LOB_PARTS + registered] : NULL;
+    if (marker_alone(s->plan))
+        decide(s, marker, NULL);
+    else
+        decide(s, score, marker);
     return true;
 }
 
 bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBagSums *sums,
                           char *const *columns, GError **err) {
-    int endpoint = lob_plan_benefit_endpoint(plan), registered = registered_part(plan);
-    LobBenefitStudy s = {.plan = plan, .reasons = g_ptr_array_new_with_free_func(g_free)};
+    int endpoint = lob_plan_benefit_endpoint(plan), registered = lob_plan_registered_part(plan);
+    LobBenefitStudy s = {
+        .plan = plan, .registered_part = registered, .reasons = g_ptr_array_new_with_free_func(g_free)};
     g_autoptr(GError) refused = NULL;
     bool ok = true, can = false;
     double start = lob_clock();
     if (endpoint >= 0) {
         s.endpoint = (size_t)endpoint;
+        s.competing = plan->cohort->study->endpoints[endpoint].competing != NULL;
         lob_scores_collect(&s.scores, plan, results, s.endpoint, 0);
+        if (plan->n_models > 1)
+            lob_scores_collect(&s.clinical, plan, results, s.endpoint, 1);
         can = lob_benefit_can(plan->cohort->study, s.endpoint, &refused);
     }
     if (can)
         ok = lob_benefit_marker(&s, sums, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
-             lob_benefit_judge(&s, registered, err);
+             lob_benefit_judge(&s, err);
     else {
         s.verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
         lob_benefit_say(&s, g_strdup(refused ? refused->message : "no survival endpoint"));

@@ -19,6 +19,7 @@ bool lob_plan_asks_benefit(const LobPlan *plan);
 int lob_plan_benefit_endpoint(const LobPlan *plan);
 /* What is registered before a held-out center is opened. From the tables' arms alone, no outcome. */
 json_t *lob_plan_benefit_lock(const LobPlan *plan);
+int lob_plan_registered_part(const LobPlan *plan); /* -1: none */
 /* For LobBenefitOptions. */
 bool lob_benefit_wants_stop(void);
 /* After lob_tables_write's opening: benefit.csv, benefit_metrics.csv, verdict.json. sums: of the tiles, or
@@ -30,7 +31,7 @@ bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, con
 
 /* ---- between the files ---- */
 typedef struct {
-    LobView *view;
+    LobView *view, *adverse; /* adverse: of the study's adverse events, or NULL */
     LobBenefit fit;
     LobBenefitPrediction prediction;
     double marker_mean, marker_sd; /* of the biomarker over training patients */
@@ -71,7 +72,11 @@ typedef struct {
      * anew, and permutations exchange the modifiers alone. NULL: a validation. */
     const LobRegistered *locked;
     size_t endpoint;
-    LobScores scores;
+    int registered_part; /* -1: none */
+    bool competing;      /* the endpoint has competing events */
+    bool own_risk;   /* adjust for the stage's own prognosis, which everybody has, instead of the model's */
+    bool prognostic; /* the image ranks, of its own */
+    LobScores scores, clinical; /* of the model; of covariates alone, where there are both */
     LobBenefitFold *folds;
     size_t n_folds;
     LobBenefitContrast contrast[LOB_CONTRASTS]; /* the parts' effect scores, then the biomarker's */
@@ -80,16 +85,30 @@ typedef struct {
     const LobBagSums *sums;                     /* borrowed, or NULL */
     char *const *columns;                       /* names of features, or NULL */
     LobMeta prognosis;                          /* concordance of held-out centers, on the scale of C */
+    LobMeta image_gain; /* of it over covariates alone; k 0 where there are not both */
     const char *verdict;
     GPtrArray *reasons; /* of char * */
 } LobBenefitStudy;
 
+void lob_benefit_say(LobBenefitStudy *study, char *reason); /* owns it */
+/* Fills prognosis, image_gain, prognostic; then says them. */
+void lob_benefit_prognosis(LobBenefitStudy *study);
+void lob_benefit_say_prognosis(LobBenefitStudy *study);
+/* Why a contrast is not estimable, or NULL: too few folds (fills n_folds); too few patients (fills n, events,
+ * size, detectable). Caller frees. */
+char *lob_benefit_folds_guard(const LobBenefitStudy *study, LobBenefitContrast *contrast);
+char *lob_benefit_pool_guard(LobBenefitContrast *contrast, const LobBenefitPool *pool,
+                             const LobBenefitOptions *options);
+/* The fold's view of the study's adverse events, NULL where it asks for none or none can be learned from. */
+bool lob_benefit_adverse_view(const LobPlan *plan, int fold, LobView **view, GError **err);
 /* Linear predictor by patient, NAN where none. Caller frees. */
 double *lob_benefit_predictors(const LobBenefitStudy *study);
 /* source NULL: the fitted scores; else those of a refit with modifiers exchanged (biomarker: exchanged). */
 void lob_benefit_pool_fill(LobBenefitPool *pool, const LobBenefitStudy *study,
                            const LobBenefitContrast *contrast, const uint32_t *source);
 void lob_benefit_pool_center(LobBenefitPool *out, const LobBenefitPool *pool, uint32_t center);
+/* Those at risk after `from`, followed until `to`. */
+void lob_benefit_pool_period(LobBenefitPool *out, const LobBenefitPool *pool, double from, double to);
 LobEstimate lob_benefit_interaction(const LobBenefitPool *pool);
 /* Log hazard ratio of the part at the same linear predictor. */
 LobEstimate lob_benefit_average(const LobBenefitPool *pool);
@@ -104,9 +123,8 @@ bool lob_benefit_marker(LobBenefitStudy *study, const LobBagSums *sums, char *co
 void lob_benefit_scale_marker(const LobBenefitStudy *study, LobBenefitFold *fold);
 /* Days to tau: where thirds of the gain by the part alone end among the fit's training patients. */
 void lob_benefit_third_cuts(const LobBenefit *fit, int part, double tau, double cut[2]);
-/* Every contrast and the verdict, from folds, scores and marker; registered: the part, or -1. */
-bool lob_benefit_judge(LobBenefitStudy *study, int registered, GError **err);
-void lob_benefit_say(LobBenefitStudy *study, char *reason); /* takes it */
+/* Every contrast and the verdict, from folds, scores, marker and registered_part. */
+bool lob_benefit_judge(LobBenefitStudy *study, GError **err);
 void lob_benefit_study_clear(LobBenefitStudy *study);
 bool lob_benefit_tables(const LobBenefitStudy *study, GError **err);
 
@@ -116,10 +134,16 @@ typedef struct {
     LobCsv *scores; /* benefit_scores.csv */
     const LobBenefitContrast *contrast;
 } LobBenefitSheet;
+#define LOB_BENEFIT_PERIOD_EVENTS 10 /* an arm needs these for an interaction of a period */
 void lob_benefit_row(const LobBenefitSheet *sheet, const char *center, const char *metric, LobEstimate e,
                      size_t n, size_t events);
 void lob_benefit_explained_row(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
 void lob_benefit_policy_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
-void lob_benefit_landmark_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
+void lob_benefit_period_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *study);
+/* Of all contrasts; sheet's own is not read. STOPPED. */
+bool lob_benefit_landmark_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *study, GError **err);
+/* The registered effect score itself is proven: the biomarker's proof is none of the score. */
+bool lob_benefit_is_earned(const LobBenefitStudy *study);
+LobAdviceFrame lob_benefit_frame(const LobBenefitStudy *study);
 
 #endif

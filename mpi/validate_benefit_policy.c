@@ -19,7 +19,9 @@ typedef struct {
     double tau;
     double *time, *y;
     uint8_t *event;
-    uint32_t *center, *arm, *tertile;
+    uint32_t *center, *arm, *tertile, *patient;
+    int8_t *advised;           /* the program's recommendation: with the part, without it, -1 undecided */
+    double *price;             /* days that the part's adverse events cost */
     double *mean, *propensity; /* [n][2] expected restricted means and probabilities without and with */
     double *gain, *gain_risk;  /* predicted benefit: with effects, from risk alone */
     double *scores;            /* [n][2] doubly robust */
@@ -34,6 +36,9 @@ static void pool_init(Pool *pool, size_t n, double tau) {
                    .center = g_new(uint32_t, n),
                    .arm = g_new(uint32_t, n),
                    .tertile = g_new(uint32_t, n),
+                   .patient = g_new(uint32_t, n),
+                   .advised = g_new(int8_t, n),
+                   .price = g_new(double, n),
                    .mean = g_new(double, 2 * n),
                    .propensity = g_new(double, 2 * n),
                    .gain = g_new(double, n),
@@ -48,6 +53,9 @@ static void pool_clear(Pool *pool) {
     g_free(pool->center);
     g_free(pool->arm);
     g_free(pool->tertile);
+    g_free(pool->patient);
+    g_free(pool->advised);
+    g_free(pool->price);
     g_free(pool->mean);
     g_free(pool->propensity);
     g_free(pool->gain);
@@ -83,8 +91,27 @@ void lob_benefit_third_cuts(const LobBenefit *fit, int part, double tau, double 
     lob_benefit_cases_clear(&cases);
 }
 
-static void pool_add(Pool *pool, const LobBenefitStudy *s, const LobBenefit *fit, int part, size_t i,
+/* Whether the program's own recommendation has the part in it. */
+static int8_t advice_of(const LobBenefitStudy *s, const LobBenefitFold *fold, int part, size_t i) {
+    const LobAdviceFrame frame = lob_benefit_frame(s);
+    LobAdvice advice = {.earned = lob_benefit_is_earned(s)};
+    lob_advice_take(&advice, &fold->prediction, i);
+    const char *arm = lob_advice_recommend(&frame, &advice);
+    for (size_t a = 0; a < frame.n_arms; a++)
+        if (strcmp(arm, frame.arms[a].name) == 0)
+            return (int8_t)frame.arms[a].code[part];
+    return -1;
+}
+
+/* An unknown probability costs as if it were certain: as in recommending. */
+static double price_of(const LobBenefitStudy *s, const double *adverse, int with, int without) {
+    const double more = adverse[with] - adverse[without];
+    return s->plan->cohort->study->model.wish.penalty_days * (isnan(more) ? 1 : more);
+}
+
+static void pool_add(Pool *pool, const LobBenefitStudy *s, const LobBenefitFold *fold, int part, size_t i,
                      const double *rmst, const double *risk, const double cut[2]) {
+    const LobBenefit *fit = &fold->fit;
     uint32_t p = fit->held_out[i];
     size_t arms = fit->model.n_arms, at = pool->n;
     int other = fit->code[p * LOB_PARTS + (size_t)(1 - part)];
@@ -100,6 +127,9 @@ static void pool_add(Pool *pool, const LobBenefitStudy *s, const LobBenefit *fit
     pool->event[at] = s->plan->cohort->event[s->endpoint][p] == 1;
     pool->center[at] = s->plan->cohort->patients[p].center;
     pool->arm[at] = (uint32_t)fit->code[p * LOB_PARTS + (size_t)part];
+    pool->patient[at] = p;
+    pool->advised[at] = advice_of(s, fold, part, i);
+    pool->price[at] = price_of(s, fold->prediction.adverse + i * arms, with, without);
     pool->mean[2 * at] = own[without];
     pool->mean[2 * at + 1] = own[with];
     pool->propensity[2 * at] = 1 - e;
@@ -132,7 +162,7 @@ static void pool_fill(Pool *pool, const LobBenefitStudy *s, int part) {
         lob_benefit_model_rmst(&fit->model, &cases, tau, false, risk);
         for (size_t i = 0; i < fit->n_held_out; i++)
             if (lob_cohort_usable(s->plan->cohort, s->endpoint, fit->held_out[i]))
-                pool_add(pool, s, fit, part, i, rmst, risk, cut);
+                pool_add(pool, s, &s->folds[f], part, i, rmst, risk, cut);
         lob_benefit_cases_clear(&cases);
     }
 }
@@ -162,6 +192,9 @@ static void move_row(Pool *pool, size_t to, size_t from) {
     pool->center[to] = pool->center[from];
     pool->arm[to] = pool->arm[from];
     pool->tertile[to] = pool->tertile[from];
+    pool->patient[to] = pool->patient[from];
+    pool->advised[to] = pool->advised[from];
+    pool->price[to] = pool->price[from];
     pool->gain[to] = pool->gain[from];
     pool->gain_risk[to] = pool->gain_risk[from];
     memmove(pool->mean + 2 * to, pool->mean + 2 * from, 2 * sizeof(double));
@@ -215,30 +248,77 @@ static void value_row(const Writer *w, const char *metric, const double *value) 
     write_row(w, metric, e, n);
 }
 
-/* Values of policies and what the effect score gains over the simple ones. */
-static void policies(const Writer *w) {
+/* Values of policies, and what the program's recommendation gains over the others. Where it is undecided,
+ * what was done is left. */
+static void policies(const Writer *w, const LobBenefitStudy *s, const int8_t *rule) {
     const Pool *pool = w->pool;
-    static const char *const names[] = {"value_treat_none", "value_treat_all", "value_observed",
-                                        "value_by_effect_score", "value_by_risk"};
-    enum { NONE, ALL, OBSERVED, SCORE, RISK, POLICIES };
+    const double margin = s->plan->cohort->study->model.wish.margin_days;
+    enum { NONE, ALL, OBSERVED, SCORE, RISK, RULE, ADVICE, POLICIES };
+    static const char *const names[POLICIES] = {"value_treat_none",       "value_treat_all", "value_observed",
+                                                "value_by_effect_score",  "value_by_risk",   "value_by_rule",
+                                                "value_by_recommendation"};
+    static const char *const over[POLICIES] = {"gain_over_treat_none",
+                                               "gain_over_treat_all",
+                                               "gain_over_observed",
+                                               NULL,
+                                               NULL,
+                                               "gain_over_rule",
+                                               NULL};
+    static const LobEstimate not_given = {NAN, NAN, NAN, NAN, "model.benefit.rule is not given"};
     g_autofree double *v = g_new(double, POLICIES * pool->n + 1), *gain = g_new(double, pool->n + 1);
     for (size_t i = 0; i < pool->n; i++) {
         const double *scores = pool->scores + 2 * i;
-        const bool treat[POLICIES] = {false, true, pool->arm[i] == 1, pool->gain[i] > LOB_BENEFIT_MARGIN_DAYS,
-                                      pool->gain_risk[i] > LOB_BENEFIT_MARGIN_DAYS};
+        const bool treat[POLICIES] = {false,
+                                      true,
+                                      pool->arm[i] == 1,
+                                      pool->gain[i] - pool->price[i] > margin,
+                                      pool->gain_risk[i] - pool->price[i] > margin,
+                                      rule && rule[pool->patient[i]] == 1,
+                                      pool->advised[i] < 0 ? pool->arm[i] == 1 : pool->advised[i] == 1};
         for (size_t k = 0; k < POLICIES; k++)
             v[k * pool->n + i] = scores[treat[k]];
     }
     for (size_t k = 0; k < POLICIES; k++)
-        value_row(w, names[k], v + k * pool->n);
-    for (size_t k = NONE; k <= RISK; k++) {
-        static const char *const over[] = {"gain_over_treat_none", "gain_over_treat_all",
-                                           "gain_over_observed", NULL, "gain_over_risk"};
-        for (size_t i = 0; i < pool->n; i++)
-            gain[i] = v[SCORE * pool->n + i] - v[k * pool->n + i];
-        if (over[k])
-            value_row(w, over[k], gain);
+        if (k == RULE && !rule)
+            write_row(w, names[k], not_given, pool->n);
+        else
+            value_row(w, names[k], v + k * pool->n);
+    for (size_t from = SCORE; from <= ADVICE; from += ADVICE - SCORE)
+        for (size_t k = 0; k < POLICIES; k++) {
+            g_autofree char *name = !over[k]        ? NULL
+                                    : from == SCORE ? g_strdup(over[k])
+                                                    : g_strdup_printf("recommendation_%s", over[k]);
+            for (size_t i = 0; i < pool->n; i++)
+                gain[i] = v[from * pool->n + i] - v[k * pool->n + i];
+            if (name && (k != RULE || rule))
+                value_row(w, name, gain);
+        }
+    for (size_t i = 0; i < pool->n; i++)
+        gain[i] = v[SCORE * pool->n + i] - v[RISK * pool->n + i];
+    value_row(w, "gain_over_risk", gain);
+}
+
+/* Secondary: pairs of treated and untreated by rank of predicted benefit, of those whose status at the
+ * horizon is known. */
+static void concordance(const Writer *w, uint64_t seed) {
+    const Pool *pool = w->pool;
+    g_autofree uint8_t *treated = g_new(uint8_t, pool->n + 1), *outcome = g_new(uint8_t, pool->n + 1);
+    g_autofree double *risk = g_new(double, 2 * pool->n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < pool->n; i++) {
+        const bool bad = pool->event[i] && pool->time[i] <= pool->tau;
+        if (!bad && pool->time[i] < pool->tau)
+            continue;
+        treated[n] = pool->arm[i] == 1;
+        outcome[n] = bad;
+        risk[n] = 1 - pool->mean[2 * i] / pool->tau;
+        risk[pool->n + n++] = 1 - pool->mean[2 * i + 1] / pool->tau;
     }
+    LobEstimate e = lob_c_for_benefit(treated, outcome, risk, risk + pool->n, n, HALVES, seed);
+    if (!e.reason)
+        e.reason =
+            "secondary: depends on the matching, is no proper rule, leaves out who is censored earlier";
+    lob_benefit_row(w->sheet, "pooled", "c_for_benefit", e, n, w->events);
 }
 
 static void targeting(const Writer *w, uint64_t seed) {
@@ -281,8 +361,20 @@ static void score_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s, c
     }
 }
 
+/* Who meets the clinicians' rule, which speaks of the registered treatment; NULL where none is given. */
+static int8_t *rule_of(const LobBenefitSheet *sheet, const LobBenefitStudy *s) {
+    const LobCohort *cohort = s->plan->cohort;
+    const LobBenefitWish *wish = &cohort->study->model.wish;
+    if (wish->n_rule == 0 || sheet->contrast->part != s->registered_part)
+        return NULL;
+    g_autofree int8_t *meets = g_new(int8_t, cohort->n_patients + 1);
+    return lob_cohort_meets_any(cohort, wish->rule, wish->n_rule, meets, NULL) ? g_steal_pointer(&meets)
+                                                                               : NULL;
+}
+
 void lob_benefit_policy_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s) {
     int part = sheet->contrast->part;
+    g_autofree int8_t *rule = rule_of(sheet, s);
     g_auto(Pool) pool = {0};
     pool_fill(&pool, s, part);
     pool_score(&pool, s->plan->cohort->n_centers);
@@ -304,6 +396,7 @@ void lob_benefit_policy_rows(const LobBenefitSheet *sheet, const LobBenefitStudy
         return;
     }
     score_rows(sheet, s, &pool);
-    policies(&w);
+    policies(&w, s, rule);
     targeting(&w, s->plan->cohort->study->validation.seed);
+    concordance(&w, s->plan->cohort->study->validation.seed);
 }

@@ -30,16 +30,6 @@ static void pool_init(LobBenefitPool *pool, size_t n) {
                              g_new(uint32_t, n)};
 }
 
-double *lob_benefit_predictors(const LobBenefitStudy *s) {
-    double *lp = g_new(double, s->plan->cohort->n_patients);
-    for (size_t p = 0; p < s->plan->cohort->n_patients; p++)
-        lp[p] = NAN;
-    for (size_t i = 0; i < s->scores.n; i++)
-        if (s->scores.scores[i].repeat == 0)
-            lp[s->scores.scores[i].patient] = s->scores.scores[i].lp;
-    return lp;
-}
-
 /* What the contrast is judged by, for each held-out patient of a fold; NAN: unknown. */
 static double *modifiers(const LobBenefitStudy *s, const LobBenefitContrast *c, size_t fold,
                          const uint32_t *source) {
@@ -87,31 +77,48 @@ void lob_benefit_pool_fill(LobBenefitPool *pool, const LobBenefitStudy *s, const
         if (!part->estimable)
             continue;
         g_autofree double *score = modifiers(s, c, f, source);
+        g_autofree double *risk = g_new(double, fit->n_held_out + 1);
+        if (s->own_risk)
+            lob_benefit_risk(fit, risk);
         for (size_t i = 0; i < fit->n_held_out; i++) {
             uint32_t p = fit->held_out[i];
-            if (fit->code[p * LOB_PARTS] >= 0 && !isnan(lp[p]) && !isnan(part->weight[p]) && !isnan(score[i]))
-                pool_add(pool, s, c, f, p, score[i], lp[p]);
+            const double prognosis = s->own_risk ? risk[i] : lp[p];
+            if (fit->code[p * LOB_PARTS] >= 0 && !isnan(prognosis) && !isnan(part->weight[p]) &&
+                !isnan(score[i]))
+                pool_add(pool, s, c, f, p, score[i], prognosis);
         }
     }
 }
 
+static void copy_row(LobBenefitPool *out, const LobBenefitPool *pool, size_t i) {
+    const size_t at = out->n++;
+    out->time[at] = pool->time[i];
+    out->event[at] = pool->event[i];
+    out->center[at] = pool->center[i];
+    out->stratum[at] = pool->stratum[i];
+    out->cluster[at] = pool->cluster[i];
+    out->arm[at] = pool->arm[i];
+    out->weight[at] = pool->weight[i];
+    out->score[at] = pool->score[i];
+    out->columns[2 * at] = pool->columns[2 * i];
+    out->columns[2 * at + 1] = pool->columns[2 * i + 1];
+}
+
 void lob_benefit_pool_center(LobBenefitPool *out, const LobBenefitPool *pool, uint32_t center) {
     pool_init(out, pool->n);
+    for (size_t i = 0; i < pool->n; i++)
+        if (pool->center[i] == center)
+            copy_row(out, pool, i);
+}
+
+void lob_benefit_pool_period(LobBenefitPool *out, const LobBenefitPool *pool, double from, double to) {
+    pool_init(out, pool->n);
     for (size_t i = 0; i < pool->n; i++) {
-        size_t at = out->n;
-        if (pool->center[i] != center)
+        if (!(pool->time[i] > from))
             continue;
-        out->n++;
-        out->time[at] = pool->time[i];
-        out->event[at] = pool->event[i];
-        out->center[at] = pool->center[i];
-        out->stratum[at] = pool->stratum[i];
-        out->cluster[at] = pool->cluster[i];
-        out->arm[at] = pool->arm[i];
-        out->weight[at] = pool->weight[i];
-        out->score[at] = pool->score[i];
-        out->columns[2 * at] = pool->columns[2 * i];
-        out->columns[2 * at + 1] = pool->columns[2 * i + 1];
+        copy_row(out, pool, i);
+        out->event[out->n - 1] = pool->event[i] && pool->time[i] <= to;
+        out->time[out->n - 1] = fmin(pool->time[i], to);
     }
 }
 

@@ -7,8 +7,9 @@
 
 /* ---- benefit.csv: one row a held-out patient; the same advice in predictions.csv ---- */
 
-/* The registered effect score itself: the biomarker's proof is none of the score. */
-static bool effect_score_is_earned(const LobBenefitStudy *s) {
+bool lob_benefit_is_earned(const LobBenefitStudy *s) {
+    if (s->locked)
+        return s->n_folds > 0 && s->folds[0].fit.model.earned;
     for (int f = 0; f < LOB_PARTS; f++)
         if (s->contrast[f].registered && s->contrast[f].claimed)
             return true;
@@ -39,24 +40,32 @@ static void fold_advice(const LobBenefitStudy *s, const LobBenefitFold *fold, bo
         g_free(effects[part]);
 }
 
+LobAdviceFrame lob_benefit_frame(const LobBenefitStudy *s) {
+    const LobStudy *study = s->plan->cohort->study;
+    const LobEndpoint *endpoint = &study->endpoints[s->endpoint];
+    const LobBenefitModel *model = s->locked && s->n_folds ? &s->folds[0].fit.model : NULL;
+    return (LobAdviceFrame){.endpoint = endpoint->name,
+                            .model = s->plan->models[0],
+                            .arms = model ? model->arms : study->arms,
+                            .n_arms = model ? model->n_arms : study->n_arms,
+                            .horizons = endpoint->horizons,
+                            .n_horizons = endpoint->n_horizons,
+                            .margin_days = study->model.wish.margin_days,
+                            .penalty_days = study->model.wish.penalty_days,
+                            .part = {s->contrast[0].name, s->contrast[1].name}};
+}
+
 /* Recommendations use effect scores where they are proven, else risk and the average effect alone. */
 static bool write_patients(const LobBenefitStudy *s, GError **err) {
     const LobStudy *study = s->plan->cohort->study;
-    const LobEndpoint *endpoint = &study->endpoints[s->endpoint];
-    LobAdviceFrame frame = {.endpoint = endpoint->name,
-                            .model = s->plan->models[0],
-                            .arms = study->arms,
-                            .n_arms = study->n_arms,
-                            .horizons = endpoint->horizons,
-                            .n_horizons = endpoint->n_horizons,
-                            .part = {s->contrast[0].name, s->contrast[1].name}};
+    const LobAdviceFrame frame = lob_benefit_frame(s);
     size_t n = 0;
     for (size_t f = 0; f < s->n_folds; f++)
         n += s->folds[f].fit.n_held_out;
     g_autofree LobAdvice *advice = g_new0(LobAdvice, n + 1);
     n = 0;
     for (size_t f = 0; f < s->n_folds; f++) {
-        fold_advice(s, &s->folds[f], effect_score_is_earned(s), advice + n);
+        fold_advice(s, &s->folds[f], lob_benefit_is_earned(s), advice + n);
         n += s->folds[f].fit.n_held_out;
     }
     g_autofree char *path = lob_study_out(study, "benefit.csv");
@@ -130,12 +139,11 @@ static void contrast_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s
     lob_benefit_row(sheet, "pooled", "average_log_hazard_ratio", c->average, n, events);
     lob_benefit_row(sheet, "pooled", "average_e_value",
                     plain(lob_e_value(exp(c->average.estimate), true), "common outcome"), n, events);
+    lob_benefit_period_rows(sheet, s);
     if (c->marker)
         return;
     lob_benefit_explained_row(sheet, s);
     lob_benefit_policy_rows(sheet, s);
-    if (!s->locked)
-        lob_benefit_landmark_rows(sheet, s);
 }
 
 static bool write_metrics(const LobBenefitStudy *s, GError **err) {
@@ -149,6 +157,8 @@ static bool write_metrics(const LobBenefitStudy *s, GError **err) {
         if (s->contrast[f].name)
             contrast_rows(&sheet, s);
     }
+    if (!s->locked && !lob_benefit_landmark_rows(&(LobBenefitSheet){csv, scores, NULL}, s, err))
+        return false;
     g_autofree char *path = lob_study_out(s->plan->cohort->study, "benefit_metrics.csv");
     g_autofree char *scores_path = lob_study_out(s->plan->cohort->study, "benefit_scores.csv");
     return lob_csv_save(csv, path, err) && lob_csv_save(scores, scores_path, err);
@@ -210,9 +220,8 @@ static bool write_verdict(const LobBenefitStudy *s, GError **err) {
     json_object_set_new(o, "endpoint", json_string(study->endpoints[s->endpoint].name));
     json_object_set_new(o, "reasons", reasons);
     json_object_set_new(o, "contrasts", contrasts);
-    const bool earned = s->locked ? s->folds && s->folds[0].fit.model.earned : effect_score_is_earned(s);
     json_object_set_new(o, "recommendations_from",
-                        json_string(earned ? LOB_ADVICE_EARNED : "risk and average effect"));
+                        json_string(lob_benefit_is_earned(s) ? LOB_ADVICE_EARNED : LOB_ADVICE_RISK));
     if (s->locked) { /* here the plan's lock is the model */
         json_object_set_new(o, "model_sha256", json_string(s->plan->lock));
         json_object_set_new(o, "registered_lock", json_string(s->locked->lock));

@@ -46,6 +46,22 @@ typedef struct {
     char *value;
 } LobFilter;
 
+#define LOB_PERIODS_MAX 4
+
+/* What is asked of treatment benefit beyond yes or no. */
+typedef struct {
+    /* Registered: an arm of one treatment (its effect score, and the biomarker beside it), or that arm with
+     * "_by_" and the biomarker's name (the biomarker alone); NULL: the treatment with the most power. */
+    char *contrast;
+    double margin_days;              /* a treatment is recommended for at least this much */
+    char *adverse;                   /* binary endpoint: adverse events under treatment, or NULL */
+    double penalty_days;             /* what an adverse event costs */
+    double periods[LOB_PERIODS_MAX]; /* days, ascending, on the clock of horizons: where periods end */
+    size_t n_periods;
+    LobFilter *rule; /* the clinicians' rule to compare with: who meets any of these is treated */
+    size_t n_rule;
+} LobBenefitWish;
+
 typedef struct {
     char *path; /* of study.yaml */
     char *name;
@@ -91,6 +107,7 @@ typedef struct {
         char *precision;      /* of products of tiles: "fp32" or "bf16" */
         LobSurvivalLoss loss; /* of survival endpoints */
         bool benefit;         /* false where there are no arms */
+        LobBenefitWish wish;
         char *biomarker; /* column of the features or of patients.csv, tested beside the effect score; NULL:
                             the encoder's own lymphocyte density where it has one */
         /* 0 (dropout, weight_decay: negative) = the model's own default */
@@ -198,10 +215,17 @@ LobCohort *lob_cohort_read(const LobStudy *study, GError **err);
 void lob_cohort_free(LobCohort *cohort);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCohort, lob_cohort_free)
 
+/* Whether each patient meets any of the filters: 1, 0, or -1 where a cell is empty and no other filter is
+ * met. meets [n_patients]. INPUT error: no such column, a cell that has to be a number and is none. */
+bool lob_cohort_meets_any(const LobCohort *cohort, const LobFilter *filters, size_t n, int8_t *meets,
+                          GError **err);
 /* Whether a patient takes part in an endpoint: eligible, outcome known, and still at risk at the landmark
  * (event and censoring both after it). */
 bool lob_cohort_usable(const LobCohort *cohort, size_t endpoint, size_t patient);
 
+/* Why treated patients may count as treated before they were, or NULL: start days without a landmark, or a
+ * landmark without the start days of every treatment. The study's own text, of a survival endpoint. */
+const char *lob_study_immortal_time(const LobStudy *study, size_t endpoint);
 /* Centers x arms x events as text for people. Caller frees. */
 char *lob_cohort_summary(const LobCohort *cohort);
 

@@ -95,6 +95,32 @@ static void apply_filter(LobCohort *cohort, const LobFilter *filter, int column,
                            filter->op, filter->value, left, failed, unknown);
 }
 
+bool lob_cohort_meets_any(const LobCohort *cohort, const LobFilter *filters, size_t n, int8_t *meets,
+                          GError **err) {
+    const LobTable *table = cohort->patient_table;
+    memset(meets, 0, cohort->n_patients);
+    for (size_t i = 0; i < n; i++) {
+        const int column = lob_table_require(table, filters[i].column, err);
+        if (column < 0)
+            return false;
+        for (size_t p = 0; p < cohort->n_patients; p++) {
+            const size_t row = cohort->patients[p].row;
+            const char *cell = lob_table_cell(table, row, column);
+            bool unreadable = false;
+            if (cell[0] == '\0')
+                meets[p] = meets[p] == 1 ? 1 : -1;
+            else if (passes(&filters[i], cell, &unreadable))
+                meets[p] = 1;
+            if (unreadable)
+                return lob_fail(err, LOB_ERROR_INPUT,
+                                "%s:%zu: column '%s': '%.80s' is not a number; %s %s %s needs one",
+                                lob_table_path(table), lob_table_line(table, row), filters[i].column, cell,
+                                filters[i].column, filters[i].op, filters[i].value);
+        }
+    }
+    return true;
+}
+
 static void append_endpoint_flow(const LobCohort *cohort, size_t endpoint, GString *flow) {
     const LobEndpoint *e = &cohort->study->endpoints[endpoint];
     size_t known = 0, usable = 0, eligible = 0;
@@ -126,6 +152,14 @@ void lob_cohort_apply_filters(LobCohort *cohort, LobProblems *problems) {
             lob_problem_take(problems, error);
         else
             apply_filter(cohort, &study->eligible[i], column, flow, problems);
+    }
+    if (study->model.benefit && study->model.wish.n_rule > 0) {
+        GError *error = NULL;
+        g_autofree int8_t *meets = g_new(int8_t, cohort->n_patients + 1);
+        if (!lob_cohort_meets_any(cohort, study->model.wish.rule, study->model.wish.n_rule, meets, &error)) {
+            g_prefix_error(&error, "model.benefit.rule: ");
+            lob_problem_take(problems, error);
+        }
     }
     for (size_t e = 0; e < study->n_endpoints; e++)
         append_endpoint_flow(cohort, e, flow);

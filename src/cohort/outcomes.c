@@ -234,6 +234,28 @@ static int arm_at_landmark(const LobStudy *study, int arm, const int columns[2],
     return arm_of_code(study, code);
 }
 
+const char *lob_study_immortal_time(const LobStudy *study, size_t endpoint) {
+    const LobEndpoint *e = &study->endpoints[endpoint];
+    bool given = false, started[2] = {false, false}, treated[2] = {false, false};
+    for (size_t a = 0; a < study->n_arms; a++)
+        for (int part = 0; part < 2; part++)
+            if (study->arms[a].code[part] == 1) {
+                treated[part] = true;
+                started[part] = started[part] || study->arms[a].start_column;
+                given = given || study->arms[a].start_column;
+            }
+    if (!study->arm_column || e->kind != LOB_ENDPOINT_SURVIVAL)
+        return NULL;
+    if (given && !(e->landmark > 0))
+        return "arms.start is given and the endpoint has no landmark: who is treated later had to live until "
+               "then, and counts as treated from the first day (immortal time)";
+    if (e->landmark > 0 && ((treated[0] && !started[0]) || (treated[1] && !started[1])))
+        return "the endpoint has a landmark and arms.start lacks the start days of a treatment: who begins "
+               "it "
+               "after the landmark counts as treated at it (immortal time)";
+    return NULL;
+}
+
 static void read_arms(LobCohort *cohort, LobProblems *problems) {
     const LobStudy *study = cohort->study;
     int columns[2];
@@ -244,6 +266,9 @@ static void read_arms(LobCohort *cohort, LobProblems *problems) {
     g_autofree double(*starts)[2] = read_starts(cohort, columns, problems);
     for (size_t e = 0; e < study->n_endpoints; e++) {
         size_t changed = 0, unknown = 0;
+        const char *immortal = lob_study_immortal_time(study, e);
+        if (immortal)
+            lob_warning("endpoint '%s': %s", study->endpoints[e].name, immortal);
         double landmark = study->endpoints[e].landmark;
         for (size_t p = 0; p < cohort->n_patients; p++) {
             int given = cohort->patients[p].arm, arm = given;

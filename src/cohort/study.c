@@ -72,7 +72,7 @@ static const LobYamlField model_fields[] = {
     {.key = "kind", .type = LOB_YAML_TEXT, .offset = offsetof(LobStudy, model.kind)},
     {.key = "loss", .type = LOB_YAML_CUSTOM, .offset = offsetof(LobStudy, model.loss), .handler = read_loss},
     {.key = "tune", .type = LOB_YAML_CUSTOM, .handler = read_tune},
-    {.key = "benefit", .type = LOB_YAML_SWITCH, .offset = offsetof(LobStudy, model.benefit)},
+    {.key = "benefit", .type = LOB_YAML_CUSTOM, .handler = lob_study_read_benefit},
     {.key = "biomarker",
      .type = LOB_YAML_TEXT,
      .offset = offsetof(LobStudy, model.biomarker),
@@ -290,6 +290,7 @@ static LobStudy *study_with_defaults(const char *path) {
     study->encoder.batch = 16;
     study->model.kind = g_strdup("abmil");
     study->model.benefit = true;
+    study->model.wish.margin_days = 30;
     study->model.weight_decay = -1;
     study->model.precision = g_strdup("fp32");
     study->model.dropout = -1;
@@ -325,6 +326,8 @@ static bool check_whole(LobYaml *yaml, const LobStudy *study, GError **err) {
         return lob_yaml_fail(yaml, root, err,
                              "imaging: who benefits is asked of image and covariates alone; use it with "
                              "model.benefit: no");
+    if (!lob_study_check_benefit(yaml, study, err))
+        return false;
     if (study->model.loss == LOB_LOSS_COX && !has_survival(study))
         return lob_yaml_fail(yaml, lob_yaml_root(yaml), err,
                              "model.loss: cox is for endpoints of kind: survival, and there is none");
@@ -376,6 +379,7 @@ static void free_parts(LobStudy *study) {
         g_free(study->imaging[i]);
     for (size_t i = 0; i < study->n_centers; i++)
         clear_center(&study->centers[i]);
+    lob_study_clear_wish(&study->model.wish);
     g_free(study->eligible);
     g_free(study->arms);
     g_free(study->covariates);

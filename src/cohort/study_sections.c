@@ -283,7 +283,7 @@ bool lob_study_section_endpoints(LobYaml *yaml, Node *value, const char *key, vo
 
 /* ---- eligible, covariates ---- */
 
-static bool append_filter(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
+bool lob_study_append_filter(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
     g_autofree char *text = NULL;
     g_autoptr(GError) error = NULL;
     LobFilter filter = {0};
@@ -306,7 +306,7 @@ bool lob_study_section_eligible(LobYaml *yaml, Node *value, const char *key, voi
     LobStudy *study = user;
     g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(LobFilter));
     g_array_set_clear_func(list, lob_study_clear_filter);
-    if (!lob_yaml_items(yaml, value, key, append_filter, list, err))
+    if (!lob_yaml_items(yaml, value, key, lob_study_append_filter, list, err))
         return false;
     study->n_eligible = list->len;
     study->eligible = (LobFilter *)(void *)g_array_steal(list, NULL);

@@ -185,7 +185,7 @@ static bool read_seed(LobYaml *yaml, Node *node, const char *key, uint64_t *valu
     return true;
 }
 
-static bool read_switch(LobYaml *yaml, Node *node, const char *key, bool *value, GError **err) {
+bool lob_yaml_switch(LobYaml *yaml, Node *node, const char *key, bool *value, GError **err) {
     const char *text = scalar(yaml, node, key, "true or false", err);
     if (text == NULL)
         return false;
@@ -235,7 +235,7 @@ static bool read_field(LobYaml *yaml, Node *value, const char *key, const LobYam
     case LOB_YAML_REAL:
         return lob_yaml_real(yaml, value, key, field->low, field->high, at, err);
     case LOB_YAML_SWITCH:
-        return read_switch(yaml, value, key, at, err);
+        return lob_yaml_switch(yaml, value, key, at, err);
     case LOB_YAML_CUSTOM:
         return field->handler(yaml, value, key, at, err);
     }

@@ -60,6 +60,7 @@ bool lob_yaml_items(LobYaml *yaml, Node *node, const char *where, LobYamlHandler
 
 bool lob_yaml_is_null(Node *node);
 bool lob_yaml_text(LobYaml *yaml, Node *node, const char *key, char **text, GError **err);
+bool lob_yaml_switch(LobYaml *yaml, Node *node, const char *key, bool *value, GError **err);
 bool lob_yaml_real(LobYaml *yaml, Node *node, const char *key, double low, double high, double *value,
                    GError **err);
 /* A path beside the document that must exist. */

@@ -8,7 +8,7 @@
 #define PROPENSITY_RIDGE 1.0
 
 LobBenefitOptions lob_benefit_defaults(uint64_t seed) {
-    return (LobBenefitOptions){16, 50, 30, 50, 0.8, seed, NULL};
+    return (LobBenefitOptions){16, 50, 30, 50, 0.8, seed, NULL, NULL};
 }
 
 const char *lob_benefit_part_name(const LobStudy *study, int part) {
@@ -224,6 +224,12 @@ void lob_benefit_fit_main(LobBenefit *benefit, const double *counts, const doubl
     lob_ridge_rows_clear(&rows);
 }
 
+void lob_benefit_risk(const LobBenefit *benefit, double *risk) {
+    for (size_t i = 0; i < benefit->n_held_out; i++)
+        risk[i] =
+            lob_benefit_main_eta(benefit, benefit->main, benefit->held_out[i], (const int[LOB_PARTS]){0});
+}
+
 /* ---- effects ---- */
 
 void lob_benefit_fit_effect(const LobBenefit *benefit, int part, const LobBenefitRefit *refit, double *ridge,
@@ -374,6 +380,7 @@ bool lob_benefit_fit(LobBenefit *benefit, const LobView *view, const LobBagSums 
         check_part(benefit, f);
         fit_part(benefit, f);
     }
+    lob_benefit_fit_adverse(benefit);
     benefit->tau = view->n_cuts ? view->cuts[view->n_cuts - 1] : 0;
     if (endpoint->n_horizons)
         benefit->tau = fmin(benefit->tau, endpoint->horizons[endpoint->n_horizons - 1]);
@@ -396,5 +403,7 @@ void lob_benefit_clear(LobBenefit *benefit) {
     g_free(benefit->train);
     g_free(benefit->held_out);
     g_free(benefit->main);
+    g_free(benefit->adverse);
+    g_free(benefit->adverse_reason);
     *benefit = (LobBenefit){0};
 }

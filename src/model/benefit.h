@@ -28,6 +28,9 @@ typedef struct {
         max_share; /* guards: events and effective size of an arm; share of one center */
     uint64_t seed;
     bool (*stop)(void); /* asked now and then; NULL: never */
+    /* The same fold's view of the study's adverse events, where it asks for their price. Borrowed; NULL: not
+     * asked, or nothing to learn from. */
+    const LobView *adverse;
 } LobBenefitOptions;
 
 LobBenefitOptions lob_benefit_defaults(uint64_t seed);
@@ -92,10 +95,14 @@ typedef struct {
     double sd[LOB_PARTS];               /* of the effect score over training patients */
     double *propensity_beta[LOB_PARTS]; /* [n_covariates + 2], NULL where not estimable */
     double tau;                         /* days */
-    uint64_t seed;                      /* of the spread of what the image does not show */
-    double *main;                       /* [n_draws][n_covariates + k + 3] */
-    double *gamma[LOB_PARTS];           /* [n_draws][k] */
-    double *shift;                      /* [n_draws][k] where the draw's center lies */
+    double margin_days;                 /* a treatment is recommended for at least this much */
+    double penalty_days;                /* what an adverse event costs; 0: not asked */
+    double *adverse;          /* [n_covariates + k + 3] log odds of one in an arm with treatment: intercept,
+                                 covariates,          z, part 2, both parts; NULL: not asked, or not estimable */
+    uint64_t seed;            /* of the spread of what the image does not show */
+    double *main;             /* [n_draws][n_covariates + k + 3] */
+    double *gamma[LOB_PARTS]; /* [n_draws][k] */
+    double *shift;            /* [n_draws][k] where the draw's center lies */
     double *hazard; /* [n_draws][2][LOB_BENEFIT_GRID + 1] cumulative baseline to tau: with effects, from main
                        alone */
 } LobBenefitModel;
@@ -116,8 +123,10 @@ typedef struct {
     double *main;  /* [n_main] */
     double main_ridge;
     LobBenefitPart part[LOB_PARTS];
-    bool use_product; /* enough events of patients with both parts */
-    double tau;       /* days, of the restricted mean */
+    bool use_product;     /* enough events of patients with both parts */
+    double *adverse;      /* as in the model */
+    char *adverse_reason; /* why it was asked and is not there */
+    double tau;           /* days, of the restricted mean */
 } LobBenefit;
 
 /* Whom to predict for. */
@@ -148,13 +157,19 @@ void lob_benefit_score_exchanged(const LobBenefit *benefit, int part, const uint
  * the relation of modifier and effect is broken and nothing else). source [n_patients]. */
 void lob_benefit_score_permuted(const LobBenefit *benefit, int part, const uint32_t *source, double *score);
 
+/* Log hazard without treatment, from main alone, of each held-out patient: [n_held_out]. */
+void lob_benefit_risk(const LobBenefit *benefit, double *risk);
+
 /* What is predicted for a held-out patient, one value an arm of the study. */
 typedef struct {
     size_t n_arms, n_horizons;
-    double *rmst;         /* [n_held_out][n_arms] days to tau; NAN where the arm's effect is not estimable */
-    double *rmst_risk;    /* the same from main alone: benefit through risk only */
-    double *sd, *sd_risk; /* [n_held_out][n_arms] spread of the difference to the arm without treatment */
-    double *survival;     /* [n_held_out][n_arms][n_horizons] NAN beyond training's follow-up */
+    double *rmst;          /* [n_held_out][n_arms] days to tau; NAN where the arm's effect is not estimable */
+    double *rmst_risk;     /* the same from main alone: benefit through risk only */
+    double *sd, *sd_risk;  /* [n_held_out][n_arms] spread of the difference to the arm without treatment */
+    double *survival;      /* [n_held_out][n_arms][n_horizons] NAN beyond training's follow-up */
+    double *survival_risk; /* the same from main alone */
+    double *adverse;       /* [n_held_out][n_arms] probability of an adverse event: 0 without treatment or
+                              where not asked, NAN where not estimable */
 } LobBenefitPrediction;
 /* false: STOPPED. */
 bool lob_benefit_predict(LobBenefit *benefit, LobBenefitPrediction *prediction, GError **err);
@@ -177,6 +192,8 @@ void lob_benefit_model_rmst(const LobBenefitModel *model, const LobBenefitCases 
                             bool effects, double *rmst);
 void lob_benefit_model_predict(const LobBenefitModel *model, const LobBenefitCases *cases,
                                LobBenefitPrediction *prediction);
+/* Probability of an adverse event, [n][n_arms], as in LobBenefitPrediction. */
+void lob_benefit_model_adverse(const LobBenefitModel *model, const LobBenefitCases *cases, double *out);
 /* Effect scores, not scaled: [n]. */
 void lob_benefit_model_score(const LobBenefitModel *model, const LobBenefitCases *cases, int part,
                              double *score);

@@ -227,6 +227,10 @@ static void start_model(const LobBenefit *benefit, LobBenefitModel *model) {
                                .tau = benefit->tau,
                                .seed = benefit->options.seed};
     model->horizons = g_memdup2(endpoint->horizons, endpoint->n_horizons * sizeof(double));
+    model->margin_days = study->model.wish.margin_days;
+    model->penalty_days = study->model.wish.penalty_days;
+    if (benefit->adverse)
+        model->adverse = g_memdup2(benefit->adverse, (model->n_covariates + benefit->k + 3) * sizeof(double));
     copy_arms(model, study);
     for (int f = 0; f < LOB_PARTS; f++)
         copy_part(model, benefit, f);

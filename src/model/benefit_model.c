@@ -50,6 +50,9 @@ bool lob_benefit_model_check(const LobBenefitModel *model, GError **err) {
         draws > 0 && model->n_arms > 0 && basis_is_sound(&model->basis) && hazards_are_sound(model) &&
         isfinite(model->tau) && model->tau >= 0 && all_finite(model->horizons, model->n_horizons) &&
         all_finite(model->main, draws * (model->n_covariates + k + 3)) && all_finite(model->shift, draws * k);
+    sound = sound && isfinite(model->margin_days) && model->margin_days >= 0 &&
+            isfinite(model->penalty_days) && model->penalty_days >= 0 &&
+            (!model->adverse || all_finite(model->adverse, model->n_covariates + k + 3));
     for (int f = 0; sound && f < LOB_PARTS; f++)
         sound = all_finite(model->gamma[f], draws * k) && isfinite(model->sd[f]) && model->sd[f] >= 0 &&
                 (!model->estimable[f] || all_finite(model->propensity_beta[f], model->n_covariates + 2));
@@ -100,7 +103,11 @@ void lob_benefit_model_append(const LobBenefitModel *model, GByteArray *bytes) {
     append_doubles(bytes, basis->center, k);
     append_doubles(bytes, basis->variance, k);
     append_doubles(bytes, basis->blur, k);
-    append_doubles(bytes, (const double[]){basis->factor, basis->specific, model->tau}, 3);
+    append_doubles(
+        bytes,
+        (const double[]){basis->factor, basis->specific, model->tau, model->margin_days, model->penalty_days},
+        5);
+    append_doubles(bytes, model->adverse, model->n_covariates + k + 3);
     for (int f = 0; f < LOB_PARTS; f++) {
         append(bytes, &(uint8_t){model->estimable[f]}, 1);
         append_text(bytes, model->reason[f]);
@@ -127,6 +134,7 @@ void lob_benefit_model_clear(LobBenefitModel *model) {
     }
     g_free(model->main);
     g_free(model->shift);
+    g_free(model->adverse);
     g_free(model->hazard);
     *model = (LobBenefitModel){0};
 }

@@ -119,14 +119,16 @@ static void means(const LobBenefitModel *model, size_t draw, const Hazards *h, d
                     : NAN;
 }
 
-static void survivals(const LobBenefitModel *model, const Hazards *h, double *survival) {
+static void survivals(const LobBenefitModel *model, const Hazards *h, bool effects, double *survival) {
+    const double *hazard = model->hazard + (effects ? 0 : LOB_BENEFIT_GRID + 1);
     for (size_t a = 0; a < model->n_arms; a++)
         for (size_t t = 0; t < model->n_horizons; t++) {
             double share = model->tau > 0 ? model->horizons[t] / model->tau : INFINITY;
-            survival[a * model->n_horizons + t] = share <= 1 && arm_is_estimable(model, a)
-                                                      ? exp(-lob_benefit_hazard_at(model->hazard, share) *
-                                                            exp(eta_of(model, h, model->arms[a].code, true)))
-                                                      : NAN;
+            survival[a * model->n_horizons + t] =
+                share <= 1 && arm_is_estimable(model, a)
+                    ? exp(-lob_benefit_hazard_at(hazard, share) *
+                          exp(eta_of(model, h, model->arms[a].code, effects)))
+                    : NAN;
         }
 }
 
@@ -164,7 +166,10 @@ void lob_benefit_model_predict(const LobBenefitModel *model, const LobBenefitCas
                                   .rmst_risk = g_new(double, n),
                                   .sd = g_new(double, n),
                                   .sd_risk = g_new(double, n),
-                                  .survival = g_new(double, n *MAX(model->n_horizons, 1))};
+                                  .survival = g_new(double, n *MAX(model->n_horizons, 1)),
+                                  .survival_risk = g_new(double, n *MAX(model->n_horizons, 1)),
+                                  .adverse = g_new(double, n)};
+    lob_benefit_model_adverse(model, cases, out->adverse);
     g_autofree double *rmst = g_new(double, 2 * arms + 1);
     for (size_t i = 0; i < cases->n; i++) {
         Hazards h;
@@ -172,7 +177,8 @@ void lob_benefit_model_predict(const LobBenefitModel *model, const LobBenefitCas
         means(model, 0, &h, rmst);
         memcpy(out->rmst + i * arms, rmst, arms * sizeof *rmst);
         memcpy(out->rmst_risk + i * arms, rmst + arms, arms * sizeof *rmst);
-        survivals(model, &h, out->survival + i * arms * model->n_horizons);
+        survivals(model, &h, true, out->survival + i * arms * model->n_horizons);
+        survivals(model, &h, false, out->survival_risk + i * arms * model->n_horizons);
         spread(model, cases, i, rmst, (double *const[2]){out->sd, out->sd_risk});
     }
 }
@@ -240,5 +246,7 @@ void lob_benefit_prediction_clear(LobBenefitPrediction *prediction) {
     g_free(prediction->sd);
     g_free(prediction->sd_risk);
     g_free(prediction->survival);
+    g_free(prediction->survival_risk);
+    g_free(prediction->adverse);
     *prediction = (LobBenefitPrediction){0};
 }

@@ -301,6 +301,10 @@ bool lob_page_arms(LobPage *page, GError **err) {
                      "What happened in each arm. Treatment was chosen by physicians, so nothing here is the "
                      "effect of a treatment; arms with fewer than 30 events are shown but not compared.");
     for (size_t e = 0; e < study->n_endpoints; e++)
+        if (lob_study_immortal_time(study, e))
+            lob_page_caveat(page, "Endpoint %s: %s.", study->endpoints[e].name,
+                            lob_study_immortal_time(study, e));
+    for (size_t e = 0; e < study->n_endpoints; e++)
         if (study->endpoints[e].kind == LOB_ENDPOINT_SURVIVAL && !arms_of_endpoint(page, e, err))
             return false;
     lob_html_section_end(page->html);

@@ -162,12 +162,25 @@ static bool recommendations(LobPage *page, GError **err) {
     return true;
 }
 
+/* Benefit is of the first survival endpoint. */
+static bool benefit_endpoint_competes(const LobStudy *study) {
+    for (size_t e = 0; e < study->n_endpoints; e++)
+        if (study->endpoints[e].kind == LOB_ENDPOINT_SURVIVAL)
+            return study->endpoints[e].competing != NULL;
+    return false;
+}
+
 bool lob_page_benefit(LobPage *page, GError **err) {
     Columns c;
     if (!page->benefit_metrics || !page->cohort->study->model.benefit)
         return true;
     if (!find_columns(page->benefit_metrics, &c, err))
         return false;
+    if (benefit_endpoint_competes(page->cohort->study))
+        lob_page_caveat(page,
+                        "Treatment benefit: competing events are counted as censoring. Effects are on the "
+                        "hazard of the event itself; risks, restricted means and gains in days are those "
+                        "there would be without competing events, and so overstated.");
     lob_html_section(
         page->html, "benefit", "Treatment benefit",
         lob_page_either(page,

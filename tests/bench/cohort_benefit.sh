@@ -2,7 +2,7 @@
 # Treatment benefit on synthetic cohorts whose truth is known, one line a cohort and a summary.
 # usage: cohort_benefit.sh LOBULE planted|null|constant [COHORTS] [model options, e.g. "kind: mean"] [demo options]
 #   planted   TACE -.10 - .70 x immune: mean within-center correlation of the effect score with the immune latent at
-#             least .5; claimed in 16 of 20; gain of the policy over the better of treat-all and treat-none (months of
+#             least .5; claimed in 16 of 20; gain of the recommendation over the better of treat-all and treat-none (months of
 #             true restricted mean, truth.csv) at least .75 in 18 of 20; 90 % intervals of the benefit hold the truth in
 #             85 to 95 % of patients
 #   null      no path from any image latent to the outcome: at most 9 of 100 claims
@@ -46,7 +46,7 @@ for center in sorted({row["center"] for row in rows}):
         # The score is a log hazard ratio: a patient whom treatment helps has a low one.
         r.append(-correlation([float(o["effect_tace"]) for o in own],
                               [float(truth[o["patient_id"]]["immune"]) for o in own]))
-gain, covered, n, all_, none, policy = 0, 0, 0, 0.0, 0.0, 0.0
+covered, n, all_, none, policy, by_sign = 0, 0, 0.0, 0.0, 0.0, 0.0
 for row in rows:
     if not row["benefit_tace"]:
         continue
@@ -56,12 +56,15 @@ for row in rows:
     n += 1
     none += a
     all_ += b
-    policy += b if estimate > 0 else a
+    # What the program says; where it is undecided, what was done is left.
+    said = row["recommendation"] if row["recommendation"] != "undecided" else row["arm"]
+    policy += b if said in ("tace", "both") else a
+    by_sign += b if estimate > 0 else a
     covered += abs(estimate - (b - a)) <= 1.645 * sd
-gain = (policy - max(all_, none)) / n / 30.4375 if n else 0
-print("cohort %s r %.3f interaction %.3f p %.3f hk_lower %.3f claimed %d systemic_claimed %d gain_months %.2f covered %.3f %s"
+months = lambda value: (value - max(all_, none)) / n / 30.4375 if n else 0
+print("cohort %s r %.3f interaction %.3f p %.3f hk_lower %.3f claimed %d systemic_claimed %d gain_months %.2f covered %.3f sign_months %.2f %s"
       % (seed, statistics.mean(r) if r else 0, tace.get("interaction_per_sd") or 0, tace.get("permutation_p") or 1,
-         tace.get("hartung_knapp_lower") or 0, tace["claimed"], other["claimed"], gain, covered / n if n else 0,
+         tace.get("hartung_knapp_lower") or 0, tace["claimed"], other["claimed"], months(policy), covered / n if n else 0, months(by_sign),
          verdict["verdict"].replace(" ", "_")), flush=True)
 P
   rm -rf "$dir"
@@ -70,12 +73,12 @@ python3 - "$family" "$work/lines" <<'P'
 import statistics, sys
 family, lines = sys.argv[1], [line.split() for line in open(sys.argv[2])]
 n = len(lines)
-r, gain, covered = ([float(f[k]) for f in lines] for k in (3, 15, 17))
+r, gain, covered, sign = ([float(f[k]) for f in lines] for k in (3, 15, 17, 19))
 claimed = sum(int(f[11]) for f in lines)
 if family == "planted":
     large = sum(g >= 0.75 for g in gain)
-    print("cohorts %d mean correlation %.3f claimed %d gain of .75 months in %d (mean %.2f) 90 %% intervals cover %.3f (%.3f to %.3f)"
-          % (n, statistics.mean(r), claimed, large, statistics.mean(gain), statistics.mean(covered), min(covered), max(covered)))
+    print("cohorts %d mean correlation %.3f claimed %d gain of .75 months in %d (mean %.2f; %.2f by the sign of the benefit) 90 %% intervals cover %.3f (%.3f to %.3f)"
+          % (n, statistics.mean(r), claimed, large, statistics.mean(gain), statistics.mean(sign), statistics.mean(covered), min(covered), max(covered)))
     sys.exit(statistics.mean(r) < 0.5 or claimed < 0.8 * n or large < 0.9 * n or not 0.85 <= statistics.mean(covered) <= 0.95)
 print("cohorts %d claimed %d" % (n, claimed))
 sys.exit(n >= 20 and claimed > 0.09 * n)

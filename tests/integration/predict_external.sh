@@ -37,8 +37,8 @@ part() { # NAME AWK-OPERATOR
   awk -F, "NR == 1 || \$2 $2 \"$left\"" "$work/a/patients.csv" >"$work/$1/patients.csv"
   awk -F, "NR == 1 || \$3 $2 \"$left\"" "$work/a/slides.csv" >"$work/$1/slides.csv"
 }
-demo a 900 3 3
-demo b 600 3 4
+demo a 600 3 3
+demo b 420 3 4
 part rest '!='
 part new '=='
 run validate "$work/a/study.yaml"

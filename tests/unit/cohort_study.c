@@ -52,6 +52,70 @@ Test(cohort_study, defaults) {
     cr_assert_str_eq(study->text_sha256, sha);
 }
 
+#define ARMED                                                                                                \
+    BASE "endpoints:\n  - {name: rfs, time: t, event: e}\n  - {name: ae, kind: binary, label: a}\n"          \
+         "arms: {column: arm, levels: {none: [0, 0], tace: [1, 0], both: [1, 1]}}\n"
+
+Test(cohort_study, benefit_is_a_switch_or_says_what_is_asked) {
+    g_autoptr(GError) error = NULL;
+    g_autoptr(LobStudy) plain = parse(ARMED "model: {benefit: true}\n", &error);
+    cr_assert_not_null(plain, "%s", error ? error->message : "");
+    cr_assert(plain->model.benefit);
+    cr_assert_float_eq(plain->model.wish.margin_days, 30, 0);
+    cr_assert_null(plain->model.wish.contrast);
+    g_autoptr(LobStudy) full =
+        parse(ARMED "model: {biomarker: til, benefit: {contrast: tace_by_til, margin_days: 45, adverse: ae, "
+                    "penalty_days: 60, periods: [365, 730], rule: [mvi == 1, size > 5]}}\n",
+              &error);
+    cr_assert_not_null(full, "%s", error ? error->message : "");
+    const LobBenefitWish *wish = &full->model.wish;
+    cr_assert(full->model.benefit);
+    cr_assert_str_eq(wish->contrast, "tace_by_til");
+    cr_assert_float_eq(wish->margin_days, 45, 0);
+    cr_assert_str_eq(wish->adverse, "ae");
+    cr_assert_float_eq(wish->penalty_days, 60, 0);
+    cr_assert_eq(wish->n_periods, 2);
+    cr_assert_float_eq(wish->periods[1], 730, 0);
+    cr_assert_eq(wish->n_rule, 2);
+    cr_assert_str_eq(wish->rule[1].column, "size");
+    static const char *const wrong[][2] = {
+        {"contrast: both", "an arm of one treatment"},
+        {"contrast: tace_by_other", "model.biomarker"},
+        {"adverse: ae", "give both"},
+        {"penalty_days: 5", "give both"},
+        {"adverse: rfs, penalty_days: 5", "kind: binary"},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_autofree char *text =
+            g_strdup_printf(ARMED "model: {biomarker: til, benefit: {%s}}\n", wrong[i][0]);
+        assert_refused(text, "1", "model.benefit", wrong[i][1]);
+    }
+    assert_refused(ARMED "model: {benefit: {periods: [730, 365]}}\n", "7", "model.benefit.periods[2]",
+                   "ascending");
+    assert_refused(ARMED "model: {benefit: {rule: [mvi]}}\n", "7", "model.benefit.rule[1]", "COLUMN");
+    assert_refused(BASE
+                   "endpoints:\n  - {name: rfs, time: t, event: e}\nmodel: {benefit: {periods: [365]}}\n",
+                   "1", "model.benefit", "needs arms");
+}
+
+Test(cohort_study, immortal_time_is_told_by_the_study) {
+    static const struct {
+        const char *text;
+        bool told;
+    } cases[] = {{"arms: {column: arm, levels: {none: [0, 0], tace: [1, 0]}, start: {tace: d}}\n", true},
+                 {"arms: {column: arm, levels: {none: [0, 0], tace: [1, 0]}}\n", false}};
+    for (size_t i = 0; i < 4; i++) {
+        const bool landmark = i % 2;
+        g_autofree char *text =
+            g_strdup_printf(BASE "endpoints:\n  - {name: rfs, time: t, event: e, landmark: %d}\n%s",
+                            landmark ? 90 : 0, cases[i / 2].text);
+        g_autoptr(GError) error = NULL;
+        g_autoptr(LobStudy) study = parse(text, &error);
+        cr_assert_not_null(study, "%s", error ? error->message : "");
+        cr_assert_eq(lob_study_immortal_time(study, 0) != NULL, landmark != cases[i / 2].told, "%zu", i);
+    }
+}
+
 Test(cohort_study, everything) {
     g_autoptr(GError) error = NULL;
     g_autoptr(LobStudy) study =
