@@ -101,8 +101,11 @@ static bool make_plan(LobSetting *setting, const LobModelFile *file, GError **er
         return lob_fail(err, LOB_ERROR_INPUT,
                         "the model file holds %zu kinds of models; at most %zu can be used", model->n_kinds,
                         G_N_ELEMENTS(plan->models));
-    *plan = (LobPlan){
-        .cohort = &setting->cohort, .folds = one_fold(&setting->cohort), .n_models = model->n_kinds};
+    *plan = (LobPlan){.cohort = &setting->cohort,
+                      .folds = one_fold(&setting->cohort),
+                      .n_models = model->n_kinds,
+                      .may_share = true,
+                      .one_group = true};
     for (size_t m = 0; m < model->n_kinds; m++)
         plan->models[m] = model->nets[m].kind;
     g_strlcpy(plan->lock, file->sha256, sizeof plan->lock);
