@@ -97,6 +97,10 @@ site "groups: 2, stream: $work/disk"
 run 3 predict "$model" --output "$work/streamed" "$work/new/site.yaml"
 expect "streamed by 3 ranks, site.groups 2: exit code, the same tables" "0 $wanted" "$? $(digest "$work/streamed")"
 expect "patients are shared out" yes "$(said 'shared out over 3 ranks')"
+patients=$(($(wc -l <"$work/new/patients.csv") - 1))
+site "memory_gib: $(awk -v b=$((patients * 24 * 48 * 2)) 'BEGIN { printf "%.9f", 0.7 * b / 1073741824 }')"
+LOB_TEST_NODE_RANKS=1 run 2 predict "$model" --output "$work/spread" "$work/new/site.yaml"
+expect "two nodes (pretended) hold the cohort together: exit code, the same tables" "0 $wanted" "$? $(digest "$work/spread")"
 site 'memory_gib: 0.000001'
 run 3 predict "$model" --output "$work/small" "$work/new/site.yaml"
 expect "too little memory: exit code, reason" "2 yes" "$? $(said 'site.memory_gib')"
