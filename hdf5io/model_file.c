@@ -29,6 +29,8 @@ void lob_model_file_seal(LobModelFile *file) {
     lob_saved_append(&file->model, bytes);
     if (file->benefit)
         lob_benefit_model_append(file->benefit, bytes);
+    if (file->registered)
+        lob_registered_append(file->registered, bytes);
     g_autofree char *hash = lob_sha256_bytes(bytes->data, bytes->len);
     g_strlcpy(file->sha256, hash, sizeof file->sha256);
 }
@@ -162,7 +164,8 @@ static bool put_all(hid_t root, const LobModelFile *file, GError **err) {
            lob_h5_write_number(root, "endpoints", H5T_STD_I64LE, (double)model->n_endpoints, err) &&
            lob_h5_write_number(root, "kinds", H5T_STD_I64LE, (double)model->n_kinds, err) &&
            put_features(root, &file->features, err) && put_nets(root, model, err) &&
-           (!file->benefit || lob_model_put_benefit(root, file->benefit, err));
+           (!file->benefit || lob_model_put_benefit(root, file->benefit, err)) &&
+           (!file->registered || lob_model_put_registered(root, file->registered, err));
 }
 
 /* ---- files ---- */
@@ -221,6 +224,9 @@ void lob_model_file_clear(LobModelFile *file) {
     if (file->benefit)
         lob_benefit_model_clear(file->benefit);
     g_free(file->benefit);
+    if (file->registered)
+        lob_registered_clear(file->registered);
+    g_free(file->registered);
     *file = (LobModelFile){0};
 }
 

@@ -4,15 +4,17 @@
 
 #include "hdf5io/hdf5io.h"
 #include "model/benefit.h"
+#include "model/registered.h"
 #include "model/saved.h"
 
 #define LOB_MODEL_VERSION 2
 
 typedef struct {
     LobSavedModel model;
-    LobStoreHeader features;  /* what made the features it was trained on; dim 0 where it uses none */
-    LobBenefitModel *benefit; /* owned; NULL: none was asked for */
-    char sha256[65];          /* of all of the above: the model's name in other files */
+    LobStoreHeader features;   /* what made the features it was trained on; dim 0 where it uses none */
+    LobBenefitModel *benefit;  /* owned; NULL: none was asked for */
+    LobRegistered *registered; /* owned; every file that train makes has it */
+    char sha256[65];           /* of all of the above: the model's name in other files */
 } LobModelFile;
 
 /* Computes sha256. */

@@ -17,6 +17,8 @@ bool lob_model_put_texts(hid_t group, const char *name, char *const *texts, size
 bool lob_model_put_benefit(hid_t root, LobBenefitModel *benefit, GError **err);
 /* *benefit stays NULL where the file has none. */
 bool lob_model_read_benefit(hid_t root, const char *path, LobBenefitModel **benefit, GError **err);
+bool lob_model_put_registered(hid_t root, const LobRegistered *registered, GError **err);
+bool lob_model_read_registered(hid_t root, const char *path, LobRegistered **registered, GError **err);
 bool lob_model_read(hid_t root, const char *path, LobModelFile *file, GError **err);
 
 #endif

@@ -227,7 +227,8 @@ bool lob_model_read(hid_t root, const char *path, LobModelFile *file, GError **e
     model->seeds = (int)seeds;
     model->n_endpoints = (size_t)endpoints;
     model->n_kinds = (size_t)kinds;
-    if (!read_nets(root, path, model, err) || !lob_model_read_benefit(root, path, &file->benefit, err))
+    if (!read_nets(root, path, model, err) || !lob_model_read_benefit(root, path, &file->benefit, err) ||
+        !lob_model_read_registered(root, path, &file->registered, err))
         return false;
     lob_model_file_seal(file);
     return strcmp(file->sha256, sha256) == 0 ||

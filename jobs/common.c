@@ -15,7 +15,7 @@
 typedef struct {
     char *output, *walltime, *share;
     gboolean verbose;
-    bool one_center;   /* as in the spec */
+    bool predicts;     /* as in the spec */
     uint32_t part, of; /* of the slides; 0: all */
     double seconds;    /* until the walltime ends; <= 0: unknown */
 } CommonOptions;
@@ -100,8 +100,7 @@ static bool read_study(LobJob *job, const char *path, const CommonOptions *commo
     job->study = lob_study_read(path, common->output, err);
     if (!job->study)
         return false;
-    if (common->one_center)
-        job->study->validation.scheme = LOB_SCHEME_FOLDS;
+    job->study->predicts = common->predicts;
     /* Every rank reads the same tables: one voice is enough for what is merely suspicious. */
     lob_log_setup(job->world.rank == 0 ? LOB_LOG_INFO : LOB_LOG_ERROR, job->world.rank);
     job->cohort = lob_cohort_read(job->study, err);
@@ -143,7 +142,7 @@ static bool begin(LobJob *job, const char *path, const CommonOptions *common, in
 }
 
 bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, int *code) {
-    CommonOptions common = {.one_center = spec->one_center};
+    CommonOptions common = {.predicts = spec->predicts};
     const int rank = lob_launcher_rank();
     GError *err = NULL;
     *job = (LobJob){.world = {.rank = rank, .size = 1}};

@@ -12,8 +12,8 @@ typedef struct {
     const char *arguments;       /* for --help; NULL = "STUDY" */
     const GOptionEntry *options; /* own options beside the common ones, NULL-terminated, or NULL */
     bool readers;                /* starts the zygote of the slide readers (before MPI_Init) */
-    bool one_center;             /* no fold is made, so a single center will do */
     bool takes_share;            /* --share: a part of the slides, for trials and scaling sweeps */
+    bool predicts;               /* applies a locked model: see LobStudy */
 } LobJobSpec;
 
 typedef struct {

@@ -3,6 +3,7 @@
 #include "jobs/jobs.h"
 #include "jobs/provenance.h"
 #include "mpi/world.h"
+#include "report/report.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -52,16 +53,36 @@ static bool write_provenance(const LobJob *job, const char *sha256, GError **err
     return lob_file_replace(path, text, strlen(text), err);
 }
 
+/* The page, where there are outcomes to judge the model by: study and tables as `lobule report` reads them.
+ */
+static bool write_report(const LobJob *job, GError **err) {
+    g_autofree char *metrics = lob_study_out(job->study, "metrics.csv");
+    if (job->world.rank != 0 || !g_file_test(metrics, G_FILE_TEST_EXISTS))
+        return true;
+    g_autoptr(LobStudy) study = lob_study_read(job->study->path, job->study->output, err);
+    lob_log_setup(LOB_LOG_ERROR, 0); /* the tables' own remarks were made before */
+    g_autoptr(LobCohort) cohort =
+        study && lob_external_study(study, err) ? lob_cohort_read(study, err) : NULL;
+    lob_log_setup(job->loudness, 0);
+    if (!cohort || !lob_report_write(cohort, err))
+        return false;
+    g_autofree char *page = lob_study_out(study, "report.html");
+    lob_info("external validation: %s", page);
+    return true;
+}
+
 int lob_cmd_predict(int argc, char **argv) {
     const LobJobSpec spec = {
         .name = "predict",
         .summary = "Scores the patients of STUDY with the locked model in the file MODEL; "
                    "nothing is fitted anew. Slides are embedded first where the study has slides. Writes "
-                   "predictions.csv and, where outcomes of the model's endpoints are given, metrics.csv. The "
-                   "study may have a single center.",
+                   "predictions.csv and benefit.csv; where outcomes of the model's endpoints are given, also "
+                   "the external validation: metrics.csv, the verdict on the contrast in the model's lock, "
+                   "and report.html. The study may have a single center, outcomes may be absent or in part "
+                   "unknown.",
         .arguments = "MODEL STUDY",
         .readers = true,
-        .one_center = true};
+        .predicts = true};
     LobJob job;
     int code = LOB_EXIT_OTHER;
     char sha256[65] = "";
@@ -71,6 +92,6 @@ int lob_cmd_predict(int argc, char **argv) {
     GError *err = NULL;
     if (output_is_free(&job, &err) && lob_job_predict(&job.world, job.cohort, model, sha256, &code, &err) &&
         (code == LOB_EXIT_DONE || code == LOB_EXIT_SLIDES_FAILED))
-        (void)write_provenance(&job, sha256, &err);
+        (void)(write_provenance(&job, sha256, &err) && write_report(&job, &err));
     return lob_job_end(&job, code, err);
 }

@@ -51,7 +51,8 @@ int lob_cmd_report(int argc, char **argv) {
     g_option_context_add_main_entries(context, entries, NULL);
     g_option_context_set_summary(
         context, "Writes report.html, evidence.csv and the data of all figures from the tables that validate "
-                 "left in the output folder.");
+                 "left in the output folder, or those of predict, where outcomes were given: then it is the "
+                 "external validation of the locked model.");
     g_autoptr(GError) err = NULL;
     unsigned formats = 0;
     if (!g_option_context_parse(context, &argc, &argv, &err) || argc != 2) {
@@ -62,7 +63,8 @@ int lob_cmd_report(int argc, char **argv) {
     lob_log_setup(LOB_LOG_INFO, 0);
     const bool known = read_formats(format ? format : "csv,html", &formats, &err);
     g_autoptr(LobStudy) study = known ? lob_study_read(argv[1], output, &err) : NULL;
-    g_autoptr(LobCohort) cohort = study ? lob_cohort_read(study, &err) : NULL;
+    g_autoptr(LobCohort) cohort =
+        study && lob_external_study(study, &err) ? lob_cohort_read(study, &err) : NULL;
     if (cohort)
         warn_of_changed_study(study);
     const bool ok = cohort && lob_zygote_start(&err) && lob_report_write_formats(cohort, formats, &err);

@@ -1,9 +1,13 @@
 /* The prediction job: a locked model applied to a new cohort. Nothing is fitted: scale, medians, cuts and
- * thresholds are the file's. Networks are dealt to ranks, each scored by one, so that the number of ranks
- * changes nothing. */
+ * thresholds are the file's. Patients are shared out over ranks, each scored by one, so that the number of
+ * ranks changes nothing and a node holds the features of its own. */
+#include "mpi/benefit_sums.h"
 #include "mpi/predict_benefit.h"
+#include "mpi/predict_external.h"
+#include "mpi/predict_scores.h"
 #include "mpi/predict_setting.h"
 #include "mpi/stop.h"
+#include "report/report.h"
 
 #include <string.h>
 
@@ -16,6 +20,7 @@ typedef struct {
     LobSetting setting;
     LobResident resident;
     bool resident_loaded;
+    LobBagSums sums;        /* rank 0, for the benefit stage */
     LobTaskResult *results; /* [n_tasks] on rank 0: all */
 } Job;
 
@@ -84,72 +89,10 @@ static bool load_features(Job *job, GError **err) {
     return job->resident_loaded;
 }
 
-/* ---- scores ---- */
-
-static bool score_one(Job *job, size_t task, const uint32_t *patients, size_t n, GByteArray *outbox,
-                      GError **err) {
-    const LobPlan *plan = &job->setting.plan;
-    const LobTask *t = &plan->tasks[task];
-    const LobSavedNet *net = &job->file.model.nets[t->endpoint * plan->n_models + t->model];
-    const LobBags *bags = job->resident_loaded ? &job->resident.bags : NULL;
-    g_autofree float *covariates = lob_saved_covariates(net, plan->cohort, err);
-    LobModelResult fit;
-    double start = lob_clock();
-    if (!covariates ||
-        !lob_saved_score(net, t->seed, plan->cohort, t->endpoint, bags, covariates, patients, n, &fit, err))
-        return false;
-    LobTaskResult result = {.n_horizons = fit.n_horizons,
-                            .n_classes = fit.n_classes,
-                            .best_epoch = fit.best_epoch,
-                            .cut = fit.cut};
-    lob_task_keep_scores(&fit, patients, n, bags, &result);
-    lob_task_keep_maps(plan, task, &fit, bags, &result);
-    lob_model_result_clear(&fit);
-    result.seconds = lob_clock() - start;
-    g_autoptr(GByteArray) bytes = lob_task_pack(plan, task, &result);
-    uint64_t head[2] = {task, bytes->len};
-    g_byte_array_append(outbox, (const guint8 *)head, sizeof head);
-    g_byte_array_append(outbox, bytes->data, bytes->len);
-    lob_task_result_clear(&result);
-    return true;
-}
-
-static void score_mine(Job *job, GByteArray *outbox, GError **err) {
-    const LobCohort *cohort = job->setting.plan.cohort;
-    g_autofree uint32_t *patients = g_new(uint32_t, MAX(cohort->n_patients, 1));
-    size_t n = 0;
-    for (size_t p = 0; p < cohort->n_patients; p++)
-        if (cohort->patients[p].eligible)
-            patients[n++] = (uint32_t)p;
-    size_t step = (size_t)job->world->size;
-    for (size_t t = (size_t)job->world->rank; t < job->setting.plan.n_tasks; t += step) {
-        if (lob_run_state() != LOB_RUN_ON) {
-            lob_run_stop_error(err);
-            return;
-        }
-        if (!score_one(job, t, patients, n, outbox, err))
-            return;
-    }
-}
-
 static bool score_all(Job *job, GError **err) {
-    g_autoptr(GByteArray) outbox = g_byte_array_new();
-    GError *problem = NULL;
-    score_mine(job, outbox, &problem);
-    g_autofree void *all = NULL;
-    size_t total = 0;
-    if (!lob_world_collect(job->world, outbox, problem, &all, &total, err))
-        return false;
-    const char *at = all;
-    for (const char *end = at + total; at < end;) {
-        uint64_t head[2];
-        memcpy(head, at, sizeof head);
-        at += sizeof head;
-        if (!lob_task_unpack(&job->setting.plan, head[0], at, head[1], &job->results[head[0]]))
-            return lob_fail(err, LOB_ERROR_INTERNAL, "scores were damaged on their way to rank 0");
-        at += head[1];
-    }
-    return true;
+    const LobScoring scoring = {job->world, &job->setting.plan, &job->file.model,
+                                job->resident_loaded ? &job->resident : NULL};
+    return lob_scoring_run(&scoring, job->results, err);
 }
 
 /* ---- tables, on rank 0 ---- */
@@ -165,7 +108,21 @@ static LobScores with_outcome(const LobScores *scores, const LobCohort *cohort) 
     return kept;
 }
 
-static bool write_metrics(Job *job, const LobScores *scores, size_t n, GError **err) {
+static bool evaluate_benefit(Job *job, const LobPredictedBenefit *benefit, GError **err) {
+    const LobExternal external = {.plan = &job->setting.plan,
+                                  .file = &job->file,
+                                  .results = job->results,
+                                  .sums = job->resident_loaded ? &job->sums : NULL,
+                                  .columns = job->resident_loaded ? job->resident.set.columns : NULL,
+                                  .endpoint = benefit->endpoint,
+                                  .covariates = benefit->covariates,
+                                  .cases = &benefit->cases,
+                                  .patients = benefit->patients};
+    return !job->file.benefit || lob_external_evaluate(&external, err);
+}
+
+static bool write_metrics(Job *job, const LobScores *scores, size_t n, const LobPredictedBenefit *benefit,
+                          GError **err) {
     const LobPlan *plan = &job->setting.plan;
     g_autofree LobScores *known = g_new0(LobScores, n);
     size_t total = 0;
@@ -175,10 +132,24 @@ static bool write_metrics(Job *job, const LobScores *scores, size_t n, GError **
     }
     if (total == 0)
         lob_info("no outcome of the model's endpoints is given: predictions.csv alone, no metrics.csv");
-    bool ok = total == 0 || (lob_opening_record(plan, err) && lob_metrics_write(plan, known, err));
+    bool ok = total == 0 || (lob_opening_record(plan, err) && lob_metrics_write(plan, known, err) &&
+                             evaluate_benefit(job, benefit, err));
     for (size_t i = 0; i < n; i++)
         g_free(known[i].scores);
     return ok;
+}
+
+/* What an earlier prediction left that this one may not write anew, its outcomes being unknown. */
+static bool remove_evaluation(const LobStudy *study, GError **err) {
+    static const char *const tables[] = {
+        "metrics.csv",       "meta.csv",     "benefit.csv",  "benefit_metrics.csv", "benefit_scores.csv",
+        "benefit_draws.csv", "verdict.json", "evidence.csv", "evidence.json",       "report.html"};
+    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
+        g_autofree char *path = lob_study_out(study, tables[i]);
+        if (!lob_remove_stale(path, err))
+            return false;
+    }
+    return true;
 }
 
 static bool write_tables(Job *job, GError **err) {
@@ -187,12 +158,19 @@ static bool write_tables(Job *job, GError **err) {
     g_autofree LobScores *scores = g_new0(LobScores, n);
     for (size_t i = 0; i < n; i++)
         lob_scores_collect(&scores[i], plan, job->results, i / plan->n_models, i % plan->n_models);
-    bool ok = lob_predictions_write(plan, scores, err) &&
-              lob_predict_benefit(plan, &job->file, job->resident_loaded ? &job->resident.bags : NULL, err) &&
+    LobPredictedBenefit benefit = {0};
+    bool ok = remove_evaluation(plan->cohort->study, err) &&
+              lob_setting_record(&job->setting, &job->file, err) &&
+              lob_predicted_benefit_make(&benefit, plan, &job->file, job->resident_loaded ? &job->sums : NULL,
+                                         err) &&
+              lob_predictions_write(plan, scores, err) &&
+              lob_predicted_benefit_write(&benefit, plan, &job->file, err) &&
               lob_top_tiles_write(plan, job->results, &job->resident, err) &&
-              lob_maps_write(plan, job->results, &job->resident, err) && write_metrics(job, scores, n, err);
+              lob_maps_write(plan, job->results, &job->resident, err) &&
+              write_metrics(job, scores, n, &benefit, err);
     if (ok)
         lob_info("predicted %zu patients with model %s", scores[0].n, job->file.sha256);
+    lob_predicted_benefit_clear(&benefit);
     for (size_t i = 0; i < n; i++)
         lob_scores_clear(&scores[i]);
     return ok;
@@ -218,9 +196,10 @@ static bool work(Job *job, const char *model_path, int *exit_code, GError **err)
     job->results = g_new0(LobTaskResult, job->setting.plan.n_tasks);
     if (!load_features(job, err))
         return false;
-    problem = NULL;
-    (void)score_all(job, &problem);
-    if (!lob_world_agree(job->world, problem, err))
+    if (!score_all(job, err))
+        return false;
+    if (job->resident_loaded && job->file.benefit &&
+        !lob_benefit_sums_gather(job->world, &job->resident, &job->sums, err))
         return false;
     problem = NULL;
     if (job->world->rank == 0)
@@ -236,6 +215,7 @@ bool lob_job_predict(const LobWorld *world, const LobCohort *cohort, const char 
     for (size_t t = 0; job.results && t < job.setting.plan.n_tasks; t++)
         lob_task_result_clear(&job.results[t]);
     g_free(job.results);
+    lob_bag_sums_clear(&job.sums);
     lob_resident_clear(&job.resident);
     lob_setting_clear(&job.setting);
     lob_model_file_clear(&job.file);

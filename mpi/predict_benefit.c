@@ -27,17 +27,17 @@ static const char *part_name(const LobBenefitModel *model, int part) {
 }
 
 /* One advice a case; effects [LOB_PARTS][n]. */
-static LobAdvice *advise(const LobPlan *plan, const LobBenefitModel *model, size_t endpoint,
-                         const uint32_t *patients, const size_t *kept, const LobBenefitCases *cases,
+static LobAdvice *advise(const LobPlan *plan, const LobBenefitModel *model, const LobPredictedBenefit *b,
                          const LobBenefitPrediction *prediction) {
     const LobCohort *cohort = plan->cohort;
+    const LobBenefitCases *cases = &b->cases;
     LobAdvice *advice = g_new0(LobAdvice, cases->n + 1);
     g_autofree double *effects = g_new(double, LOB_PARTS * cases->n + 1);
     for (size_t f = 0; f < LOB_PARTS; f++)
         lob_benefit_model_score(model, cases, (int)f, effects + f * cases->n);
     for (size_t i = 0; i < cases->n; i++) {
-        uint32_t p = patients[kept[i]];
-        int arm = cohort->study->arm_column ? cohort->arm_at[endpoint][p] : -1;
+        uint32_t p = b->patients[i];
+        int arm = cohort->study->arm_column ? cohort->arm_at[b->endpoint][p] : -1;
         advice[i] = (LobAdvice){.patient_id = cohort->patients[p].patient_id,
                                 .center = cohort->centers[cohort->patients[p].center],
                                 .arm = arm >= 0 ? cohort->study->arms[arm].name : "",
@@ -66,31 +66,49 @@ static bool write_advice(const LobPlan *plan, const LobBenefitModel *model, cons
            lob_advice_join(predictions, &frame, advice, n, err);
 }
 
-bool lob_predict_benefit(const LobPlan *plan, const LobModelFile *file, const LobBags *bags, GError **err) {
-    const LobBenefitModel *model = file->benefit;
+static bool can_sum(const LobBenefitModel *model, const LobBagSums *sums, GError **err) {
+    return !model->basis.of_tiles || (sums && sums->dim == model->basis.dim) ||
+           lob_fail(err, LOB_ERROR_INPUT, "the model's benefit stage wants features of %zu columns",
+                    model->basis.dim);
+}
+
+bool lob_predicted_benefit_make(LobPredictedBenefit *b, const LobPlan *plan, const LobModelFile *file,
+                                const LobBagSums *sums, GError **err) {
     const LobCohort *cohort = plan->cohort;
-    size_t endpoint, n = 0;
-    if (!model)
+    size_t n = 0;
+    *b = (LobPredictedBenefit){0};
+    if (!file->benefit)
         return true;
-    const LobSavedNet *net = find_net(file, &endpoint, err);
-    g_autofree float *covariates = net ? lob_saved_covariates(net, cohort, err) : NULL;
-    if (!covariates)
+    const LobSavedNet *net = find_net(file, &b->endpoint, err);
+    b->covariates = net ? lob_saved_covariates(net, cohort, err) : NULL;
+    if (!b->covariates || !can_sum(file->benefit, sums, err))
         return false;
-    if (model->basis.of_tiles && (!bags || bags->dim != model->basis.dim))
-        return lob_fail(err, LOB_ERROR_INPUT, "the model's benefit stage wants features of %zu columns",
-                        model->basis.dim);
     g_autofree uint32_t *patients = g_new(uint32_t, cohort->n_patients + 1);
     g_autofree size_t *kept = g_new(size_t, cohort->n_patients + 1);
     for (size_t p = 0; p < cohort->n_patients; p++)
         if (cohort->patients[p].eligible)
             patients[n++] = (uint32_t)p;
-    LobBenefitCases cases;
+    lob_benefit_cases(&b->cases, file->benefit, cohort, sums, b->covariates, patients, n, kept);
+    b->patients = g_new(uint32_t, b->cases.n + 1);
+    for (size_t i = 0; i < b->cases.n; i++)
+        b->patients[i] = patients[kept[i]];
+    return true;
+}
+
+bool lob_predicted_benefit_write(const LobPredictedBenefit *b, const LobPlan *plan, const LobModelFile *file,
+                                 GError **err) {
     LobBenefitPrediction prediction;
-    lob_benefit_cases(&cases, model, cohort, bags, covariates, patients, n, kept);
-    lob_benefit_model_predict(model, &cases, &prediction);
-    g_autofree LobAdvice *advice = advise(plan, model, endpoint, patients, kept, &cases, &prediction);
-    bool ok = write_advice(plan, model, advice, cases.n, err);
+    if (!file->benefit)
+        return true;
+    lob_benefit_model_predict(file->benefit, &b->cases, &prediction);
+    g_autofree LobAdvice *advice = advise(plan, file->benefit, b, &prediction);
+    bool ok = write_advice(plan, file->benefit, advice, b->cases.n, err);
     lob_benefit_prediction_clear(&prediction);
-    lob_benefit_cases_clear(&cases);
     return ok;
+}
+
+void lob_predicted_benefit_clear(LobPredictedBenefit *b) {
+    g_free(b->covariates);
+    g_free(b->patients);
+    lob_benefit_cases_clear(&b->cases);
 }

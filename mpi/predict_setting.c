@@ -1,6 +1,7 @@
 #include "mpi/predict_setting.h"
 #include "encoder/encoder.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
@@ -101,8 +102,11 @@ static bool make_plan(LobSetting *setting, const LobModelFile *file, GError **er
         return lob_fail(err, LOB_ERROR_INPUT,
                         "the model file holds %zu kinds of models; at most %zu can be used", model->n_kinds,
                         G_N_ELEMENTS(plan->models));
-    *plan = (LobPlan){
-        .cohort = &setting->cohort, .folds = one_fold(&setting->cohort), .n_models = model->n_kinds};
+    *plan = (LobPlan){.cohort = &setting->cohort,
+                      .folds = one_fold(&setting->cohort),
+                      .n_models = model->n_kinds,
+                      .may_share = true,
+                      .one_group = true};
     for (size_t m = 0; m < model->n_kinds; m++)
         plan->models[m] = model->nets[m].kind;
     g_strlcpy(plan->lock, file->sha256, sizeof plan->lock);
@@ -143,6 +147,48 @@ void lob_setting_clear(LobSetting *setting) {
     g_free(setting->study.endpoints);
     lob_plan_clear(&setting->plan);
     *setting = (LobSetting){0};
+}
+
+/* ---- what the page needs to know of the model ---- */
+
+static json_t *endpoint_json(const LobSavedNet *net) {
+    json_t *o = json_object(), *horizons = json_array(), *classes = json_array();
+    for (size_t h = 0; h < net->endpoint.n_horizons; h++)
+        json_array_append_new(horizons, json_real(net->endpoint.horizons[h]));
+    for (char **name = net->classes; name && *name; name++)
+        json_array_append_new(classes, json_string(*name));
+    json_object_set_new(o, "name", json_string(net->endpoint.name));
+    json_object_set_new(o, "kind", json_integer(net->endpoint.kind));
+    json_object_set_new(o, "landmark", json_real(net->endpoint.landmark));
+    json_object_set_new(o, "horizons", horizons);
+    json_object_set_new(o, "classes", classes);
+    return o;
+}
+
+bool lob_setting_record(const LobSetting *setting, const LobModelFile *file, GError **err) {
+    const LobSavedModel *model = &file->model;
+    json_t *o = json_object(), *models = json_array(), *endpoints = json_array();
+    for (size_t m = 0; m < model->n_kinds; m++)
+        json_array_append_new(models, json_string(model->nets[m].kind));
+    for (size_t e = 0; e < model->n_endpoints; e++)
+        json_array_append_new(endpoints, endpoint_json(&model->nets[e * model->n_kinds]));
+    json_object_set_new(o, "model_sha256", json_string(file->sha256));
+    json_object_set_new(o, "trained_by", json_string(model->program));
+    json_object_set_new(o, "trained_on", json_string(model->study));
+    json_object_set_new(o, "registered_lock",
+                        file->registered ? json_string(file->registered->lock) : json_null());
+    json_object_set_new(o, "seeds", json_integer(model->seeds));
+    json_object_set_new(o, "benefit", json_boolean(file->benefit != NULL));
+    json_object_set_new(o, "models", models);
+    json_object_set_new(o, "endpoints", endpoints);
+    char *text = json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS);
+    json_decref(o);
+    if (!text)
+        return lob_fail(err, LOB_ERROR_INTERNAL, "external.json: text that is not UTF-8");
+    g_autofree char *path = lob_study_out(&setting->study, "external.json");
+    const bool ok = lob_file_replace(path, text, strlen(text), err);
+    free(text);
+    return ok;
 }
 
 /* ---- features ---- */

@@ -15,6 +15,8 @@ typedef struct {
 
 bool lob_setting_init(LobSetting *setting, const LobCohort *cohort, const LobModelFile *file, GError **err);
 void lob_setting_clear(LobSetting *setting);
+/* external.json: which model, and what of it the page of this cohort needs. Rank 0. */
+bool lob_setting_record(const LobSetting *setting, const LobModelFile *file, GError **err);
 /* INPUT error telling every difference between the model's features and those the study would make or has. */
 bool lob_setting_check_encoder(const LobStudy *study, const LobModelFile *file, GError **err);
 bool lob_setting_check_features(const LobSetting *setting, const LobModelFile *file, GError **err);

@@ -15,7 +15,8 @@ static bool is_earned(const LobPlan *plan) {
     return earned;
 }
 
-bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, LobBenefitModel **model, GError **err) {
+bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, char *const *columns,
+                       LobBenefitModel **model, LobRegistered **registered, GError **err) {
     uint64_t seed = plan->cohort->study->validation.seed;
     int endpoint = lob_plan_benefit_endpoint(plan);
     LobBenefitOptions options = lob_benefit_defaults(seed);
@@ -23,10 +24,10 @@ bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, LobBenefitMo
     g_autoptr(GError) refused = NULL;
     *model = NULL;
     if (!lob_plan_asks_benefit(plan))
-        return true;
+        return lob_train_register(plan, NULL, NULL, NULL, registered, err);
     if (endpoint < 0 || !lob_benefit_can(plan->cohort->study, (size_t)endpoint, &refused)) {
         lob_info("the model has no benefit stage: %s", refused ? refused->message : "no survival endpoint");
-        return true;
+        return lob_train_register(plan, NULL, NULL, NULL, registered, err);
     }
     g_autoptr(LobView) view =
         lob_view_new(plan->cohort, plan->folds, (size_t)endpoint, 0, LOB_FOLD_FINAL, seed, err);
@@ -34,7 +35,8 @@ bool lob_train_benefit(const LobPlan *plan, const LobBagSums *sums, LobBenefitMo
     LobBenefit fit = {0};
     bool ok = view && lob_benefit_adverse_view(plan, LOB_FOLD_FINAL, &adverse, err);
     options.adverse = adverse;
-    ok = ok && lob_benefit_fit(&fit, view, sums, &options, err) && lob_benefit_draw(&fit, err);
+    ok = ok && lob_benefit_fit(&fit, view, sums, &options, err) && lob_benefit_draw(&fit, err) &&
+         lob_train_register(plan, &fit, sums, columns, registered, err);
     if (ok) {
         *model = g_new(LobBenefitModel, 1);
         **model = fit.model;

@@ -219,7 +219,9 @@ static bool lock_model(Job *job, const char *all, size_t size, GError **err) {
     g_autofree char *path = lob_study_out(job->plan.cohort->study, "model.h5");
     if (!describe(job, err) || !take_parcels(job, (const char *)job->kept->data, job->kept->len, err) ||
         !take_parcels(job, all, size, err) || !lob_saved_check(&job->file.model, err) ||
-        !lob_train_benefit(&job->plan, job->resident_loaded ? &job->sums : NULL, &job->file.benefit, err))
+        !lob_train_benefit(&job->plan, job->resident_loaded ? &job->sums : NULL,
+                           job->resident_loaded ? job->resident.set.columns : NULL, &job->file.benefit,
+                           &job->file.registered, err))
         return false;
     lob_model_file_seal(&job->file);
     if (!lob_model_file_write(path, &job->file, err))

@@ -27,7 +27,8 @@ typedef struct {
     size_t n_tasks;
     bool
         may_share; /* ranks may share patients out, and features stream: only where all that is done allows */
-    char lock[65]; /* hash of what was locked: results of another lock are not used */
+    bool one_group; /* all ranks share the patients out, whatever site.groups says: nothing is trained */
+    char lock[65];  /* hash of what was locked: results of another lock are not used */
 } LobPlan;
 
 bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err);
@@ -115,6 +116,10 @@ bool lob_trainer_goes_on(const LobTrainer *trainer, bool ok);
 /* The scores and most attended tiles of those of the patients that the fit scored, into an empty result. */
 void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
                           const LobBags *bags, LobTaskResult *result);
+/* Who of a task's scored patients is drawn, by the study's choice: [*n], freed by the caller; none but in the
+ * first seed and repeat of the study's own model. */
+LobAttentionMap *lob_maps_choose(const LobPlan *plan, size_t task, const LobTaskResult *result,
+                                 const LobBags *bags, uint64_t *n);
 /* The maps of the first seed and repeat of the study's own model: of the scored patients, by the study's
  * choice. */
 void lob_task_keep_maps(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobBags *bags,

@@ -20,6 +20,7 @@ typedef struct {
     LobResident *resident;
     LobLayout layout;
     bool may_share; /* groups, streaming */
+    bool one_group; /* of all ranks */
     bool announced, sparse;
     uint64_t *rows;  /* [n_patients] as the stores have them */
     uint8_t *wanted; /* [n_patients] on this node */
@@ -47,7 +48,9 @@ static LobSeat *take_seats(const Loader *loader, const uint64_t *rows, size_t n,
     for (size_t p = 0; p < n; p++)
         bytes += 2.0 * (double)rows[p] * (double)dim;
     g_autofree LobSeat *seats = g_new0(LobSeat, loader->layout.n_ranks);
-    const int groups = loader->may_share ? loader->study->site.groups : loader->layout.n_ranks;
+    const int groups = loader->one_group   ? 1
+                       : loader->may_share ? loader->study->site.groups
+                                           : loader->layout.n_ranks;
     return lob_seats_assign(&loader->layout, groups, streams(loader) ? 0 : bytes, seats, n_groups, err)
                ? g_steal_pointer(&seats)
                : NULL;
@@ -193,7 +196,9 @@ static bool sit_down(LobResident *resident, const Loader *loader, size_t dim, GE
         resident->owner = g_new(uint32_t, MAX(n, 1));
         lob_seats_share_out(rows, n, resident->seat.size, resident->owner);
         resident->bags.owner = resident->owner;
-        if (loader->world->rank == 0)
+        if (loader->world->rank == 0 && loader->one_group)
+            lob_info("patients are shared out over %d ranks", resident->seat.size);
+        else if (loader->world->rank == 0)
             lob_info("%d groups of ranks train, each sharing the patients out over %d", resident->n_groups,
                      resident->seat.size);
     }
@@ -234,6 +239,7 @@ bool lob_resident_load(LobResident *resident, const LobWorld *world, const LobPl
                      .study = plan->cohort->study,
                      .resident = resident,
                      .may_share = plan->may_share,
+                     .one_group = plan->one_group,
                      .rows = g_new0(uint64_t, MAX(n, 1)),
                      .wanted = g_new0(uint8_t, MAX(n, 1))};
     lob_layout_init(&loader.layout, world, loader.study->site.memory_gib);

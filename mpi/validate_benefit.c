@@ -38,7 +38,7 @@ static int part_of(const LobStudy *study, const char *contrast) {
 
 /* As the study says, or the part whose rarer side is the larger: it has the most power, and no outcome is
  * asked. */
-static int registered_part(const LobPlan *plan) {
+int lob_plan_registered_part(const LobPlan *plan) {
     const LobCohort *cohort = plan->cohort;
     size_t most = 0;
     int best = -1;
@@ -59,7 +59,7 @@ static int registered_part(const LobPlan *plan) {
 }
 
 json_t *lob_plan_benefit_lock(const LobPlan *plan) {
-    int endpoint = lob_plan_benefit_endpoint(plan), part = registered_part(plan);
+    int endpoint = lob_plan_benefit_endpoint(plan), part = lob_plan_registered_part(plan);
     const LobStudy *study = plan->cohort->study;
     LobBenefitOptions o = lob_benefit_defaults(study->validation.seed);
     const LobBenefitWish *wish = &study->model.wish;
@@ -125,6 +125,9 @@ static void by_center(LobBenefitStudy *s, LobBenefitContrast *c, const LobBenefi
 }
 
 static char *first_reason(const LobBenefitStudy *s, int part) {
+    if (s->locked)
+        return g_strdup(s->folds[0].fit.part[part].reason ? s->folds[0].fit.part[part].reason
+                                                          : "not estimable in training");
     for (size_t f = 0; f < s->n_folds; f++)
         if (s->folds[f].fit.part[part].reason)
             return g_strdup_printf("without %s: %s", s->plan->folds->names[s->folds[f].view->fold],
@@ -217,6 +220,12 @@ static void holm(LobBenefitStudy *s, bool registered) {
     }
 }
 
+/* Where a locked model meets a single center there is no interval over centers to ask for, and what is
+ * claimed is of that center. */
+static bool holds_over_centers(const LobBenefitStudy *s, const LobBenefitContrast *c) {
+    return (s->locked && s->plan->cohort->n_centers == 1) || (c->meta.k >= 2 && c->meta.lower > 0);
+}
+
 /* The registered pair is judged among itself, whatever else is looked at. */
 static void adjust(LobBenefitStudy *s) {
     holm(s, false);
@@ -224,7 +233,7 @@ static void adjust(LobBenefitStudy *s) {
     for (int i = 0; i < LOB_CONTRASTS; i++) {
         LobBenefitContrast *c = &s->contrast[i];
         c->claimed = c->estimable && c->p_holm <= LOB_BENEFIT_LEVEL && c->pooled.estimate > 0 &&
-                     c->meta.k >= 2 && c->meta.lower > 0;
+                     holds_over_centers(s, c);
     }
 }
 
@@ -235,11 +244,17 @@ static void say_contrast(LobBenefitStudy *s, const LobBenefitContrast *c) {
         lob_benefit_say(s, g_strdup_printf("%s: not estimable, %s", c->name, c->reason));
         return;
     }
-    lob_benefit_say(
-        s, g_strdup_printf("%s: interaction %.3f per SD (%.3f to %.3f), permutation p %.3f, after Holm %.3f; "
-                           "Hartung-Knapp over %zu centers %.3f to %.3f",
-                           c->name, c->pooled.estimate, c->pooled.lower, c->pooled.upper, c->p_permutation,
-                           c->p_holm, c->meta.k, c->meta.lower, c->meta.upper));
+    g_autofree char *over =
+        c->meta.k >= 2 ? g_strdup_printf("Hartung-Knapp over %zu centers %.3f to %.3f", c->meta.k,
+                                         c->meta.lower, c->meta.upper)
+        : s->plan->cohort->n_centers == 1
+            ? g_strdup("one center, so no Hartung-Knapp interval: this is of that center alone")
+            : g_strdup_printf("no Hartung-Knapp interval: %zu center%s enough events in both arms", c->meta.k,
+                              c->meta.k == 1 ? " has" : "s have");
+    lob_benefit_say(s, g_strdup_printf("%s: interaction %.3f per SD (%.3f to %.3f), one-sided p %.2g, "
+                                       "permutation p %.3f, after Holm %.3f; %s",
+                                       c->name, c->pooled.estimate, c->pooled.lower, c->pooled.upper,
+                                       lob_normal_cdf(-c->z), c->p_permutation, c->p_holm, over));
 }
 
 /* first: the registered effect score, or the biomarker alone; marker: beside the score, or NULL. */
@@ -273,8 +288,7 @@ static void decide(LobBenefitStudy *s, const LobBenefitContrast *first, const Lo
 
 /* ---- the whole ---- */
 
-/* Mean and SD over the fold's training patients. */
-static void scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
+void lob_benefit_scale_marker(const LobBenefitStudy *s, LobBenefitFold *fold) {
     double n = 0, sum = 0, square = 0;
     for (size_t i = 0; s->marker && i < fold->fit.n_train; i++) {
         double v = s->marker[fold->fit.train[i]];
@@ -332,7 +346,7 @@ bool lob_benefit_fit_folds(LobBenefitStudy *s, bool predict, GError **err) {
         options.adverse = fold->adverse;
         if (!lob_benefit_fit(&fold->fit, fold->view, s->sums, &options, err))
             return false;
-        scale_marker(s, fold);
+        lob_benefit_scale_marker(s, fold);
         if (predict && !lob_benefit_predict(&fold->fit, &fold->prediction, err))
             return false;
     }
@@ -351,7 +365,7 @@ void lob_benefit_folds_clear(LobBenefitStudy *s) {
     s->n_folds = 0;
 }
 
-static void study_clear(LobBenefitStudy *s) {
+void lob_benefit_study_clear(LobBenefitStudy *s) {
     lob_benefit_folds_clear(s);
     for (int f = 0; f < LOB_CONTRASTS; f++) {
         g_free(s->contrast[f].name);
@@ -381,7 +395,8 @@ static void name_contrasts(LobBenefitStudy *s, int registered) {
     }
 }
 
-static bool judge_all(LobBenefitStudy *s, int registered, GError **err) {
+bool lob_benefit_judge(LobBenefitStudy *s, GError **err) {
+    const int registered = s->registered_part;
     name_contrasts(s, registered);
     for (int i = 0; i < LOB_CONTRASTS; i++)
         if (!judge(s, &s->contrast[i], err))
@@ -399,7 +414,7 @@ static bool judge_all(LobBenefitStudy *s, int registered, GError **err) {
 
 bool lob_benefit_evaluate(const LobWorld *world, const LobPlan *plan, const LobTaskResult *results,
                           const LobBagSums *sums, char *const *columns, GError **err) {
-    int endpoint = lob_plan_benefit_endpoint(plan), registered = registered_part(plan);
+    int endpoint = lob_plan_benefit_endpoint(plan), registered = lob_plan_registered_part(plan);
     LobBenefitStudy s = {.world = world,
                          .plan = plan,
                          .registered_part = registered,
@@ -418,7 +433,7 @@ bool lob_benefit_evaluate(const LobWorld *world, const LobPlan *plan, const LobT
     }
     if (can)
         ok = lob_benefit_marker(&s, sums, columns, err) && lob_benefit_fit_folds(&s, true, err) &&
-             judge_all(&s, registered, err);
+             lob_benefit_judge(&s, err);
     else {
         s.verdict = lob_verdict_names[LOB_VERDICT_NOT_ESTIMABLE];
         lob_benefit_say(&s, g_strdup(refused ? refused->message : "no survival endpoint"));
@@ -426,6 +441,6 @@ bool lob_benefit_evaluate(const LobWorld *world, const LobPlan *plan, const LobT
     ok = ok && lob_benefit_tables(&s, err);
     if (ok)
         lob_info("benefit: %s, %.1f s", s.verdict, lob_clock() - start);
-    study_clear(&s);
+    lob_benefit_study_clear(&s);
     return ok;
 }

@@ -3,6 +3,7 @@
 #ifndef LOB_VALIDATE_BENEFIT_H
 #define LOB_VALIDATE_BENEFIT_H
 
+#include "model/registered.h"
 #include "mpi/benefit_rows.h"
 #include "mpi/validate.h"
 #include "stats/stats.h"
@@ -18,6 +19,7 @@ bool lob_plan_asks_benefit(const LobPlan *plan);
 int lob_plan_benefit_endpoint(const LobPlan *plan);
 /* What is registered before a held-out center is opened. From the tables' arms alone, no outcome. */
 json_t *lob_plan_benefit_lock(const LobPlan *plan);
+int lob_plan_registered_part(const LobPlan *plan); /* -1: none */
 /* For LobBenefitOptions. */
 bool lob_benefit_wants_stop(void);
 /* After lob_tables_write's opening: benefit.csv, benefit_metrics.csv, verdict.json. sums: of the tiles, or
@@ -72,6 +74,9 @@ typedef struct {
 typedef struct {
     const LobWorld *world; /* whose ranks help; NULL: none does */
     const LobPlan *plan;
+    /* A locked model's evaluation on another cohort, which is its one fold: nothing is fitted, cut or drawn
+     * anew, and permutations exchange the modifiers alone. NULL: a validation. */
+    const LobRegistered *locked;
     size_t endpoint;
     int registered_part; /* -1: none */
     bool competing;      /* the endpoint has competing events */
@@ -125,6 +130,13 @@ bool lob_benefit_draws_shared(const LobBenefitStudy *study, LobBenefitContrast *
 bool lob_benefit_permute(const LobBenefitStudy *study, LobBenefitContrast *contrast, GError **err);
 /* Fills marker, if the study or its features have one. */
 bool lob_benefit_marker(LobBenefitStudy *study, const LobBagSums *sums, char *const *columns, GError **err);
+/* Mean and SD over the fold's training patients. */
+void lob_benefit_scale_marker(const LobBenefitStudy *study, LobBenefitFold *fold);
+/* Days to tau: where thirds of the gain by the part alone end among the fit's training patients. */
+void lob_benefit_third_cuts(const LobBenefit *fit, int part, double tau, double cut[2]);
+/* Every contrast and the verdict, from folds, scores, marker and registered_part. */
+bool lob_benefit_judge(LobBenefitStudy *study, GError **err);
+void lob_benefit_study_clear(LobBenefitStudy *study);
 bool lob_benefit_tables(const LobBenefitStudy *study, GError **err);
 
 /* Rows of benefit_metrics.csv. */

@@ -76,8 +76,7 @@ static int compare_doubles(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Gain of the part alone, of the training patients: where its thirds end. */
-static void tertile_cuts(const LobBenefit *fit, int part, double tau, double cut[2]) {
+void lob_benefit_third_cuts(const LobBenefit *fit, int part, double tau, double cut[2]) {
     LobBenefitCases cases;
     size_t arms = fit->model.n_arms, n = fit->n_train;
     int with = arm_with(&fit->model, part, 1, 0), without = arm_with(&fit->model, part, 0, 0);
@@ -154,7 +153,10 @@ static void pool_fill(Pool *pool, const LobBenefitStudy *s, int part) {
             continue;
         size_t n = fit->n_held_out * fit->model.n_arms + 1;
         g_autofree double *rmst = g_new(double, n), *risk = g_new(double, n);
-        tertile_cuts(fit, part, tau, cut);
+        if (s->locked)
+            memcpy(cut, s->locked->third[part], sizeof cut);
+        else
+            lob_benefit_third_cuts(fit, part, tau, cut);
         lob_benefit_own_cases(fit, fit->held_out, fit->n_held_out, &cases);
         lob_benefit_model_rmst(&fit->model, &cases, tau, true, rmst);
         lob_benefit_model_rmst(&fit->model, &cases, tau, false, risk);

@@ -36,7 +36,9 @@ static double *modifiers(const LobBenefitStudy *s, const LobBenefitContrast *c, 
     const LobBenefitFold *f = &s->folds[fold];
     const LobBenefit *fit = &f->fit;
     double *score = g_new(double, fit->n_held_out + 1);
-    if (!c->marker && source)
+    if (!c->marker && s->locked)
+        lob_benefit_score_exchanged(fit, c->part, source, score);
+    else if (!c->marker && source)
         lob_benefit_score_permuted(fit, c->part, source, score);
     else if (!c->marker)
         lob_benefit_score(fit, c->part, true, score);

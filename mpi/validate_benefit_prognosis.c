@@ -71,7 +71,7 @@ void lob_benefit_prognosis(LobBenefitStudy *s) {
     if (strcmp(s->plan->models[0], "clinical") == 0)
         s->prognostic = false;
     else if (clinical)
-        s->prognostic = ranks && s->image_gain.k >= 2 && s->image_gain.lower > 0;
+        s->prognostic = ranks && s->image_gain.k >= (s->locked && k == 1 ? 1 : 2) && s->image_gain.lower > 0;
     else
         s->prognostic = ranks;
 }
@@ -79,8 +79,10 @@ void lob_benefit_prognosis(LobBenefitStudy *s) {
 void lob_benefit_say_prognosis(LobBenefitStudy *s) {
     const bool ranks = s->prognosis.lower > 0.5;
     lob_benefit_say(s,
-                    g_strdup_printf("concordance over held-out centers %.3f (%.3f to %.3f), conditional on "
-                                    "the trained models",
+                    g_strdup_printf("concordance %s %.3f (%.3f to %.3f), conditional on the trained models",
+                                    !s->locked                        ? "over held-out centers"
+                                    : s->plan->cohort->n_centers == 1 ? "in the one center of this cohort"
+                                                                      : "over the centers of this cohort",
                                     s->prognosis.mu, s->prognosis.lower, s->prognosis.upper));
     if (strcmp(s->plan->models[0], "clinical") == 0)
         lob_benefit_say(s, g_strdup_printf("%sthe model has covariates alone: nothing is said of the image",

@@ -8,6 +8,8 @@
 /* ---- benefit.csv: one row a held-out patient; the same advice in predictions.csv ---- */
 
 bool lob_benefit_is_earned(const LobBenefitStudy *s) {
+    if (s->locked)
+        return s->n_folds > 0 && s->folds[0].fit.model.earned;
     for (int f = 0; f < LOB_PARTS; f++)
         if (s->contrast[f].registered && s->contrast[f].claimed)
             return true;
@@ -41,10 +43,11 @@ static void fold_advice(const LobBenefitStudy *s, const LobBenefitFold *fold, bo
 LobAdviceFrame lob_benefit_frame(const LobBenefitStudy *s) {
     const LobStudy *study = s->plan->cohort->study;
     const LobEndpoint *endpoint = &study->endpoints[s->endpoint];
+    const LobBenefitModel *model = s->locked && s->n_folds ? &s->folds[0].fit.model : NULL;
     return (LobAdviceFrame){.endpoint = endpoint->name,
                             .model = s->plan->models[0],
-                            .arms = study->arms,
-                            .n_arms = study->n_arms,
+                            .arms = model ? model->arms : study->arms,
+                            .n_arms = model ? model->n_arms : study->n_arms,
                             .horizons = endpoint->horizons,
                             .n_horizons = endpoint->n_horizons,
                             .margin_days = study->model.wish.margin_days,
@@ -91,6 +94,13 @@ static LobEstimate plain(double value, const char *note) {
     return (LobEstimate){value, NAN, NAN, NAN, note};
 }
 
+/* One center is no sample of centers. */
+static LobEstimate over_centers(const LobBenefitContrast *c) {
+    if (c->meta.k < 2)
+        return plain(NAN, "fewer than two centers: no interval over centers");
+    return (LobEstimate){c->meta.mu, c->meta.se, c->meta.lower, c->meta.upper, c->meta.reason};
+}
+
 static void contrast_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s) {
     const LobBenefitContrast *c = sheet->contrast;
     size_t n = c->n, events = c->events;
@@ -98,7 +108,7 @@ static void contrast_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s
         c->registered ? c->marker ? "registered biomarker" : "registered contrast" : "further contrast";
     lob_benefit_row(sheet, "pooled", "estimable", plain(c->estimable, c->estimable ? role : c->reason), n,
                     events);
-    for (size_t f = 0; f < s->n_folds; f++) {
+    for (size_t f = 0; !s->locked && f < s->n_folds; f++) {
         const LobBenefitPart *part = &s->folds[f].fit.part[c->part];
         lob_benefit_row(sheet, s->plan->folds->names[f], "estimable_in_training",
                         plain(part->estimable, part->reason), s->folds[f].fit.n_train,
@@ -116,14 +126,14 @@ static void contrast_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s
     LobEstimate pooled = c->pooled;
     pooled.reason = "propensities from the training centers; conditional on the trained models";
     lob_benefit_row(sheet, "pooled", "interaction_per_sd", pooled, n, events);
-    lob_benefit_row(sheet, "pooled", "interaction_per_sd_hartung_knapp",
-                    (LobEstimate){c->meta.mu, c->meta.se, c->meta.lower, c->meta.upper, c->meta.reason}, n,
-                    events);
-    lob_benefit_row(sheet, "pooled", "interaction_one_sided_p",
-                    plain(1 - lob_normal_cdf(c->z), "conditional"), n, events);
+    lob_benefit_row(sheet, "pooled", "interaction_per_sd_hartung_knapp", over_centers(c), n, events);
+    lob_benefit_row(sheet, "pooled", "interaction_one_sided_p", plain(lob_normal_cdf(-c->z), "conditional"),
+                    n, events);
     lob_benefit_row(sheet, "pooled", "interaction_permutation_p",
-                    plain(c->p_permutation, c->marker ? "biomarker exchanged within center and arm"
-                                                      : "effect stage refitted in each draw"),
+                    plain(c->p_permutation, c->marker   ? "biomarker exchanged within center and arm"
+                                            : s->locked ? "effect score exchanged within center and arm; the "
+                                                          "model stays as it was locked"
+                                                        : "effect stage refitted in each draw"),
                     n, events);
     lob_benefit_row(sheet, "pooled", "interaction_permutation_p_holm", plain(c->p_holm, NULL), n, events);
     lob_benefit_row(sheet, "pooled", "average_log_hazard_ratio", c->average, n, events);
@@ -147,7 +157,7 @@ static bool write_metrics(const LobBenefitStudy *s, GError **err) {
         if (s->contrast[f].name)
             contrast_rows(&sheet, s);
     }
-    if (!lob_benefit_landmark_rows(&(LobBenefitSheet){csv, scores, NULL}, s, err))
+    if (!s->locked && !lob_benefit_landmark_rows(&(LobBenefitSheet){csv, scores, NULL}, s, err))
         return false;
     g_autofree char *path = lob_study_out(s->plan->cohort->study, "benefit_metrics.csv");
     g_autofree char *scores_path = lob_study_out(s->plan->cohort->study, "benefit_scores.csv");
@@ -188,8 +198,9 @@ static json_t *contrast_json(const LobBenefitContrast *c) {
         json_object_set_new(o, "interaction_per_sd", number(c->pooled.estimate));
         json_object_set_new(o, "lower", number(c->pooled.lower));
         json_object_set_new(o, "upper", number(c->pooled.upper));
-        json_object_set_new(o, "hartung_knapp_lower", number(c->meta.lower));
-        json_object_set_new(o, "hartung_knapp_upper", number(c->meta.upper));
+        json_object_set_new(o, "hartung_knapp_lower", number(over_centers(c).lower));
+        json_object_set_new(o, "hartung_knapp_upper", number(over_centers(c).upper));
+        json_object_set_new(o, "one_sided_p", number(lob_normal_cdf(-c->z)));
         json_object_set_new(o, "permutation_p", number(c->p_permutation));
         json_object_set_new(o, "permutation_p_holm", number(c->p_holm));
         json_object_set_new(o, "average_log_hazard_ratio", number(c->average.estimate));
@@ -211,7 +222,16 @@ static bool write_verdict(const LobBenefitStudy *s, GError **err) {
     json_object_set_new(o, "contrasts", contrasts);
     json_object_set_new(o, "recommendations_from",
                         json_string(lob_benefit_is_earned(s) ? LOB_ADVICE_EARNED : LOB_ADVICE_RISK));
-    json_object_set_new(o, "lock", json_string(s->plan->lock));
+    if (s->locked) { /* here the plan's lock is the model */
+        json_object_set_new(o, "model_sha256", json_string(s->plan->lock));
+        json_object_set_new(o, "registered_lock", json_string(s->locked->lock));
+        json_t *lock = json_loads(s->locked->text, 0, NULL);
+        json_object_set(o, "registered", json_object_get(lock, "benefit"));
+        json_decref(lock);
+        json_object_set_new(o, "centers", json_integer((json_int_t)s->plan->cohort->n_centers));
+    } else {
+        json_object_set_new(o, "lock", json_string(s->plan->lock));
+    }
     char *text = json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS);
     json_decref(o);
     g_autofree char *path = lob_study_out(study, "verdict.json");
@@ -221,5 +241,7 @@ static bool write_verdict(const LobBenefitStudy *s, GError **err) {
 }
 
 bool lob_benefit_tables(const LobBenefitStudy *s, GError **err) {
-    return write_patients(s, err) && write_metrics(s, err) && write_draws(s, err) && write_verdict(s, err);
+    /* Of a locked model's patients the prediction has written the rows. */
+    return (s->locked || write_patients(s, err)) && write_metrics(s, err) && write_draws(s, err) &&
+           write_verdict(s, err);
 }

@@ -37,33 +37,40 @@ static uint32_t choice(const Candidate *all, size_t n, size_t i, const LobStudy 
     return (i - first < each ? LOB_MAP_HIGH : 0U) | (end - i <= each ? LOB_MAP_LOW : 0U);
 }
 
-void lob_task_keep_maps(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobBags *bags,
-                        LobTaskResult *r) {
+LobAttentionMap *lob_maps_choose(const LobPlan *plan, size_t task, const LobTaskResult *r,
+                                 const LobBags *bags, uint64_t *n) {
     const LobTask *t = &plan->tasks[task];
     const LobCohort *cohort = plan->cohort;
     const LobStudy *study = cohort->study;
-    if (!fit->attention || t->seed != 0 || t->repeat != 0 || t->model != 0 || t->endpoint != 0)
-        return;
+    *n = 0;
+    if (t->seed != 0 || t->repeat != 0 || t->model != 0 || t->endpoint != 0)
+        return NULL;
     g_autofree Candidate *all = g_new(Candidate, MAX(r->n, 1));
     for (size_t i = 0; i < r->n; i++)
         all[i] = (Candidate){r->patient[i], cohort->patients[r->patient[i]].center, r->lp[i]};
     qsort(all, r->n, sizeof *all, by_center_and_risk);
-    g_autoptr(GArray) maps = g_array_new(FALSE, FALSE, sizeof(LobAttentionMap)),
-                      values = g_array_new(FALSE, FALSE, sizeof(float));
+    LobAttentionMap *maps = g_new(LobAttentionMap, r->n + 1);
     for (size_t i = 0; i < r->n; i++) {
         const uint32_t p = all[i].patient;
         LobAttentionMap map = {p, choice(all, r->n, i, study), bags->count[p]};
         if (study->report.patients &&
             g_strv_contains((const char *const *)study->report.patients, cohort->patients[p].patient_id))
             map.why |= LOB_MAP_ASKED;
-        if (!map.why)
-            continue;
-        g_array_append_val(maps, map);
-        g_array_append_vals(values, fit->attention + bags->first[p], (guint)map.n);
+        if (map.why)
+            maps[(*n)++] = map;
     }
-    r->n_maps = maps->len;
+    return maps;
+}
+
+void lob_task_keep_maps(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobBags *bags,
+                        LobTaskResult *r) {
+    if (!fit->attention)
+        return;
+    g_autoptr(GArray) values = g_array_new(FALSE, FALSE, sizeof(float));
+    r->maps = lob_maps_choose(plan, task, r, bags, &r->n_maps);
+    for (size_t i = 0; i < r->n_maps; i++)
+        g_array_append_vals(values, fit->attention + bags->first[r->maps[i].patient], (guint)r->maps[i].n);
     r->n_map_values = values->len;
-    r->maps = (LobAttentionMap *)(void *)g_array_free(g_steal_pointer(&maps), FALSE);
     r->map_values = (float *)(void *)g_array_free(g_steal_pointer(&values), FALSE);
 }
 

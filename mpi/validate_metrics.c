@@ -130,7 +130,10 @@ static LobConcordance concordance_row(const Sheet *sheet, const Sample *s, const
     LobFollowUp data = follow_up(s);
     LobConcordance c;
     lob_concordance(&c, &data, s->score, NULL);
-    put_row(sheet, center, metric, c.c, c.lower, c.upper, s->n, count_events(s), c.reason);
+    const bool survival = endpoint_of(sheet->plan, sheet->scores)->kind == LOB_ENDPOINT_SURVIVAL;
+    const bool one_class = !survival && (count_events(s) == 0 || count_events(s) == s->n);
+    put_row(sheet, center, metric, c.c, c.lower, c.upper, s->n, count_events(s),
+            one_class ? "not estimable: the known labels are of one class" : c.reason);
     return c;
 }
 

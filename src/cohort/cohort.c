@@ -273,7 +273,8 @@ static void check_centers(const LobCohort *cohort, LobProblems *problems) {
                         study->patients);
     }
     /* Without endpoints nothing is validated: a hospital may make its store at home. */
-    if (study->validation.scheme == LOB_SCHEME_LOCO && cohort->n_centers < 2 && study->n_endpoints > 0)
+    if (!study->predicts && study->validation.scheme == LOB_SCHEME_LOCO && cohort->n_centers < 2 &&
+        study->n_endpoints > 0)
         lob_problem(problems,
                     "%s: validation.scheme: loco needs at least 2 centers, %s has %zu; use scheme: folds, or "
                     "leave endpoints out to plan and embed alone",

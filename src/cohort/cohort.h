@@ -16,6 +16,7 @@ typedef struct {
      * Another column: 0/1, and 1 where event is 0 is the competing event. */
     char *competing;
     char *label;      /* binary, multiclass: column */
+    char **classes;   /* NULL-terminated, where a locked model names them; NULL: as the column has them */
     double landmark;  /* days; 0 = none */
     double *horizons; /* days on the clock of the cohort's `time` (from the landmark), ascending */
     size_t n_horizons;
@@ -64,6 +65,9 @@ typedef struct {
 typedef struct {
     char *path; /* of study.yaml */
     char *name;
+    /* Not of the file: a locked model is applied, so a single center will do, labels may be of one class or
+     * absent, and an endpoint without columns has no known outcome. */
+    bool predicts;
     char *slides, *patients; /* resolved paths; slides may be NULL when features are given */
     struct {
         double mpp;
@@ -147,6 +151,8 @@ typedef struct {
 LobStudy *lob_study_read(const char *path, const char *output, GError **err);
 void lob_study_free(LobStudy *study);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobStudy, lob_study_free)
+/* Replaces the study's endpoints; takes over endpoints [n] and what they hold. */
+void lob_study_set_endpoints(LobStudy *study, LobEndpoint *endpoints, size_t n);
 /* Replaces the study's site by a site profile: a YAML file with the keys of `site`. */
 bool lob_study_read_site(LobStudy *study, const char *path, GError **err);
 char *lob_study_out(const LobStudy *study, const char *name); /* path under output; caller frees */

@@ -71,6 +71,8 @@ static int8_t event_code(const LobCohort *cohort, size_t p, const LobEndpoint *e
 
 static void read_survival(LobCohort *cohort, size_t endpoint, LobProblems *problems) {
     const LobEndpoint *e = &cohort->study->endpoints[endpoint];
+    if (cohort->study->predicts && e->time == NULL)
+        return;
     SurvivalColumns columns = {.time = require(cohort, e->time, problems),
                                .event = require(cohort, e->event, problems),
                                .competing = -1};
@@ -102,14 +104,11 @@ static int compare_labels(const void *a, const void *b) {
     return strcmp(left, right);
 }
 
-static void read_classes(LobCohort *cohort, size_t endpoint, LobProblems *problems) {
-    const LobEndpoint *e = &cohort->study->endpoints[endpoint];
-    const size_t most = e->kind == LOB_ENDPOINT_BINARY ? 2 : CLASSES_MAX;
-    int column = require(cohort, e->label, problems);
-    if (column < 0)
-        return;
+/* The texts of the column, each once. */
+static GPtrArray *classes_there(const LobCohort *cohort, const LobEndpoint *e, int column,
+                                LobProblems *problems) {
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
-    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    GPtrArray *names = g_ptr_array_new();
     for (size_t p = 0; p < cohort->n_patients; p++) {
         const char *cell = lob_table_cell(table_of(cohort), cohort->patients[p].row, column);
         if (cell[0] == '\0')
@@ -122,22 +121,45 @@ static void read_classes(LobCohort *cohort, size_t endpoint, LobProblems *proble
             g_ptr_array_add(names, (gpointer)(uintptr_t)cell);
         }
     }
-    if (names->len < 2 || names->len > most) {
+    return names;
+}
+
+/* Labels that are none of the classes stay unknown. */
+static void number_classes(LobCohort *cohort, size_t endpoint, int column, char *const *names, size_t n) {
+    cohort->labels[endpoint] = g_new0(char *, n + 1);
+    for (size_t i = 0; i < n; i++)
+        cohort->labels[endpoint][i] = g_strdup(names[i]);
+    for (size_t p = 0; column >= 0 && p < cohort->n_patients; p++) {
+        const char *cell = lob_table_cell(table_of(cohort), cohort->patients[p].row, column);
+        for (size_t i = 0; i < n; i++)
+            if (strcmp(cell, names[i]) == 0)
+                cohort->event[endpoint][p] = (int8_t)i;
+    }
+}
+
+static void read_classes(LobCohort *cohort, size_t endpoint, LobProblems *problems) {
+    const LobEndpoint *e = &cohort->study->endpoints[endpoint];
+    const bool predicts = cohort->study->predicts;
+    const size_t most = e->kind == LOB_ENDPOINT_BINARY && !predicts ? 2 : CLASSES_MAX;
+    const size_t least = predicts ? 0 : 2;
+    int column = predicts && e->label == NULL ? -1 : require(cohort, e->label, problems);
+    if (e->classes != NULL) {
+        number_classes(cohort, endpoint, column, e->classes, g_strv_length(e->classes));
+        return;
+    }
+    if (column < 0)
+        return;
+    g_autoptr(GPtrArray) names = classes_there(cohort, e, column, problems);
+    if (names->len < least || names->len > most) {
         lob_problem(problems, "%s: column '%s' has %u classes; endpoint '%s' needs %s",
                     cohort->study->patients, e->label, names->len, e->name,
-                    most == 2 ? "exactly 2" : "2 to 100");
+                    predicts    ? "at most 100"
+                    : most == 2 ? "exactly 2"
+                                : "2 to 100");
         return;
     }
     qsort(names->pdata, names->len, sizeof *names->pdata, compare_labels);
-    cohort->labels[endpoint] = g_new0(char *, names->len + 1);
-    for (guint i = 0; i < names->len; i++)
-        cohort->labels[endpoint][i] = g_strdup(names->pdata[i]);
-    for (size_t p = 0; p < cohort->n_patients; p++) {
-        const char *cell = lob_table_cell(table_of(cohort), cohort->patients[p].row, column);
-        for (guint i = 0; i < names->len; i++)
-            if (strcmp(cell, names->pdata[i]) == 0)
-                cohort->event[endpoint][p] = (int8_t)i;
-    }
+    number_classes(cohort, endpoint, column, (char *const *)names->pdata, names->len);
 }
 
 /* ---- arms ---- */

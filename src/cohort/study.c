@@ -363,9 +363,16 @@ LobStudy *lob_study_read(const char *path, const char *output, GError **err) {
     return data != NULL ? lob_study_parse(path, data, size, output, err) : NULL;
 }
 
-static void free_parts(LobStudy *study) {
+void lob_study_set_endpoints(LobStudy *study, LobEndpoint *endpoints, size_t n) {
     for (size_t i = 0; i < study->n_endpoints; i++)
         lob_study_clear_endpoint(&study->endpoints[i]);
+    g_free(study->endpoints);
+    study->endpoints = endpoints;
+    study->n_endpoints = n;
+}
+
+static void free_parts(LobStudy *study) {
+    lob_study_set_endpoints(study, NULL, 0);
     for (size_t i = 0; i < study->n_eligible; i++)
         lob_study_clear_filter(&study->eligible[i]);
     for (size_t i = 0; i < study->n_arms; i++)
@@ -377,7 +384,6 @@ static void free_parts(LobStudy *study) {
     for (size_t i = 0; i < study->n_centers; i++)
         clear_center(&study->centers[i]);
     lob_study_clear_wish(&study->model.wish);
-    g_free(study->endpoints);
     g_free(study->eligible);
     g_free(study->arms);
     g_free(study->covariates);

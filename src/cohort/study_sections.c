@@ -237,6 +237,7 @@ void lob_study_clear_endpoint(gpointer data) {
     g_free(endpoint->event);
     g_free(endpoint->competing);
     g_free(endpoint->label);
+    g_strfreev(endpoint->classes);
     g_free(endpoint->horizons);
 }
 

@@ -149,9 +149,21 @@ static void warn_arms(const LobCohort *cohort, size_t endpoint) {
     }
 }
 
+/* Of patients whose course is still to come nothing is missing. */
+static bool is_prospective(const LobCohort *cohort, size_t endpoint) {
+    for (size_t p = 0; p < cohort->n_patients; p++)
+        if (cohort->event[endpoint][p] >= 0 || !isnan(cohort->time[endpoint][p]))
+            return false;
+    return cohort->study->predicts;
+}
+
 void lob_cohort_warn(const LobCohort *cohort) {
     warn_patients(cohort);
     for (size_t e = 0; e < cohort->study->n_endpoints; e++) {
+        if (is_prospective(cohort, e)) {
+            lob_info("endpoint '%s': no outcome is known", cohort->study->endpoints[e].name);
+            continue;
+        }
         warn_outcomes(cohort, e);
         warn_arms(cohort, e);
     }

@@ -292,6 +292,11 @@ void lob_benefit_score(const LobBenefit *benefit, int part, bool scaled, double 
     score_with(benefit, f->gamma, scaled ? f->sd : 1, NULL, score);
 }
 
+void lob_benefit_score_exchanged(const LobBenefit *benefit, int part, const uint32_t *source, double *score) {
+    const LobBenefitPart *f = &benefit->part[part];
+    score_with(benefit, f->gamma, f->sd, source, score);
+}
+
 void lob_benefit_score_permuted(const LobBenefit *benefit, int part, const uint32_t *source, double *score) {
     g_autofree double *gamma = g_new0(double, benefit->k + 1);
     double ridge = 0;

@@ -150,6 +150,9 @@ void lob_benefit_clear(LobBenefit *benefit);
 /* Log hazard ratio of a part beyond the average one, for each held-out patient; scaled: in SDs of the
  * training patients (0 where the SD is 0). score [n_held_out]. */
 void lob_benefit_score(const LobBenefit *benefit, int part, bool scaled, double *score);
+/* In SDs of the training patients, each patient with the modifier of source[p] [n_patients] (NULL: its own),
+ * nothing fitted anew. */
+void lob_benefit_score_exchanged(const LobBenefit *benefit, int part, const uint32_t *source, double *score);
 /* The same from a refit in which patient p's modifier is that of source[p] (within center and arm, so that
  * the relation of modifier and effect is broken and nothing else). source [n_patients]. */
 void lob_benefit_score_permuted(const LobBenefit *benefit, int part, const uint32_t *source, double *score);
@@ -180,9 +183,10 @@ void lob_benefit_prediction_clear(LobBenefitPrediction *prediction);
 /* Draws the spread; fit->model then holds it. lob_benefit_predict does so where it is not there yet. */
 bool lob_benefit_draw(LobBenefit *benefit, GError **err); /* false: STOPPED */
 /* A patient's numbers do not depend on who else is asked for. Those of `patients` that have a tile; kept [n]
- * their positions. covariates [cohort's patients][n_covariates]. */
+ * their positions. covariates [cohort's patients][n_covariates]; sums NULL where the model's vectors are of
+ * covariates. */
 void lob_benefit_cases(LobBenefitCases *cases, const LobBenefitModel *model, const LobCohort *cohort,
-                       const LobBags *bags, const float *covariates, const uint32_t *patients, size_t n,
+                       const LobBagSums *sums, const float *covariates, const uint32_t *patients, size_t n,
                        size_t *kept);
 /* Patients of the fold itself: training or held-out ones. */
 void lob_benefit_own_cases(const LobBenefit *benefit, const uint32_t *patients, size_t n,

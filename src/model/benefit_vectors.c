@@ -309,11 +309,10 @@ void lob_benefit_vectors(LobBenefit *benefit, const LobBagSums *sums) {
 /* ---- cases of a saved model ---- */
 
 void lob_benefit_cases(LobBenefitCases *cases, const LobBenefitModel *model, const LobCohort *cohort,
-                       const LobBags *bags, const float *covariates, const uint32_t *patients, size_t n,
+                       const LobBagSums *sums, const float *covariates, const uint32_t *patients, size_t n,
                        size_t *kept) {
     size_t c = model->n_covariates, k = model->basis.k;
     const bool of_tiles = model->basis.of_tiles;
-    g_autofree double *sums = g_new(double, of_tiles ? LOB_BAG_SUMS * model->basis.dim + 1 : 1);
     g_autofree double *pooled = g_new(double, model->basis.dim + 1);
     *cases = (LobBenefitCases){.id = g_new(const char *, n + 1),
                                .covariates = g_new(double, n *c + 1),
@@ -322,18 +321,16 @@ void lob_benefit_cases(LobBenefitCases *cases, const LobBenefitModel *model, con
     for (size_t i = 0; i < n; i++) {
         uint32_t p = patients[i];
         size_t at = cases->n;
-        if (of_tiles && bags->count[p] == 0)
+        if (of_tiles && sums->count[p] == 0)
             continue;
         cases->id[at] = cohort->patients[p].patient_id;
-        cases->tiles[at] = of_tiles ? (double)bags->count[p] : 1;
+        cases->tiles[at] = of_tiles ? (double)sums->count[p] : 1;
         for (size_t j = 0; j < c; j++)
             cases->covariates[at * c + j] = (double)covariates[p * c + j];
-        if (of_tiles) {
-            lob_bag_sums_patient(bags, p, sums);
-            (void)pool(&model->basis, sums, bags->count[p], pooled, NULL);
-        } else {
+        if (of_tiles)
+            (void)pool(&model->basis, lob_bag_sums_at(sums, p), sums->count[p], pooled, NULL);
+        else
             pool_covariates(&model->basis, covariates, p, pooled);
-        }
         lob_basis_apply(&model->basis, pooled, cases->z + at * k);
         kept[cases->n++] = i;
     }

@@ -16,6 +16,7 @@ static void copy_endpoint(LobEndpoint *to, const LobEndpoint *from) {
     to->event = g_strdup(from->event);
     to->competing = g_strdup(from->competing);
     to->label = g_strdup(from->label);
+    to->classes = NULL; /* the net has them */
     to->horizons = g_memdup2(from->horizons, from->n_horizons * sizeof *from->horizons);
 }
 

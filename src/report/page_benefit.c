@@ -110,9 +110,15 @@ static bool forests(LobPage *page, const Columns *c, GError **err) {
         lob_forest(page, rows, title, &kind);
         lob_figure_end(
             page, "benefit_metrics",
-            "Held-out patients, overlap weights with propensities from training centers. Diamonds: "
-            "all centers together, and random effects with Hartung-Knapp. Intervals are conditional "
-            "on the trained models; the permutation test below refits the effect stage.");
+            lob_page_either(
+                page,
+                "Held-out patients, overlap weights with propensities from training centers. Diamonds: "
+                "all centers together, and random effects with Hartung-Knapp. Intervals are conditional "
+                "on the trained models; the permutation test below refits the effect stage.",
+                "Overlap weights with the model's propensities. Diamonds: all centers together, and, where "
+                "there are two centers or more, random effects with Hartung-Knapp. The permutation test "
+                "below "
+                "exchanges scores within center and arm; the model stays as it was locked."));
     }
     return true;
 }
@@ -175,9 +181,16 @@ bool lob_page_benefit(LobPage *page, GError **err) {
                         "Treatment benefit: competing events are counted as censoring. Effects are on the "
                         "hazard of the event itself; risks, restricted means and gains in days are those "
                         "there would be without competing events, and so overstated.");
-    lob_html_section(page->html, "benefit", "Treatment benefit",
-                     "One contrast and one statistic were registered before a held-out center was opened. "
-                     "Treatment was not assigned at random: what is found is a hypothesis for a trial.");
+    lob_html_section(
+        page->html, "benefit", "Treatment benefit",
+        lob_page_either(page,
+                        "One contrast and one statistic were registered before a held-out center "
+                        "was opened. Treatment was not assigned at random: what is found is a "
+                        "hypothesis for a trial.",
+                        "The contrast, its statistic, level and thresholds stand in the model's "
+                        "lock; effect scores, propensities, thirds and the biomarker's scale are "
+                        "those of training. Where treatment was not assigned at random, what is "
+                        "found is a hypothesis for a trial."));
     if (!forests(page, &c, err) || !lob_page_targeting(page, err) || !table(page, &c, err) ||
         (page->benefit && !recommendations(page, err)))
         return false;

@@ -104,8 +104,8 @@ static bool figure(LobPage *page, const LobSample *s, size_t h, guint model, GEr
         lob_html_text(page->html, s->model);
         lob_html_printf(page->html,
                         ": no prediction at %g days, which lies beyond the last training event of "
-                        "some fold, so calibration there is not estimable.</p>\n",
-                        t);
+                        "%s, so calibration there is not estimable.</p>\n",
+                        t, lob_page_either(page, "some fold", "the model"));
         return true;
     }
     double events = 0;
@@ -133,12 +133,13 @@ static bool figure(LobPage *page, const LobSample *s, size_t h, guint model, GEr
     draw_histogram(&plot, risk, s->n, csv);
     keys(&plot, s, events);
     lob_plot_end(&plot);
-    g_autofree char *caption = g_strdup_printf(
-        "%s. All held-out patients together: predictions are probabilities, so centers share the scale.%s%s",
-        title, c.smooth ? "" : " No smooth curve: ",
-        c.smooth   ? ""
-        : c.reason ? c.reason
-                   : "not estimable");
+    g_autofree char *caption =
+        g_strdup_printf("%s. All patients together, each predicted by a model that was made without them: "
+                        "predictions are probabilities, so centers share the scale.%s%s",
+                        title, c.smooth ? "" : " No smooth curve: ",
+                        c.smooth   ? ""
+                        : c.reason ? c.reason
+                                   : "not estimable");
     lob_figure_end(page, name, caption);
     return lob_page_save_data(page, csv, name, err);
 }
@@ -244,7 +245,7 @@ bool lob_page_calibration(LobPage *page, GError **err) {
     if (!page->predictions)
         return true;
     lob_html_section(
-        page->html, "calibration", "Calibration in held-out centers",
+        page->html, "calibration", lob_page_either(page, "Calibration in held-out centers", "Calibration"),
         "Whether predicted probabilities come true. O/E: observed over expected events (1 is "
         "ideal). Slope: 1 is ideal, below 1 predictions are too extreme. ICI, E50, E90: mean, median "
         "and 90 % quantile of the distance between smooth curve and prediction. IPA: share of the "

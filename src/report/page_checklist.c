@@ -61,7 +61,28 @@ static bool on_page(const LobPage *page, const char *anchor) {
     return strstr(page->html->str, id) != NULL;
 }
 
-static void row(LobPage *page, const Item *item, LobCsv *csv) {
+/* What differs where a locked model is evaluated. */
+static Item of_locked(const Item *item) {
+    static const Item locked[] = {
+        {"10", "sample size", "What these data could show", "power", "a priori calculation for this cohort"},
+        {"11", "missing data", "Table 1: missing", "cohort",
+         "why values are missing; imputation is by the model's training values with flags"},
+        {"12a-g", "analysis, tuning, heterogeneity, updating",
+         "the model's lock; Discrimination, Calibration", "discrimination",
+         "statistical analysis plan of this evaluation and deviations from it"},
+        {"16", "training against evaluation data", "Table 1 by center", "cohort",
+         "how this cohort differs from the one trained on"},
+        {"21", "development of the model", "the page of its validation", NULL, "where that page can be had"},
+        {"22", "full model", "model.h5, by its SHA-256", "provenance", "how to get it"},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(locked); i++)
+        if (strcmp(locked[i].item, item->item) == 0)
+            return locked[i];
+    return *item;
+}
+
+static void row(LobPage *page, const Item *given, LobCsv *csv) {
+    const Item own = page->locked.sha256 ? of_locked(given) : *given, *item = &own;
     const char *cells[] = {item->item, item->topic, item->place, item->missing};
     g_string_append(page->html, "<tr>");
     for (size_t i = 0; i < G_N_ELEMENTS(cells); i++) {

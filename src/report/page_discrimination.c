@@ -112,7 +112,7 @@ void lob_forest(LobPage *page, const GArray *rows, const char *title, const LobF
     plot.y0 = (double)rows->len; /* rows run downwards */
     plot.y1 = 0;
     lob_plot_begin(&plot, page->html, 793, 60 + 26 * (double)rows->len, title,
-                   "One line a held-out center with its 95 % interval; diamonds are values over centers, the "
+                   "One line a center with its 95 % interval; diamonds are values over centers, the "
                    "dashed line is the prediction interval.");
     double ticks[12];
     const size_t n = lob_plot_ticks(plot.x0, plot.x1, ticks, 7);
@@ -170,16 +170,18 @@ static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoi
     lob_figure_begin(page);
     lob_forest(page, rows, title, kind);
     g_autofree char *caption = g_strdup_printf(
-        "Squares: held-out centers, size by events, 95 %% intervals. Diamond \xe2\x80\x9cpooled\xe2\x80\x9d: "
-        "pairs of "
+        "Squares: %s, size by events, 95 %% intervals. Diamond \xe2\x80\x9cpooled\xe2\x80\x9d: pairs of "
         "patients compared within centers only, all pairs counted together.%s Intervals are conditional on "
-        "the "
-        "trained models: folds share training centers, so a test of the whole against no effect "
-        "would need permutations with refitting; the table of permutations below keeps the models.",
+        "the trained models%s",
+        lob_page_either(page, "held-out centers", "centers of this cohort"),
         kind->bounded
             ? " Diamond \xe2\x80\x9crandom effects\xe2\x80\x9d: the centers\xe2\x80\x99 values pooled on the "
               "logit scale (REML, Hartung-Knapp). Dashed: 95 % prediction interval for one more center."
-            : "");
+            : "",
+        lob_page_either(page,
+                        ": folds share training centers, so a test of the whole against no effect would need "
+                        "permutations with refitting; the table of permutations below keeps the models.",
+                        ". The table of permutations below tests them against chance."));
     lob_figure_end(page, csv, caption);
     return table_of_rows(page, rows, title, kind, e, m, err);
 }
@@ -232,8 +234,12 @@ bool lob_page_discrimination(LobPage *page, GError **err) {
     Columns c;
     if (!find_columns(page->metrics, &c, err))
         return false;
-    lob_html_section(page->html, "discrimination", "Discrimination in held-out centers",
-                     "Each center's patients were scored by models trained on the other centers alone.");
+    lob_html_section(
+        page->html, "discrimination",
+        lob_page_either(page, "Discrimination in held-out centers", "Discrimination"),
+        lob_page_either(page,
+                        "Each center's patients were scored by models trained on the other centers alone.",
+                        "Each patient was scored by the locked model."));
     for (size_t e = 0; e < page->cohort->study->n_endpoints; e++)
         for (guint m = 0; m < page->models->len; m++) {
             for (size_t k = 0; k < G_N_ELEMENTS(kinds); k++)

@@ -144,13 +144,30 @@ static bool shortcuts(LobPage *page, const Slides *s, GError **err) {
     return lob_sheet_end(sheet, err);
 }
 
+/* Nothing was trained here, so nothing can have leaked from here into the model. */
+static bool audit_of_locked(LobPage *page, const Slides *slides, GError **err) {
+    lob_html_section(
+        page->html, "leakage", "Leakage audit",
+        "No fold was made and nothing was trained on these patients: the model was locked before. "
+        "What is left to the study group is that no patient and no slide of this cohort was among "
+        "those trained on. How strong a center's signature was in training stands on the page of "
+        "the validation.");
+    if (page->slides && !shortcuts(page, slides, err))
+        return false;
+    lob_html_section_end(page->html);
+    return true;
+}
+
 bool lob_page_leakage(LobPage *page, GError **err) {
     g_autofree char *embeddings = g_build_filename(page->out, "center_probe.csv", NULL);
-    if (!page->predictions || (!page->slides && !g_file_test(embeddings, G_FILE_TEST_EXISTS)))
+    if (!page->predictions ||
+        (!page->locked.sha256 && !page->slides && !g_file_test(embeddings, G_FILE_TEST_EXISTS)))
         return true;
     g_auto(Slides) slides = {0};
     if (page->slides && !slides_read(&slides, page, err))
         return false;
+    if (page->locked.sha256)
+        return audit_of_locked(page, &slides, err);
     lob_html_section(
         page->html, "leakage", "Leakage audit",
         "Patients are whole within folds, every fitted step sees training centers alone, and C is "

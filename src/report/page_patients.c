@@ -153,7 +153,7 @@ static bool tiles(LobPage *page, GError **err) {
     if (!table || !tiles_find(&t, err))
         return false;
     LobSheet *sheet =
-        lob_sheet_new(page, "Tiles the model attended to most: one patient a center, first model of the fold",
+        lob_sheet_new(page, "Tiles the model attended to most: one patient a center, first seed",
                       (const char *[]){"endpoint", "patient", "center", "slide", "tile", "#x", "#y",
                                        "#attention", "#times uniform", NULL},
                       "top_tiles");
@@ -173,8 +173,10 @@ static bool tiles(LobPage *page, GError **err) {
 bool lob_page_patients(LobPage *page, GError **err) {
     if (!page->predictions)
         return true;
-    lob_html_section(page->html, "patients", "Single patients",
-                     "Each prediction was made by models that never saw the patient's center.");
+    lob_html_section(
+        page->html, "patients", "Single patients",
+        lob_page_either(page, "Each prediction was made by models that never saw the patient's center.",
+                        "Each prediction was made by the locked model."));
     if (!look_up(page, err) || !tiles(page, err))
         return false;
     lob_html_section_end(page->html);

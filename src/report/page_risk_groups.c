@@ -61,9 +61,15 @@ static bool groups_of_endpoint(LobPage *page, size_t e, GError **err) {
                                   "Event-free share over time of held-out patients of low and high risk."};
     if (!lob_curves(page, &curves, csv, err))
         return false;
-    lob_figure_end(page, csv,
-                   "Held-out patients of all centers. The cut between groups is the median of each fold's "
-                   "training patients, never of the patients shown. Bands: 95 % intervals (log-log).");
+    lob_figure_end(
+        page, csv,
+        lob_page_either(page,
+                        "Held-out patients of all centers. The cut between groups is the median of "
+                        "each fold's training patients, never of the patients shown. Bands: 95 % "
+                        "intervals (log-log).",
+                        "Patients of all centers. The cut between groups is the model file's: the "
+                        "median of its training patients, never of the patients shown. Bands: 95 % "
+                        "intervals (log-log)."));
     return compare(page, &s, group, err) && lob_page_competing(page, &s, err);
 }
 
@@ -75,7 +81,8 @@ bool lob_page_risk_groups(LobPage *page, GError **err) {
     if (!page->predictions || !any)
         return true;
     lob_html_section(page->html, "survival", "Outcome by risk group",
-                     "Held-out patients of all centers, by predicted risk.");
+                     lob_page_either(page, "Held-out patients of all centers, by predicted risk.",
+                                     "Patients of all centers, by predicted risk and the model's own cut."));
     for (size_t e = 0; e < study->n_endpoints; e++)
         if (study->endpoints[e].kind == LOB_ENDPOINT_SURVIVAL && !groups_of_endpoint(page, e, err))
             return false;

@@ -75,10 +75,14 @@ static bool roc_figure(LobPage *page, const LobSample *all, size_t h, GError **e
     lob_figure_begin(page);
     g_string_append(whole, svg->str);
     g_string_free(svg, TRUE);
-    lob_figure_end(page, name,
-                   "Cumulative cases, dynamic controls; censoring by inverse probability weights within the "
-                   "center. Beside the names: AUC, patients, events by then. A line a center: the models of "
-                   "different folds have different scales.");
+    lob_figure_end(
+        page, name,
+        lob_page_either(page,
+                        "Cumulative cases, dynamic controls; censoring by inverse probability weights within "
+                        "the center. Beside the names: AUC, patients, events by then. A line a center: the "
+                        "models of different folds have different scales.",
+                        "Cumulative cases, dynamic controls; censoring by inverse probability weights within "
+                        "the center. Beside the names: AUC, patients, events by then. A line a center."));
     return lob_page_save_data(page, csv, name, err);
 }
 

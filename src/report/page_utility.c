@@ -80,7 +80,8 @@ static bool figure(LobPage *page, size_t e, size_t h, GError **err) {
         lob_figure_begin(page);
         g_string_append(whole, svg->str);
         lob_figure_end(page, name,
-                       "Held-out patients of all centers; net benefit = true positives less false positives "
+                       "Patients of all centers, each predicted by a model made without them; net benefit = "
+                       "true positives less false positives "
                        "weighed by the odds of the threshold, per patient. It weighs acting on risk, not the "
                        "effect of a treatment. A gap: flagged patients are not followed so long.");
     } else if (ok) {

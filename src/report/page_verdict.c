@@ -21,11 +21,12 @@ static void interval(GString *out, double low, double high) {
     g_string_append(out, ")");
 }
 
-static void say_ranking(GString *out, const LobEndpoint *endpoint, const LobPooled *c) {
+static void say_ranking(const LobPage *page, const LobEndpoint *endpoint, const LobPooled *c) {
+    GString *out = page->html;
     g_string_append(out, "<li>Endpoint ");
     lob_html_text(out, endpoint->name);
-    lob_html_printf(out, ": %s over held-out centers ",
-                    endpoint->kind == LOB_ENDPOINT_SURVIVAL ? "concordance" : "AUC");
+    lob_html_printf(out, ": %s over %s ", endpoint->kind == LOB_ENDPOINT_SURVIVAL ? "concordance" : "AUC",
+                    lob_page_either(page, "held-out centers", "the centers of this cohort"));
     lob_html_number(out, c->estimate, 3);
     g_string_append(out, ", 95 % interval ");
     interval(out, c->lower, c->upper);
@@ -35,10 +36,14 @@ static void say_ranking(GString *out, const LobEndpoint *endpoint, const LobPool
     }
     g_string_append(out, " over ");
     lob_html_number(out, c->centers, 0);
-    g_string_append(
-        out, " centers.</li>\n<li>The interval is conditional on the trained models. A permutation "
-             "test of the ranking with refitting, which alone tests against chance, is not part of these "
-             "tables.</li>\n");
+    g_string_append(out, c->centers > 1 ? " centers.</li>\n" : " center.</li>\n");
+    g_string_append(out,
+                    lob_page_either(page,
+                                    "<li>The interval is conditional on the trained models. A permutation "
+                                    "test of the ranking with refitting, which alone tests against chance, "
+                                    "is not part of these tables.</li>\n",
+                                    "<li>The model was locked before this cohort was seen: the permutation "
+                                    "of its scores (Discrimination) is a test against chance.</li>\n"));
 }
 
 static void say_effect(LobPage *page) {
@@ -91,7 +96,10 @@ static void caveats(LobPage *page) {
 }
 
 static void caveats_of_ranking(LobPage *page, const LobPooled *c) {
-    if (c->centers < 3)
+    if (page->locked.sha256 && c->centers < 2)
+        lob_page_caveat(page, "One center: nothing here says how far the model's worth differs between "
+                              "centers.");
+    else if (c->centers < 3)
         lob_page_caveat(page, "Fewer than 3 centers: no prediction interval for a new one.");
     else if (c->next_upper - c->next_lower > 0.3)
         lob_page_caveat(page, "The prediction interval for a new center is wider than 0.3.");
@@ -167,7 +175,7 @@ bool lob_page_verdict(LobPage *page, GError **err) {
     json_t *benefit;
     if (!lob_pooled_read(&c, page, endpoint->name, study->model.kind, metric, err))
         return false;
-    const bool shown = c.centers >= 2 && c.lower > 0.5;
+    const bool shown = c.centers >= (page->locked.sha256 ? 1 : 2) && c.lower > 0.5;
     LobVerdict verdict = shown ? LOB_VERDICT_PROGNOSTIC : LOB_VERDICT_NOT_ESTIMABLE;
     if (!read_verdict(page, &benefit, &verdict, err))
         return false;
@@ -178,11 +186,14 @@ bool lob_page_verdict(LobPage *page, GError **err) {
         "absolute benefit through risk only, prognostic, nothing shown, not estimable.</p><ul>\n",
         g_ascii_toupper(*lob_verdict_names[verdict]), lob_verdict_names[verdict] + 1, meanings[verdict]);
     if (c.centers > 0)
-        say_ranking(page->html, endpoint, &c);
+        say_ranking(page, endpoint, &c);
     if (!shown)
         g_string_append(page->html,
-                        "<li>The ranking of held-out patients is not shown to differ from chance in "
-                        "two or more centers.</li>\n");
+                        lob_page_either(page,
+                                        "<li>The ranking of held-out patients is not shown to differ from "
+                                        "chance in two or more centers.</li>\n",
+                                        "<li>The ranking of these patients is not shown to differ from "
+                                        "chance.</li>\n"));
     if (benefit)
         say_reasons(page->html, benefit);
     else

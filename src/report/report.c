@@ -57,11 +57,17 @@ static void head(LobPage *page, const char *body) {
     g_string_append(out, policy);
     g_string_append(out, "<link rel=\"icon\" href=\"data:,\"><title>");
     lob_html_text(out, study->name);
+    if (page->locked.sha256) {
+        g_string_append(out, ": external validation of locked model ");
+        lob_html_text(out, page->locked.sha256);
+    }
     g_string_append(out, "</title><style>\n");
     g_string_append(out, lob_html_style);
     g_string_append(out, "</style></head><body><header><h1>");
     lob_html_text(out, study->name);
-    lob_html_printf(out, "</h1><p class=\"lead\">%zu patients, %zu slides, %zu centers; encoder ",
+    g_string_append(out, "</h1>");
+    lob_page_external_heading(page, out);
+    lob_html_printf(out, "<p class=\"lead\">%zu patients, %zu slides, %zu centers; encoder ",
                     page->cohort->n_patients, page->cohort->n_slides, page->cohort->n_centers);
     lob_html_text(out, study->features ? "as in the given features" : study->encoder.name);
     g_string_append(out, ", model ");
@@ -132,6 +138,13 @@ static bool page_read(LobPage *page, GError **err) {
         !read_if_there(page->out, "benefit.csv", &page->benefit, err) ||
         !read_if_there(page->out, "benefit_metrics.csv", &page->benefit_metrics, err))
         return false;
+    if (!lob_page_read_external(page, err))
+        return false;
+    if (!page->metrics && page->locked.sha256)
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "%s: no outcome was known when the locked model was applied, so there is nothing to "
+                        "report; predictions.csv and benefit.csv hold what it predicts",
+                        page->out);
     if (!page->metrics)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: there is no metrics.csv; run `lobule validate` first",
                         page->out);

@@ -16,6 +16,10 @@ typedef enum {
  * the study's output and writes the formats asked for there (an OR of LobReportFormat). Every number on the
  * page stands in one of the folder's CSVs. */
 bool lob_report_write_formats(const LobCohort *cohort, unsigned formats, GError **err);
+/* Where the study's output holds predictions of a locked model (external.json), makes endpoints, classes,
+ * kind and seeds those of the model, and lets a single center and absent outcomes pass: to be called between
+ * reading study and cohort. Elsewhere it changes nothing. INPUT error where that file is not whole. */
+bool lob_external_study(LobStudy *study, GError **err);
 /* CSV and HTML. */
 bool lob_report_write(const LobCohort *cohort, GError **err);
 

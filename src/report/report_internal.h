@@ -8,8 +8,13 @@
 
 /* ---- what a page is made from ---- */
 typedef struct {
+    const char *sha256, *lock, *study; /* study: the name of the one trained on; lock may be NULL */
+} LobLockedModel;
+
+typedef struct {
     const LobCohort *cohort;
     const char *out;                     /* folder */
+    LobLockedModel locked;               /* sha256 NULL: a validation */
     LobTable *slides;                    /* slides.csv; NULL where features were given */
     LobTable *metrics;                   /* metrics.csv */
     LobTable *meta;                      /* meta.csv, or NULL */
@@ -23,6 +28,13 @@ typedef struct {
     GHashTable *saved;                   /* names of files in figures/ */
     GString *html;
 } LobPage;
+
+/* ---- external.c ---- */
+/* Fills locked where the folder holds a locked model's predictions. */
+bool lob_page_read_external(LobPage *page, GError **err);
+/* What is to be said on the page of a validation, or of a locked model. */
+const char *lob_page_either(const LobPage *page, const char *validation, const char *external);
+void lob_page_external_heading(const LobPage *page, GString *out);
 
 /* ---- stale.c ---- */
 /* Removes what an earlier report left in figures/. */

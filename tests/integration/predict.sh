@@ -21,7 +21,7 @@ run() { # RANKS ARGUMENTS...
   return $code
 }
 said() { grep -q -- "$1" "$work/last" && echo yes || echo no; }
-digest() { cat "$1"/{predictions,metrics,meta}.csv "$1"/attention/top_tiles.csv 2>&1 | sha256sum | cut -c1-16; }
+digest() { cat "$1"/{predictions,metrics,meta}.csv "$1"/attention/*.csv 2>&1 | sha256sum | cut -c1-16; }
 
 # A study of its own in DIR with the demo's rows for which the awk condition on the center ($2 of patients.csv,
 # $3 of slides.csv, here `c`) holds.
@@ -89,6 +89,21 @@ run 3 train --output "$work/three" "$work/rest/study.yaml"
 expect "trained by 3 ranks: the same file" "$locked" "$(sha256sum <"$work/three/model.h5")"
 run 3 predict "$model" --output "$work/new3" "$work/new/study.yaml"
 expect "predicted by 3 ranks: the same tables" "$wanted" "$(digest "$work/new3")"
+
+# Patients are shared out over the ranks whatever the site says of groups, streamed too; what a node cannot hold is told.
+site() { sed "\$ a site: {$1}" "$work/new/study.yaml" >"$work/new/site.yaml"; }
+mkdir "$work/disk"
+site "groups: 2, stream: $work/disk"
+run 3 predict "$model" --output "$work/streamed" "$work/new/site.yaml"
+expect "streamed by 3 ranks, site.groups 2: exit code, the same tables" "0 $wanted" "$? $(digest "$work/streamed")"
+expect "patients are shared out" yes "$(said 'shared out over 3 ranks')"
+patients=$(($(wc -l <"$work/new/patients.csv") - 1))
+site "memory_gib: $(awk -v b=$((patients * 24 * 48 * 2)) 'BEGIN { printf "%.9f", 0.7 * b / 1073741824 }')"
+LOB_TEST_NODE_RANKS=1 run 2 predict "$model" --output "$work/spread" "$work/new/site.yaml"
+expect "two nodes (pretended) hold the cohort together: exit code, the same tables" "0 $wanted" "$? $(digest "$work/spread")"
+site 'memory_gib: 0.000001'
+run 3 predict "$model" --output "$work/small" "$work/new/site.yaml"
+expect "too little memory: exit code, reason" "2 yes" "$? $(said 'site.memory_gib')"
 
 run 1 train "$work/rest/study.yaml"
 expect "the same training again: exit code, trained" "0 no" "$? $(said 'trained final')"

@@ -281,6 +281,31 @@ Test(cohort_tables, classes) {
     unload(&marker);
 }
 
+/* What a locked model is applied to need not have outcomes, nor two centers. */
+Test(cohort_tables, a_predicted_cohort_may_lack_classes_and_outcomes) {
+    const char *endpoints = "endpoints: [{name: b, kind: binary, label: b}, {name: r, time: t, event: e}]\n";
+    static const char *const tables[] = {"patient_id,center,b,t,e\np1,A,,,\np2,A,,,\n",
+                                         "patient_id,center,b,t,e\np1,A,yes,,\np2,A,,,\n",
+                                         "patient_id,center,b,t,e\np1,A,yes,,\np2,A,odd,,\n"};
+    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
+        Fixture strict = load(endpoints, tables[i], NULL, NULL);
+        assert_says(&strict, "loco needs at least 2 centers");
+        strict.study->predicts = true;
+        g_clear_error(&strict.error);
+        strict.cohort = lob_cohort_read(strict.study, &strict.error);
+        assert_loaded(&strict);
+        cr_assert_eq(g_strv_length(strict.cohort->labels[0]), i);
+        lob_cohort_free(g_steal_pointer(&strict.cohort));
+        strict.study->endpoints[0].classes = g_strsplit("no,yes", ",", -1);
+        strict.cohort = lob_cohort_read(strict.study, &strict.error);
+        assert_loaded(&strict);
+        cr_assert_str_eq(strict.cohort->labels[0][1], "yes");
+        cr_assert_eq(strict.cohort->event[0][0], i == 0 ? -1 : 1);
+        cr_assert_eq(strict.cohort->event[0][1], -1); /* empty, or no class of the model */
+        unload(&strict);
+    }
+}
+
 Test(cohort_tables, covariates_numbers_and_levels) {
     Fixture f = load("covariates: [age, stage]\n",
                      "patient_id,center,age,stage\np1,A,50,C\np2,A,,0\np3,B,-1.5,\np4,B,7,B\n", NULL, NULL);

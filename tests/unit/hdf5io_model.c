@@ -72,6 +72,14 @@ static LobModelFile make_file(void) {
                      .tissue = g_strdup("otsu")},
     };
     file.model.nets[0] = make_net();
+    file.registered = g_new(LobRegistered, 1);
+    *file.registered = (LobRegistered){.text = g_strdup("{\"benefit\": {\"contrast\": \"tace\"}}\n"),
+                                       .marker = g_strdup("lym"),
+                                       .marker_mean = 0.25,
+                                       .marker_sd = 2,
+                                       .has_thirds = {true, false},
+                                       .third = {{-3.5, 40}, {0, 0}}};
+    file.registered->lock = lob_sha256_bytes(file.registered->text, strlen(file.registered->text));
     lob_model_file_seal(&file);
     return file;
 }
@@ -107,6 +115,10 @@ Test(model_file, comes_back_as_it_was) {
     cr_assert_str_eq(back.features.columns[2], "c");
     cr_assert_eq(b->endpoint.landmark, 90);
     cr_assert_null(b->endpoint.competing);
+    cr_assert_str_eq(back.registered->text, file.registered->text);
+    cr_assert_str_eq(back.registered->marker, "lym");
+    cr_assert(back.registered->has_thirds[0] && !back.registered->has_thirds[1]);
+    cr_assert_arr_eq(back.registered->third, file.registered->third, sizeof file.registered->third);
     lob_model_file_clear(&file);
     lob_model_file_clear(&back);
     fix_remove(folder);
@@ -117,8 +129,14 @@ Test(model_file, hash_is_of_everything) {
     LobModelFile file = make_file();
     g_autofree char *first = g_strdup(file.sha256);
     LobSavedNet *net = &file.model.nets[0];
-    double *values[] = {&net->cuts[1],           &net->risk_cut[1],       &net->columns[0].sd,
-                        &net->endpoint.landmark, &file.features.tile_mpp, &net->endpoint.horizons[0]};
+    double *values[] = {&file.registered->third[0][1],
+                        &file.registered->marker_sd,
+                        &net->cuts[1],
+                        &net->risk_cut[1],
+                        &net->columns[0].sd,
+                        &net->endpoint.landmark,
+                        &file.features.tile_mpp,
+                        &net->endpoint.horizons[0]};
     for (size_t i = 0; i < G_N_ELEMENTS(values); i++) {
         double before = *values[i];
         *values[i] += 1e-9;
@@ -186,7 +204,7 @@ Test(model_file, damage_is_found) {
 /* Whole, sealed and hashed, but not what training makes. */
 Test(model_file, what_does_not_fit_is_refused) {
     g_autofree char *folder = fix_folder();
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         g_autofree char *name = g_strdup_printf("%d.h5", i), *path = g_build_filename(folder, name, NULL);
         LobModelFile file = make_file(), back;
         LobSavedNet *net = &file.model.nets[0];
@@ -197,8 +215,12 @@ Test(model_file, what_does_not_fit_is_refused) {
             net->params[3] = NAN;
         else if (i == 2)
             net->cuts[1] = net->cuts[0];
-        else
+        else if (i == 3)
             net->kind[0] = 'x';
+        else if (i == 4)
+            file.registered->text[2] = 'x'; /* another lock than its hash says */
+        else
+            file.registered->third[0][0] = 41;
         lob_model_file_seal(&file);
         FIX_OK(lob_model_file_write(path, &file, err));
         g_autofree char *bytes = read_all(path, &size);

@@ -319,8 +319,11 @@ Test(benefit, a_model_predicts_as_its_fold_did) {
     cr_assert(lob_benefit_predict(&fold.fit, &fitted, NULL));
     lob_benefit_score(&fold.fit, 0, false, score);
     cr_assert(lob_benefit_model_check(&fold.fit.model, NULL));
-    lob_benefit_cases(&cases, &fold.fit.model, w->cohort, &w->bags, fold.view->covariates, fold.fit.held_out,
-                      n, kept);
+    LobBagSums sums;
+    lob_bag_sums_of(&sums, &w->bags);
+    lob_benefit_cases(&cases, &fold.fit.model, w->cohort, &sums, fold.view->covariates, fold.fit.held_out, n,
+                      kept);
+    lob_bag_sums_clear(&sums);
     cr_assert_eq(cases.n, n);
     lob_benefit_model_predict(&fold.fit.model, &cases, &applied);
     lob_benefit_model_score(&fold.fit.model, &cases, 0, again);
