@@ -95,15 +95,31 @@ void lob_store_set_mpiio(const char *module, int stripe_count) {
         g_setenv("OMPI_MCA_io", module, TRUE);
 }
 
-static bool set_mpio(hid_t fapl, MPI_Comm comm, GError **err) {
+/* Open MPI's own module takes the count of stripes as stripe_width in all its versions; the standard's
+ * striping_factor means nothing to the older ones, and later ones have set the stripes' size by it. ROMIO
+ * knows the standard's. */
+const char *lob_store_stripe_hint(const char *module) {
+#ifdef OPEN_MPI
+    if (!module || !g_str_has_prefix(module, "romio"))
+        return "stripe_width";
+#else
+    (void)module;
+#endif
+    return "striping_factor";
+}
+
+MPI_Info lob_store_mpiio_info(void) {
     MPI_Info info = MPI_INFO_NULL;
-    bool ok = true;
-    if (stripes > 0) {
-        g_autofree char *count = g_strdup_printf("%d", stripes);
-        ok = MPI_Info_create(&info) == MPI_SUCCESS &&
-             MPI_Info_set(info, "striping_factor", count) == MPI_SUCCESS;
-    }
-    ok = ok && H5Pset_fapl_mpio(fapl, comm, info) >= 0;
+    g_autofree char *count = g_strdup_printf("%d", stripes);
+    const char *hint = lob_store_stripe_hint(g_getenv("OMPI_MCA_io"));
+    if (stripes > 0 && MPI_Info_create(&info) == MPI_SUCCESS)
+        (void)MPI_Info_set(info, hint, count);
+    return info;
+}
+
+static bool set_mpio(hid_t fapl, MPI_Comm comm, GError **err) {
+    MPI_Info info = lob_store_mpiio_info();
+    const bool ok = H5Pset_fapl_mpio(fapl, comm, info) >= 0;
     if (info != MPI_INFO_NULL)
         MPI_Info_free(&info);
     return ok || lob_h5_fail(err, LOB_ERROR_INTERNAL, "cannot use the MPI-IO driver");

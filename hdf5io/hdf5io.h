@@ -76,6 +76,10 @@ typedef struct LobPart LobPart;
 /* How MPI-IO opens parts from now on; before the first is opened. NULL and 0 leave module (Open MPI: "ompio",
  * "romio321" ...) and stripes (a hint that Lustre's modules honour in new files) to the site. */
 void lob_store_set_mpiio(const char *module, int stripe_count);
+/* The hints that stand for that, MPI_INFO_NULL where there are none. Caller frees. */
+MPI_Info lob_store_mpiio_info(void);
+/* Name of the hint for the count of stripes; module NULL: the default one. */
+const char *lob_store_stripe_hint(const char *module);
 
 /* Collective over comm. Creates path (must not exist; it appears by rename when it is whole) with all
  * datasets; coords [n][2] and tissue [n], n = sum of the slides' counts, are read on rank 0 only (others may

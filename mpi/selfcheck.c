@@ -1,4 +1,5 @@
 #include "mpi/selfcheck.h"
+#include "hdf5io/hdf5io.h"
 #include "mpi/space.h"
 
 #include <cblas.h>
@@ -8,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* No multiple of a page: neighbours share one. */
@@ -89,17 +91,36 @@ static bool see_block(MPI_File file, const char *path, int rank, GError **err) {
                path, lob_space_kind(path), rank);
 }
 
-static MPI_Info hints(const LobStudy *study) {
-    MPI_Info info = MPI_INFO_NULL;
-    g_autofree char *count = g_strdup_printf("%d", study->site.stripe_count);
-    if (study->site.stripe_count > 0 && MPI_Info_create(&info) == MPI_SUCCESS)
-        (void)MPI_Info_set(info, "striping_factor", count);
-    return info;
+/* The count of stripes in what Lustre tells of a file (extended attribute lustre.lov); -1 where it does not
+ * say. */
+int lob_stripes_of(const uint8_t *lov, size_t size) {
+    enum { V1 = 0x0BD10BD0, V3 = 0x0BD30BD0, COUNT_AT = 28 };
+    uint32_t magic = 0;
+    uint16_t count = 0;
+    if (size < COUNT_AT + sizeof count)
+        return -1;
+    memcpy(&magic, lov, sizeof magic);
+    memcpy(&count, lov + COUNT_AT, sizeof count);
+    return magic == V1 || magic == V3 ? count : -1;
+}
+
+/* A hint is a wish: not every module knows of Lustre. */
+static void check_stripes(const char *path, int wanted) {
+    uint8_t lov[4096];
+    if (wanted <= 0 || strcmp(lob_space_kind(path), "Lustre") != 0)
+        return;
+    const ssize_t size = getxattr(path, "lustre.lov", lov, sizeof lov);
+    const int stripes = lob_stripes_of(lov, size > 0 ? (size_t)size : 0);
+    if (stripes != wanted)
+        lob_warning(
+            "%s: stripe_count %d was asked for, and the file has %d (-1: not told): this MPI-IO module does "
+            "not pass it on; use lfs setstripe -c %d on the folder before the first run",
+            path, wanted, stripes, wanted);
 }
 
 static bool round_trip(const LobWorld *world, const LobStudy *study, const char *path, GError **err) {
     MPI_File file = MPI_FILE_NULL;
-    MPI_Info info = hints(study);
+    MPI_Info info = lob_store_mpiio_info();
     GError *mine = NULL;
     const bool opened =
         mpi_ok(MPI_File_open(lob_world_comm(world), path,
@@ -110,6 +131,8 @@ static bool round_trip(const LobWorld *world, const LobStudy *study, const char 
     if (!lob_world_agree(world, mine, err))
         return false; /* opening fails on all ranks or on none */
     mine = NULL;
+    if (world->rank == 0)
+        check_stripes(path, study->site.stripe_count);
     if (opened)
         (void)put_block(file, path, world->rank, &mine);
     bool ok = lob_world_agree(world, mine, err);

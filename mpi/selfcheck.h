@@ -11,6 +11,9 @@
  * not what was written, or where opening fails. A call that hangs ends the job with a hint. */
 bool lob_selfcheck_files(const LobWorld *world, const LobStudy *study, GError **err);
 
+/* Count of stripes in the extended attribute lustre.lov of a file; -1 where it does not say. Local. */
+int lob_stripes_of(const uint8_t *lov, size_t size);
+
 /* Every rank brings the row its encoder makes of one and the same tile. All must agree with rank 0's, and
  * that with the row kept in the file `kept` by the first run of this store; `identity` is one line of what
  * the encoder is: a row kept for another one is replaced. INTERNAL error naming rank and host. */

@@ -149,6 +149,11 @@ static GVariant *begin_rank0(LobStage *stage, GError **err) {
 
 static void apply_site(const LobWorld *world, const LobStudy *study) {
     lob_store_set_mpiio(study->site.mpiio, study->site.stripe_count);
+#ifndef OPEN_MPI
+    if (world->rank == 0 && study->site.mpiio)
+        lob_warning(
+            "site: mpiio chooses between Open MPI's modules; this program was built with another MPI");
+#endif
     if (!world->has_mpi && (study->site.mpiio || study->site.stripe_count > 0))
         lob_warning(
             "site: mpiio and stripe_count are for several ranks; one process leaves both to the folder");

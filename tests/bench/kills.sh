@@ -17,6 +17,14 @@ export TMPDIR=$work
 declare -A kills=([coordinator]=0 [worker]=0 [reader]=0 [zygote]=0 [mpirun]=0)
 hits=0 lives=0 identical=0 again=0 flight=0 twice=0 rows=0 runs=0 missed=0 orphans=0 longest=0 early=0 hung=0
 calm=$(cat "$cohort/calm")
+# What an undisturbed run of a stage takes here and now, so that kills hit it from its first moment to its last.
+declare -A span
+for stage in plan embed; do
+  before=${EPOCHREALTIME/./}
+  launch "$ranks" "$LOBULE" $stage --output "$work/calm" "$study" >>"$work/calm.log" 2>&1 || { tail -5 "$work/calm.log"; fail "$stage of an undisturbed run"; finish; }
+  span[$stage]=$(((${EPOCHREALTIME/./} - before) / 1000))
+done
+rm -rf "$work/calm"
 
 children() { pgrep -P "$1" 2>/dev/null; }
 rank_pids() { # sorted by rank: mpirun starts them in order
@@ -82,10 +90,8 @@ victims=(coordinator worker reader zygote mpirun)
 while [ $hits -lt "$wanted" ]; do
   lives=$((lives + 1)) out=$work/out-$lives
   for stage in plan embed; do
-    # What a stage takes, start of MPI included; the last moments of a stage are hit where a run resumes late.
-    [ $stage = plan ] && span=1500 || span=4500
     for attempt in $(seq 60); do
-      victim=${victims[RANDOM % 5]} wait=$((RANDOM % span)) hit=0
+      victim=${victims[RANDOM % 5]} wait=$((RANDOM * span[$stage] / 32768)) hit=0
       if [ $hits -lt "$wanted" ]; then run_and_kill $stage $victim $wait; else launch "$ranks" "$LOBULE" $stage --output "$out" "$study" >>"$work/log" 2>&1; fi
       rc=$? runs=$((runs + 1))
       await_gone "$victim"
@@ -104,12 +110,14 @@ stale=$(find /dev/shm -type f | wc -l)
 [ -n "${LOB_KILLS_INSIDE:-}" ] || stale=-1
 [ "$stale" -le $((early * ranks)) ] || fail "$stale files of shared memory are left behind"
 expect "rows journalled twice" 0 "$twice"
+# Work is in flight for most of an embed: of many kills some must have hit it.
+[ $hits -lt 12 ] || [ $flight -gt 0 ] || fail "none of $hits kills hit rows in flight"
 [ $again -le $flight ] || fail "$again rows were dealt again, but only $flight were in flight at a kill"
 [ -z "${LOB_KILLS_LOG:-}" ] || cp "$work/log" "$LOB_KILLS_LOG"
 printf '{"bench": "kills", "seed": %d, "ranks": %d, "kills": %d, "coordinator": %d, "worker": %d, "reader": %d, "zygote": %d, "mpirun": %d, ' \
   "$seed" "$ranks" $hits ${kills[coordinator]} ${kills[worker]} ${kills[reader]} ${kills[zygote]} ${kills[mpirun]}
-printf '"runs": %d, "stores": %d, "identical": %d, "rows": %d, "rows_dealt_again": %d, "rows_in_flight_at_kills": %d, "rows_journalled_twice": %d, ' \
-  $runs $lives $identical $rows $again $flight $twice
+printf '"runs": %d, "stores": %d, "identical": %d, "rows": %d, "rows_dealt_again": %d, "rows_in_flight_at_kills": %d, "rows_journalled_twice": %d, "plan_ms": %d, "embed_ms": %d, ' \
+  $runs $lives $identical $rows $again $flight $twice "${span[plan]}" "${span[embed]}"
 printf '"orphans": %d, "longest_end_ms": %d, "stale_shared_memory_files": %d, "mpirun_killed_in_mpi_init": %d, "launcher_hangs": %d, "seconds": %d}\n' \
   $orphans $longest "$stale" $early $hung $SECONDS
 finish

@@ -1,4 +1,5 @@
 /* What is looked at before a job starts. */
+#include "hdf5io/hdf5io.h"
 #include "mpi/selfcheck.h"
 #include "mpi/space.h"
 
@@ -56,4 +57,26 @@ Test(mpi_selfcheck, a_store_keeps_its_first_row) {
     cr_assert(lob_selfcheck_rows(&world, far, 3, "another encoder", path, &err));
     cr_assert_eq(remove(path), 0);
     cr_assert_eq(remove(dir), 0);
+}
+
+/* As Lustre lays it out: magic, pattern, object (16 bytes), stripe size, stripe count. */
+Test(mpi_selfcheck, stripes_are_read_from_what_lustre_tells) {
+    uint8_t lov[56] = {0xD0, 0x0B, 0xD1, 0x0B, 1, 0, 0, 0};
+    lov[26] = 0x40;
+    lov[28] = 8;
+    cr_assert_eq(lob_stripes_of(lov, sizeof lov), 8);
+    lov[2] = 0xD3;
+    cr_assert_eq(lob_stripes_of(lov, sizeof lov), 8);
+    cr_assert_eq(lob_stripes_of(lov, 29), -1, "cut off");
+    lov[2] = 0xD6;
+    cr_assert_eq(lob_stripes_of(lov, sizeof lov), -1, "a composite layout has several");
+    cr_assert_eq(lob_stripes_of(lov, 0), -1);
+}
+
+Test(mpi_selfcheck, each_module_is_told_in_its_own_words) {
+    cr_assert_str_eq(lob_store_stripe_hint("romio321"), "striping_factor");
+#ifdef OPEN_MPI
+    cr_assert_str_eq(lob_store_stripe_hint(NULL), "stripe_width");
+    cr_assert_str_eq(lob_store_stripe_hint("ompio"), "stripe_width");
+#endif
 }
