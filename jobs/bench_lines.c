@@ -37,10 +37,15 @@ static const char *text_of(const json_t *line, const char *key) {
     return text ? text : "";
 }
 
+static bool told(const json_t *line, const char *key) {
+    const json_t *value = json_object_get(line, key);
+    return value && !json_is_null(value);
+}
+
 /* 0 where it is null or not there; NAN where it is no number of at least 0. */
 static double number_of(const json_t *line, const char *key) {
     const json_t *value = json_object_get(line, key);
-    if (!value || json_is_null(value))
+    if (!told(line, key))
         return 0;
     const double number = json_is_number(value) ? json_number_value(value) : NAN;
     return number >= 0 ? number : NAN;
@@ -60,14 +65,15 @@ static bool take_encoder(const json_t *line, void *user) {
         strcmp(text_of(line, "unit"), "tiles/s") != 0)
         return true;
     const double ranks = fmax(number_of(line, "ranks"), 1);
-    *w->line = (LobBenchEncoderLine){.rate = number_of(line, "rate") / ranks,
-                                     .spread = number_of(line, "spread") / QUARTILES_APART,
-                                     .weights_mib = number_of(line, "weights_mib"),
-                                     .working_mib = number_of(line, "working_mib"),
-                                     .gflop_a_tile = number_of(line, "gflop_a_tile"),
-                                     .ranks = (int)fmin(ranks, 1e9)};
+    *w->line = (LobBenchEncoderLine){
+        .rate = number_of(line, "rate") / ranks,
+        .spread = told(line, "spread") ? number_of(line, "spread") / QUARTILES_APART : -1,
+        .weights_mib = number_of(line, "weights_mib"),
+        .working_mib = number_of(line, "working_mib"),
+        .gflop_a_tile = number_of(line, "gflop_a_tile"),
+        .ranks = (int)fmin(ranks, 1e9)};
     w->found = true;
-    return w->line->rate > 0 && w->line->spread >= 0 && w->line->weights_mib >= 0 &&
+    return w->line->rate > 0 && !isnan(w->line->spread) && w->line->weights_mib >= 0 &&
            w->line->working_mib >= 0 && w->line->gflop_a_tile >= 0;
 }
 

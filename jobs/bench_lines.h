@@ -5,8 +5,9 @@
 #include "base/base.h"
 
 typedef struct {
-    double rate;         /* tiles a second of one rank, beside its neighbours */
-    double spread;       /* standard deviation over mean of its repetitions, from their quartiles */
+    double rate;   /* tiles a second of one rank, beside its neighbours */
+    double spread; /* standard deviation over mean of its repetitions, from their quartiles; negative: not
+                    told */
     double weights_mib;  /* once a node; 0: not told */
     double working_mib;  /* of a rank; 0: not told */
     double gflop_a_tile; /* 0: not told */

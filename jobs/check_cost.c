@@ -42,7 +42,7 @@ static bool from_bench(LobCost *cost, const LobStudy *study, GError **err) {
             cost->ask.bench, name, precision, name, precision);
     const double slower = lob_capacity_slowdown(line.ranks, cost->ask.machine.cores, LOB_ALL_CORES);
     cost->cost.seconds = slower / line.rate;
-    cost->cost.spread = line.spread;
+    cost->cost.spread = line.spread >= 0 ? line.spread : lob_simulation_defaults.spread;
     if (line.weights_mib > 0)
         cost->cost.weights_gib = line.weights_mib / 1024;
     if (line.working_mib > 0)

@@ -127,7 +127,8 @@ static bool take_bench(Options *o, char **how, GError **err) {
             o->encoder, precision, o->encoder, precision);
     const double slower = lob_capacity_slowdown(line.ranks, o->sim.node_ranks, o->all_cores);
     o->sim.seconds_per_tile = slower / line.rate;
-    o->sim.spread = line.spread;
+    if (line.spread >= 0)
+        o->sim.spread = line.spread;
     if (line.weights_mib > 0)
         o->weights_gib = line.weights_mib / 1024;
     *how =

@@ -44,7 +44,8 @@ static bool measured_cost(const LobSimulateOptions *o, Case *c, bool *found, GEr
         return true;
     const double slower = lob_capacity_slowdown(line.ranks, o->machine.cores, o->all_cores);
     c->cost.seconds = slower / line.rate;
-    c->cost.spread = line.spread;
+    if (line.spread >= 0)
+        c->cost.spread = line.spread;
     if (line.weights_mib > 0)
         c->cost.weights_gib = line.weights_mib / 1024;
     if (line.working_mib > 0)
@@ -86,8 +87,9 @@ static bool named_case(const LobSimulateOptions *o, Case *c, GError **err) {
     g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
     if (!encoder)
         return false;
-    c->cost =
-        (LobTileCost){.rank_gib = LOB_RANK_GIB + LOB_WORKING_GIB, .dim = lob_encoder_info(encoder)->dim};
+    c->cost = (LobTileCost){.spread = o->sim.spread,
+                            .rank_gib = LOB_RANK_GIB + LOB_WORKING_GIB,
+                            .dim = lob_encoder_info(encoder)->dim};
     if (!measured_cost(o, c, &found, err))
         return false;
     return found || lob_fail(err, LOB_ERROR_INPUT,

@@ -47,7 +47,7 @@ grep -q 'median 50 and sigma 0.9803' "$work/fit" || fail "the fit of 25 and 100:
 cat >"$work/bench.jsonl" <<'J'
 {"bench":"encoder","case":"uni fp32","unit":"tiles/s","rate":9.0,"ranks":2}
 {"bench":"encoder","case":"uni fp32","unit":"tiles/s","rate":4.0,"ranks":2,"spread":0.1349,"weights_mib":1024.0,"working_mib":1792.0,"lower":null,"ceiling":null}
-{"bench":"encoder","case":"texture fp32","unit":"tiles/s","rate":100.0,"ranks":1,"spread":0.0,"weights_mib":0.0,"working_mib":0.0}
+{"bench":"encoder","case":"texture fp32","unit":"tiles/s","rate":100.0,"ranks":1,"spread":null,"weights_mib":0.0,"working_mib":0.0}
 {"bench":"train","case":"abmil","unit":"tiles/s","rate":1.0,"ranks":2,"gflops":14.0}
 J
 small=(--slides 300 --capacity --bench "$work/bench.jsonl" --json)
@@ -75,7 +75,7 @@ assert uni["slices"] == math.ceil(uni["up_hours"] / 24) and training["gflops_cor
 assert abs(uni["days"] * 24 - uni["up_hours"] - (uni["slices"] - 1) / 6) < 0.01
 # 15.3 GiB of features, 6.4 a node: sets of three nodes and of five, whose ranks pair up across them.
 texture, training = spread
-assert texture["precision"] == "fp32" and texture["ranks_a_node"] == 4
+assert texture["precision"] == "fp32" and texture["ranks_a_node"] == 4 and texture["inputs"]["spread"] == 0.1   # not told
 assert training["groups"] == 8 and training["ranks_a_group"] == 5 and training["models"] == 100, training
 assert training["busy_groups"] == 8 and 1 < training["group_speedup"] < 5
 assert abs(training["useful_cores"] - 8 * training["group_speedup"]) < 1e-3 * training["useful_cores"]
