@@ -31,6 +31,7 @@ sed -i 's/benefit: true/benefit: {contrast: tace, margin_days: 20, adverse: ae34
 cohort null --patients 300 --null --seed 1
 sed -i '/^covariates:/d' "$work/null/study.yaml"
 cohort rare --patients 400 --endpoints relapse --systemic-share 0.03 --tace-immune-effect 0 --vessel-effect 0 --seed 2
+sed -i 's/benefit: true/benefit: {contrast: tace_by_til_score}/' "$work/rare/study.yaml"
 for name in planted null rare; do
   run validate "$work/$name/study.yaml"
   expect "$name: validation, exit code" 0 $?
@@ -91,6 +92,7 @@ expect "null: verdict" "nothing shown" "$(ask null 'v["verdict"]')"
 expect "null: on the page" 1 "$(page_says null 'Nothing shown')"
 expect "null: nothing is claimed" False "$(ask null 'any(x["claimed"] for x in c.values())')"
 expect "null: advice follows no effect score" "risk and average effect" "$(ask null 'v["recommendations_from"]')"
+expect "rare: the biomarker alone is registered" "['tace_by_til_score']" "$(ask rare '[k for k in c if c[k]["registered"]]')"
 expect "rare: systemic therapy is not estimable" False "$(ask rare 'c["systemic"]["estimable"]')"
 expect "rare: and the reason is given" True "$(ask rare '"systemic" in c["systemic"]["reason"]')"
 expect "rare: TACE is, and not claimed" "True False" "$(ask rare '"%s %s" % (c["tace"]["estimable"], c["tace"]["claimed"])')"
