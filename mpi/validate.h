@@ -90,6 +90,8 @@ typedef struct {
     float *curve;       /* [n][n_ends] */
     float *probability; /* [n][n_classes] */
     LobTopTile *tiles;  /* [n_tiles] */
+    uint64_t n_learning;
+    LobLearning *learning; /* [n_learning] */
 } LobTaskResult;
 
 /* Tasks [first, first + n) are seeds of one endpoint, model, repeat and fold; they are trained in one sweep.
