@@ -38,21 +38,24 @@ static bool wants_stop(void *user) {
 
 /* ---- from a fit to what is kept ---- */
 
-static void keep_top_tiles(const LobModelResult *fit, const LobBags *bags, uint32_t patient, GArray *tiles) {
-    LobTopTile top[LOB_TOP_TILES];
+/* The most attended tiles of a patient, or the least. */
+static void keep_tiles(const LobModelResult *fit, const LobBags *bags, uint32_t patient, bool least,
+                       GArray *tiles) {
+    LobTopTile kept[LOB_TOP_TILES];
+    const float sign = least ? -1 : 1;
     size_t n = 0;
     uint64_t first = bags->first[patient], end = first + bags->count[patient];
     for (uint64_t row = first; row < end; row++) {
         float a = fit->attention[row];
         size_t at = n < LOB_TOP_TILES ? n++ : LOB_TOP_TILES;
-        if (at == LOB_TOP_TILES && a <= top[at - 1].attention)
+        if (at == LOB_TOP_TILES && sign * a <= sign * kept[at - 1].attention)
             continue;
         at = MIN(at, LOB_TOP_TILES - 1);
-        for (; at > 0 && top[at - 1].attention < a; at--)
-            top[at] = top[at - 1];
-        top[at] = (LobTopTile){patient, a, row};
+        for (; at > 0 && sign * kept[at - 1].attention < sign * a; at--)
+            kept[at] = kept[at - 1];
+        kept[at] = (LobTopTile){patient, a, row, least};
     }
-    g_array_append_vals(tiles, top, (guint)n);
+    g_array_append_vals(tiles, kept, (guint)n);
 }
 
 void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
@@ -80,7 +83,8 @@ void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, s
         if (k)
             memcpy(result->probability + n * k, fit->probability + p * k, k * sizeof(float));
         if (fit->attention)
-            keep_top_tiles(fit, bags, p, tiles);
+            for (int least = 0; least < 2; least++)
+                keep_tiles(fit, bags, p, least == 1, tiles);
     }
     result->n_tiles = tiles->len;
     result->tiles = (LobTopTile *)(void *)g_array_free(g_steal_pointer(&tiles), FALSE);
@@ -258,7 +262,7 @@ static bool head_is_ours(const LobPlan *plan, size_t task, const Head *head, siz
     return memcmp(head->magic, MAGIC, sizeof head->magic) == 0 &&
            memcmp(head->lock, plan->lock, sizeof plan->lock) == 0 && head->task == task && head->n <= n &&
            head->n_horizons < 1000 && head->n_ends < 1000 && head->n_classes < 1000 &&
-           head->n_tiles <= n * LOB_TOP_TILES && head->n_maps <= n &&
+           head->n_tiles <= 2 * n * LOB_TOP_TILES && head->n_maps <= n &&
            head->n_map_values < size / sizeof(float) && head->n_learning < size / sizeof(LobLearning) &&
            size == sizeof *head + sizeof(uint32_t) +
                        head->n * (8 + 4 * (head->n_horizons + head->n_ends + head->n_classes)) +
