@@ -448,11 +448,39 @@ static bool work(Sweep *sweep, LobModelResult *results, GError **err) {
     return ok;
 }
 
+/* Whether the seed decides anything: weights that start at zero, no dropout and a fixed length leave it
+ * nothing. */
+static bool draws_anything(const LobModelOptions *o) {
+    return strcmp(o->kind, "clinical") != 0 || o->dropout > 0 || o->rounds > 0;
+}
+
+static void *copied(const void *from, size_t size) {
+    return from ? g_memdup2(from, MAX(size, 1)) : NULL;
+}
+
+/* Of a model without attention. */
+static void copy_result(LobModelResult *to, const LobModelResult *from) {
+    const size_t n = from->n_patients;
+    *to = *from;
+    to->lp = copied(from->lp, n * sizeof *from->lp);
+    to->survival = copied(from->survival, n * from->n_horizons * sizeof *from->survival);
+    to->ends = copied(from->ends, from->n_ends * sizeof *from->ends);
+    to->curve = copied(from->curve, n * from->n_ends * sizeof *from->curve);
+    to->probability = copied(from->probability, n * from->n_classes * sizeof *from->probability);
+    to->weights = copied(from->weights, from->n_weights * sizeof *from->weights);
+    to->learning = copied(from->learning, from->n_learning * sizeof *from->learning);
+}
+
 static bool one_at_a_time(const LobView *const *views, const LobBags *bags, const LobModelOptions *options,
                           size_t n, LobModelResult *results, bool (*stop)(void *user), void *user,
                           GError **err) {
+    const bool drawn = draws_anything(options);
+    if (n > 1 && !drawn)
+        lob_info("%s draws nothing by its seed: one training stands for all %zu seeds", options->kind, n);
     for (size_t k = 0; k < n; k++)
-        if (!lob_model_fit(views[k], bags, &options[k], &results[k], stop, user, err))
+        if (k > 0 && !drawn)
+            copy_result(&results[k], &results[0]);
+        else if (!lob_model_fit(views[k], bags, &options[k], &results[k], stop, user, err))
             return false;
     return true;
 }
