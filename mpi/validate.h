@@ -7,7 +7,7 @@
 #include "mpi/sparse.h"
 #include "mpi/validate_group.h"
 
-#define LOB_TOP_TILES 8 /* kept a patient and a model, most attended first */
+#define LOB_TOP_TILES 8 /* kept a patient and a model at either end, the most extreme first */
 
 /* ---- what is trained: endpoint x model x repeat x fold x seed, in this order ---- */
 typedef struct {
@@ -66,6 +66,7 @@ typedef struct {
     uint32_t patient;
     float attention; /* share of the patient's attention */
     uint64_t row;
+    uint64_t least; /* 1: among the least attended, 0: among the most */
 } LobTopTile;
 
 /* The attention over all tiles of a patient chosen to be drawn. */
@@ -91,6 +92,8 @@ typedef struct {
     float *curve;       /* [n][n_ends] */
     float *probability; /* [n][n_classes] */
     LobTopTile *tiles;  /* [n_tiles] */
+    uint64_t n_learning;
+    LobLearning *learning; /* [n_learning] */
 } LobTaskResult;
 
 /* Tasks [first, first + n) are seeds of one endpoint, model, repeat and fold; they are trained in one sweep.
@@ -168,7 +171,7 @@ bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const L
 /* predictions.csv; metrics.csv and meta.csv. models [endpoint][model] */
 bool lob_predictions_write(const LobPlan *plan, const LobScores *models, GError **err);
 bool lob_metrics_write(const LobPlan *plan, const LobScores *models, GError **err);
-/* output/attention/top_tiles.csv; nothing where no bags are loaded. */
+/* output/attention/top_tiles.csv and bottom_tiles.csv; nothing where no bags are loaded. */
 bool lob_top_tiles_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                          GError **err);
 /* output/attention/maps.csv and a table of tiles for each slide in it; what an earlier run left there goes.

@@ -264,6 +264,33 @@ static bool write_training(const LobPlan *plan, const LobTaskResult *results, GE
     return lob_csv_save(csv, path, err);
 }
 
+/* Losses by epoch: of every seed's rounds inside the training centers, and of the models themselves. */
+static bool write_learning(const LobPlan *plan, const LobTaskResult *results, GError **err) {
+    g_autoptr(LobCsv) csv = lob_csv_new((const char *[]){"endpoint", "model", "repeat", "fold", "seed",
+                                                         "round", "epoch", "train_loss", "inner_loss", NULL});
+    for (size_t t = 0; t < plan->n_tasks; t++) {
+        const LobTask *task = &plan->tasks[t];
+        for (size_t i = 0; i < results[t].n_learning; i++) {
+            const LobLearning *l = &results[t].learning[i];
+            lob_csv_text(csv, plan->cohort->study->endpoints[task->endpoint].name);
+            lob_csv_text(csv, plan->models[task->model]);
+            lob_csv_integer(csv, task->repeat);
+            lob_csv_integer(csv, task->fold);
+            lob_csv_integer(csv, task->seed + 1);
+            if (l->round < 0)
+                lob_csv_text(csv, "model");
+            else
+                lob_csv_integer(csv, l->round + 1);
+            lob_csv_integer(csv, l->epoch);
+            lob_csv_number(csv, (double)l->trained);
+            lob_csv_number(csv, (double)l->judged);
+            lob_csv_end_row(csv);
+        }
+    }
+    g_autofree char *path = lob_study_out(plan->cohort->study, "learning.csv");
+    return lob_csv_save(csv, path, err);
+}
+
 bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                       GError **err) {
     size_t n = plan->cohort->study->n_endpoints * plan->n_models;
@@ -271,7 +298,7 @@ bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const L
     for (size_t i = 0; i < n; i++)
         lob_scores_collect(&models[i], plan, results, i / plan->n_models, i % plan->n_models);
     bool ok = lob_predictions_write(plan, models, err) && write_training(plan, results, err) &&
-              lob_top_tiles_write(plan, results, resident, err) &&
+              write_learning(plan, results, err) && lob_top_tiles_write(plan, results, resident, err) &&
               lob_maps_write(plan, results, resident, err) && lob_probe_write(plan, resident, err) &&
               lob_metrics_write(plan, models, err);
     for (size_t i = 0; i < n; i++)

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MAGIC "LOBTASK5"
+#define MAGIC "LOBTASK6"
 
 static char *path_of(const LobPlan *plan, size_t task, const char *suffix) {
     const LobTask *t = &plan->tasks[task];
@@ -40,21 +40,24 @@ static bool wants_stop(void *user) {
 
 /* ---- from a fit to what is kept ---- */
 
-static void keep_top_tiles(const LobModelResult *fit, const LobBags *bags, uint32_t patient, GArray *tiles) {
-    LobTopTile top[LOB_TOP_TILES];
+/* The most attended tiles of a patient, or the least. */
+static void keep_tiles(const LobModelResult *fit, const LobBags *bags, uint32_t patient, bool least,
+                       GArray *tiles) {
+    LobTopTile kept[LOB_TOP_TILES];
+    const float sign = least ? -1 : 1;
     size_t n = 0;
     uint64_t first = bags->first[patient], end = first + bags->count[patient];
     for (uint64_t row = first; row < end; row++) {
         float a = fit->attention[row];
         size_t at = n < LOB_TOP_TILES ? n++ : LOB_TOP_TILES;
-        if (at == LOB_TOP_TILES && a <= top[at - 1].attention)
+        if (at == LOB_TOP_TILES && sign * a <= sign * kept[at - 1].attention)
             continue;
         at = MIN(at, LOB_TOP_TILES - 1);
-        for (; at > 0 && top[at - 1].attention < a; at--)
-            top[at] = top[at - 1];
-        top[at] = (LobTopTile){patient, a, row};
+        for (; at > 0 && sign * kept[at - 1].attention < sign * a; at--)
+            kept[at] = kept[at - 1];
+        kept[at] = (LobTopTile){patient, a, row, least};
     }
-    g_array_append_vals(tiles, top, (guint)n);
+    g_array_append_vals(tiles, kept, (guint)n);
 }
 
 void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, size_t n_patients,
@@ -82,7 +85,8 @@ void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, s
         if (k)
             memcpy(result->probability + n * k, fit->probability + p * k, k * sizeof(float));
         if (fit->attention)
-            keep_top_tiles(fit, bags, p, tiles);
+            for (int least = 0; least < 2; least++)
+                keep_tiles(fit, bags, p, least == 1, tiles);
     }
     result->n_tiles = tiles->len;
     result->tiles = (LobTopTile *)(void *)g_array_free(g_steal_pointer(&tiles), FALSE);
@@ -96,6 +100,8 @@ static void keep(const LobPlan *plan, size_t task, const LobModelResult *fit, co
     result->epochs_run = fit->epochs_run;
     result->inner_loss = fit->inner_loss;
     result->train_loss = fit->train_loss;
+    result->n_learning = fit->n_learning;
+    result->learning = g_memdup2(fit->learning, fit->n_learning * sizeof *fit->learning);
     result->cut = fit->cut;
     g_autofree char *digest = lob_sha256_bytes(fit->weights, fit->n_weights * sizeof(float));
     g_strlcpy(result->digest, digest, sizeof result->digest);
@@ -190,6 +196,7 @@ void lob_task_result_clear(LobTaskResult *result) {
     g_free(result->tiles);
     g_free(result->maps);
     g_free(result->map_values);
+    g_free(result->learning);
     *result = (LobTaskResult){0};
 }
 
@@ -197,7 +204,7 @@ void lob_task_result_clear(LobTaskResult *result) {
 
 typedef struct {
     char magic[8], lock[72];
-    uint64_t task, n, n_horizons, n_ends, n_classes, n_tiles, n_maps, n_map_values;
+    uint64_t task, n, n_horizons, n_ends, n_classes, n_tiles, n_maps, n_map_values, n_learning;
     int64_t best_epoch, epochs_run;
     double inner_loss, train_loss, cut, seconds;
     char digest[72], reason[256];
@@ -212,6 +219,7 @@ GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult 
                  .n_tiles = r->n_tiles,
                  .n_maps = r->n_maps,
                  .n_map_values = r->n_map_values,
+                 .n_learning = r->n_learning,
                  .best_epoch = r->best_epoch,
                  .epochs_run = r->epochs_run,
                  .inner_loss = r->inner_loss,
@@ -235,7 +243,8 @@ GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult 
                   {r->probability, r->n * r->n_classes * sizeof *r->probability},
                   {r->tiles, r->n_tiles * sizeof *r->tiles},
                   {r->maps, r->n_maps * sizeof *r->maps},
-                  {r->map_values, r->n_map_values * sizeof *r->map_values}};
+                  {r->map_values, r->n_map_values * sizeof *r->map_values},
+                  {r->learning, r->n_learning * sizeof *r->learning}};
     for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++)
         g_byte_array_append(bytes, arrays[i].data, (guint)arrays[i].size);
     uint32_t crc = lob_crc32c(0, bytes->data, bytes->len);
@@ -255,12 +264,13 @@ static bool head_is_ours(const LobPlan *plan, size_t task, const Head *head, siz
     return memcmp(head->magic, MAGIC, sizeof head->magic) == 0 &&
            memcmp(head->lock, plan->lock, sizeof plan->lock) == 0 && head->task == task && head->n <= n &&
            head->n_horizons < 1000 && head->n_ends < 1000 && head->n_classes < 1000 &&
-           head->n_tiles <= n * LOB_TOP_TILES && head->n_maps <= n &&
-           head->n_map_values < size / sizeof(float) &&
+           head->n_tiles <= 2 * n * LOB_TOP_TILES && head->n_maps <= n &&
+           head->n_map_values < size / sizeof(float) && head->n_learning < size / sizeof(LobLearning) &&
            size == sizeof *head + sizeof(uint32_t) +
                        head->n * (8 + 4 * (head->n_horizons + head->n_ends + head->n_classes)) +
                        head->n_ends * sizeof(double) + head->n_tiles * sizeof(LobTopTile) +
-                       head->n_maps * sizeof(LobAttentionMap) + head->n_map_values * sizeof(float);
+                       head->n_maps * sizeof(LobAttentionMap) + head->n_map_values * sizeof(float) +
+                       head->n_learning * sizeof(LobLearning);
 }
 
 bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t size, LobTaskResult *r) {
@@ -279,6 +289,7 @@ bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t 
                          .n_tiles = head.n_tiles,
                          .n_maps = head.n_maps,
                          .n_map_values = head.n_map_values,
+                         .n_learning = head.n_learning,
                          .best_epoch = head.best_epoch,
                          .epochs_run = head.epochs_run,
                          .inner_loss = head.inner_loss,
@@ -297,5 +308,6 @@ bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t 
     r->tiles = take(&at, r->n_tiles * sizeof *r->tiles);
     r->maps = take(&at, r->n_maps * sizeof *r->maps);
     r->map_values = take(&at, r->n_map_values * sizeof *r->map_values);
+    r->learning = take(&at, r->n_learning * sizeof *r->learning);
     return true;
 }

@@ -1,5 +1,5 @@
-/* Where the models looked: each held-out patient's most attended tiles, with their place on the slide where
- * the features come from a lobule store. */
+/* Where the models looked: each held-out patient's most and least attended tiles, with their place on the
+ * slide where the features come from a lobule store. */
 #include "mpi/atlas.h"
 #include "mpi/validate.h"
 
@@ -34,7 +34,7 @@ static bool find_tile(const LobResident *resident, uint64_t row, uint32_t *slide
     return false;
 }
 
-static bool tile_rows(LobCsv *csv, const LobPlan *plan, size_t t, const LobTaskResult *r,
+static bool tile_rows(LobCsv *csv, const LobPlan *plan, size_t t, const LobTaskResult *r, bool least,
                       const LobResident *resident, LobAtlas *atlas, GError **err) {
     const LobCohort *cohort = plan->cohort;
     for (size_t i = 0; i < r->n_tiles; i++) {
@@ -42,6 +42,8 @@ static bool tile_rows(LobCsv *csv, const LobPlan *plan, size_t t, const LobTaskR
         uint32_t slide;
         uint64_t tile;
         double xy[2];
+        if ((top->least != 0) != least)
+            continue;
         if (!find_tile(resident, top->row, &slide, &tile))
             return lob_fail(err, LOB_ERROR_INTERNAL, "row %llu of the bags belongs to no slide",
                             (unsigned long long)top->row);
@@ -62,20 +64,26 @@ static bool tile_rows(LobCsv *csv, const LobPlan *plan, size_t t, const LobTaskR
     return true;
 }
 
+static bool write_table(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
+                        LobAtlas *atlas, bool least, const char *path, GError **err) {
+    g_autoptr(LobCsv) csv =
+        lob_csv_new((const char *[]){"endpoint", "repeat", "patient_id", "slide_id", "tile", "x", "y",
+                                     "attention", "times_uniform", NULL});
+    for (size_t t = 0; t < plan->n_tasks; t++)
+        if (plan->tasks[t].seed == 0 && !tile_rows(csv, plan, t, &results[t], least, resident, atlas, err))
+            return false;
+    return lob_csv_save(csv, path, err);
+}
+
 /* Of the first seed's models: attention of several networks has no common scale. */
 bool lob_top_tiles_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                          GError **err) {
     if (!resident->origin)
         return true;
     g_autoptr(LobAtlas) atlas = lob_atlas_new(plan->sources, err);
-    g_autoptr(LobCsv) csv =
-        lob_csv_new((const char *[]){"endpoint", "repeat", "patient_id", "slide_id", "tile", "x", "y",
-                                     "attention", "times_uniform", NULL});
-    bool ok = atlas != NULL;
-    for (size_t t = 0; ok && t < plan->n_tasks; t++)
-        if (plan->tasks[t].seed == 0)
-            ok = tile_rows(csv, plan, t, &results[t], resident, atlas, err);
     g_autofree char *dir = lob_study_out(plan->cohort->study, "attention");
-    g_autofree char *path = g_build_filename(dir, "top_tiles.csv", NULL);
-    return ok && lob_make_dirs(dir, err) && lob_csv_save(csv, path, err);
+    g_autofree char *top = g_build_filename(dir, "top_tiles.csv", NULL);
+    g_autofree char *bottom = g_build_filename(dir, "bottom_tiles.csv", NULL);
+    return atlas && lob_make_dirs(dir, err) && write_table(plan, results, resident, atlas, false, top, err) &&
+           write_table(plan, results, resident, atlas, true, bottom, err);
 }

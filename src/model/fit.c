@@ -133,6 +133,13 @@ double lob_round_events(const LobFit *fit, const LobRound *round) {
     return events;
 }
 
+void lob_fit_learned(LobModelResult *result, int round, int epoch, double trained, double judged) {
+    const size_t n = result->n_learning++;
+    if ((n & (n - 1)) == 0)
+        result->learning = g_renew(LobLearning, result->learning, MAX(2 * n, 1));
+    result->learning[n] = (LobLearning){round, epoch, (float)trained, (float)judged};
+}
+
 /* One epoch of a round, then its loss among those who judge. */
 static bool round_epoch(LobRun *run, LobFit *fit, const LobRound *round, int epoch, double *trained,
                         double *judged, GError **err) {
@@ -143,7 +150,7 @@ static bool round_epoch(LobRun *run, LobFit *fit, const LobRound *round, int epo
 }
 
 /* Adds the round's loss after each epoch to curve [epochs + 1], weighted by the events judged. */
-static bool run_round(LobFit *fit, const LobRound *round, const char *name, double *curve,
+static bool run_round(LobFit *fit, const LobRound *round, int number, const char *name, double *curve,
                       LobModelResult *result, GError **err) {
     const LobModelOptions *o = fit->options;
     const size_t width = (size_t)o->epochs + 1;
@@ -165,6 +172,7 @@ static bool run_round(LobFit *fit, const LobRound *round, const char *name, doub
                     lob_segment_keep(o->checkpoint, &segment);
             }
             loss = losses[e];
+            lob_fit_learned(result, number, e, losses[width + (size_t)e], loss);
             result->epochs_run = MAX(result->epochs_run, e);
         }
         if (loss < best) {
@@ -226,7 +234,7 @@ static bool find_epochs(LobFit *fit, size_t choice, LobModelResult *result, GErr
         events += lob_round_events(fit, &rounds[r]);
         g_autofree char *name =
             g_strdup_printf("seed %" G_GUINT64_FORMAT ", choice %zu, round %zu", o->seed, choice, r);
-        ok = run_round(fit, &rounds[r], name, curve, result, err);
+        ok = run_round(fit, &rounds[r], (int)r, name, curve, result, err);
     }
     if (ok && judged > 0)
         lob_fit_best_epoch(curve, o->epochs, events, result);
@@ -248,14 +256,22 @@ static bool tune(LobFit *fit, LobModelResult *result, GError **err) {
         trial.weight_decay =
             given->n_tune_weight_decay ? given->tune_weight_decay[k % n_decay] : given->weight_decay;
         fit->options = &trial;
-        if (!find_epochs(fit, k, &found, err))
+        if (!find_epochs(fit, k, &found, err)) {
+            g_free(found.learning);
+            g_free(best.learning);
             return false;
+        }
         result->epochs_run = MAX(result->epochs_run, found.epochs_run);
-        if (k > 0 && !(found.inner_loss < best.inner_loss))
+        if (k > 0 && !(found.inner_loss < best.inner_loss)) {
+            g_free(found.learning);
             continue;
+        }
+        g_free(best.learning);
         best = found;
         fit->tuned = trial;
     }
+    result->learning = best.learning;
+    result->n_learning = best.n_learning;
     fit->options = &fit->tuned;
     result->best_epoch = best.best_epoch;
     result->inner_loss = best.inner_loss;
@@ -280,6 +296,8 @@ static bool train(LobRun *run, LobFit *fit, LobModelResult *result, GError **err
         segment.next = e + 1;
         lob_segment_keep(fit->options->checkpoint, &segment);
     }
+    for (size_t e = 0; e < epochs; e++)
+        lob_fit_learned(result, -1, (int)e + 1, losses[e], NAN);
     if (epochs > 0)
         result->train_loss = losses[epochs - 1];
     if (fit->options->cox && !lob_run_cox_baseline(run, fit, err))
@@ -494,5 +512,6 @@ void lob_model_result_clear(LobModelResult *result) {
     g_free(result->probability);
     g_free(result->attention);
     g_free(result->weights);
+    g_free(result->learning);
     *result = (LobModelResult){0};
 }

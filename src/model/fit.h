@@ -45,6 +45,8 @@ void lob_fit_clear(LobFit *fit);
 
 void lob_run_init(LobRun *run, const LobFit *fit, const uint32_t *patients, size_t n);
 void lob_run_clear(LobRun *run);
+/* Appends to the result's. */
+void lob_fit_learned(LobModelResult *result, int round, int epoch, double trained, double judged);
 /* ---- how long to train: rounds that each keep some training patients to judge by ---- */
 typedef struct {
     uint32_t *learn, *judge; /* ascending */

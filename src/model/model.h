@@ -67,6 +67,13 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
 /* One line naming every option, for lock files and logs. Caller frees. */
 char *lob_model_options_text(const LobModelOptions *options);
 
+/* Losses after an epoch: of those it trained on, in passing (NAN before the first), and of those who judge.
+ */
+typedef struct {
+    int32_t round, epoch; /* round < 0: the model itself, which nobody judges */
+    float trained, judged;
+} LobLearning;
+
 /* What training one fold with one seed gives for its held-out patients, and for the training patients (from
  * which cut points are taken). */
 typedef struct {
@@ -86,6 +93,8 @@ typedef struct {
     size_t n_classes; /* labels of the cohort */
     float
         *attention; /* [rows] attention of held-out patients' tiles, else 0; NULL where the model has none */
+    LobLearning *learning; /* [n_learning] by round and epoch; of a grid, of the choice that was made */
+    size_t n_learning;
     int best_epoch, epochs_run;
     double inner_loss, train_loss;
     double pass_seconds; /* in training passes; of models trained together each its share */

@@ -146,6 +146,7 @@ static bool train_epoch(LobSweepStack *stack, Sweep *sweep, int epoch, GError **
 typedef struct {
     LobRound round;
     size_t seed;
+    int number; /* of the round */
     double best, loss, weight;
     int best_epoch;
 } Trial;
@@ -267,7 +268,7 @@ static bool trial_epoch(LobSweepStack *stack, Sweep *sweep, Trial *trials, Stret
 /* Trains n trials together; adds their losses to curves [seeds][epochs + 1]. A trial that stopped early keeps
  * its last loss. */
 static bool run_trials(Sweep *sweep, size_t first, Trial *trials, size_t n, double *curves, int *epochs_run,
-                       GError **err) {
+                       LobModelResult *results, GError **err) {
     const LobModelOptions *o = sweep->options;
     const size_t width = (size_t)o->epochs + 1;
     g_autofree LobSweepRun *runs = g_new0(LobSweepRun, n);
@@ -292,6 +293,10 @@ static bool run_trials(Sweep *sweep, size_t first, Trial *trials, size_t n, doub
             curves[trials[t].seed * width + (size_t)e] += trials[t].weight * trials[t].loss;
         }
     }
+    for (size_t t = 0; ok && t < n; t++)
+        for (size_t e = 0; e < width && (int)e - trials[t].best_epoch <= o->patience; e++)
+            lob_fit_learned(&results[trials[t].seed], trials[t].number, (int)e,
+                            stretch.trained[t * width + e], stretch.judged[t * width + e]);
     stretch.segment.n_runs = 0; /* their weights have done their work */
     if (ok)
         keep(&stretch, sweep, o->epochs + 1);
@@ -318,7 +323,7 @@ static Trial *make_trials(const Sweep *sweep, size_t *n, double *events) {
                 continue;
             }
             Trial *trial = &trials[(*n)++];
-            *trial = (Trial){*round, k, INFINITY, 0, lob_round_events(&sweep->fits[k], round), 0};
+            *trial = (Trial){*round, k, (int)r, INFINITY, 0, lob_round_events(&sweep->fits[k], round), 0};
             events[k] += trial->weight;
         }
     return trials;
@@ -337,7 +342,7 @@ static bool find_epochs(Sweep *sweep, LobModelResult *results, GError **err) {
     g_autofree Trial *trials = make_trials(sweep, &n, events);
     bool ok = true;
     for (size_t t = 0; ok && t < n; t += most)
-        ok = run_trials(sweep, t, trials + t, MIN(most, n - t), curves, epochs_run, err);
+        ok = run_trials(sweep, t, trials + t, MIN(most, n - t), curves, epochs_run, results, err);
     for (size_t k = 0; ok && k < sweep->n; k++) {
         results[k].epochs_run = epochs_run[k];
         if (events[k] > 0)
@@ -413,6 +418,8 @@ static bool train(Sweep *sweep, size_t first, size_t n, LobModelResult *results,
         LobModelResult *result = &results[first + k];
         const size_t epochs = (size_t)result->best_epoch;
         result->epochs_run = MAX(result->epochs_run, result->best_epoch);
+        for (size_t e = 0; e < epochs; e++)
+            lob_fit_learned(result, -1, (int)e + 1, stretch.trained[k * stretch.width + e], NAN);
         if (epochs > 0)
             result->train_loss = stretch.trained[k * stretch.width + epochs - 1];
     }
@@ -441,11 +448,39 @@ static bool work(Sweep *sweep, LobModelResult *results, GError **err) {
     return ok;
 }
 
+/* Whether the seed decides anything: weights that start at zero, no dropout and a fixed length leave it
+ * nothing. */
+static bool draws_anything(const LobModelOptions *o) {
+    return strcmp(o->kind, "clinical") != 0 || o->dropout > 0 || o->rounds > 0;
+}
+
+static void *copied(const void *from, size_t size) {
+    return from ? g_memdup2(from, MAX(size, 1)) : NULL;
+}
+
+/* Of a model without attention. */
+static void copy_result(LobModelResult *to, const LobModelResult *from) {
+    const size_t n = from->n_patients;
+    *to = *from;
+    to->lp = copied(from->lp, n * sizeof *from->lp);
+    to->survival = copied(from->survival, n * from->n_horizons * sizeof *from->survival);
+    to->ends = copied(from->ends, from->n_ends * sizeof *from->ends);
+    to->curve = copied(from->curve, n * from->n_ends * sizeof *from->curve);
+    to->probability = copied(from->probability, n * from->n_classes * sizeof *from->probability);
+    to->weights = copied(from->weights, from->n_weights * sizeof *from->weights);
+    to->learning = copied(from->learning, from->n_learning * sizeof *from->learning);
+}
+
 static bool one_at_a_time(const LobView *const *views, const LobBags *bags, const LobModelOptions *options,
                           size_t n, LobModelResult *results, bool (*stop)(void *user), void *user,
                           GError **err) {
+    const bool drawn = draws_anything(options);
+    if (n > 1 && !drawn)
+        lob_info("%s draws nothing by its seed: one training stands for all %zu seeds", options->kind, n);
     for (size_t k = 0; k < n; k++)
-        if (!lob_model_fit(views[k], bags, &options[k], &results[k], stop, user, err))
+        if (k > 0 && !drawn)
+            copy_result(&results[k], &results[0]);
+        else if (!lob_model_fit(views[k], bags, &options[k], &results[k], stop, user, err))
             return false;
     return true;
 }

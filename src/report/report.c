@@ -40,6 +40,7 @@ static const struct {
     {lob_page_maps, "maps", "Attention"},
     {lob_page_immune, "immune", "Immune map"},
     {lob_page_leakage, "leakage", "Leakage"},
+    {lob_page_training, "training", "Training"},
     {lob_page_patients, "patients", "Patients"},
     {lob_page_checklist, "checklist", "Checklist"},
     {lob_page_provenance, "provenance", "Provenance"},

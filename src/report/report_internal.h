@@ -244,6 +244,7 @@ bool lob_page_targeting(LobPage *page, GError **err);
 bool lob_page_maps(LobPage *page, GError **err);
 bool lob_page_immune(LobPage *page, GError **err);
 bool lob_page_leakage(LobPage *page, GError **err);
+bool lob_page_training(LobPage *page, GError **err);
 bool lob_page_patients(LobPage *page, GError **err);
 bool lob_page_checklist(LobPage *page, GError **err);
 bool lob_page_provenance(LobPage *page, GError **err);

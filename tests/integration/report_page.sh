@@ -97,7 +97,7 @@ for d in s b; do
   look "$page" --no-pdf-header-footer --print-to-pdf="$dir/$d.pdf" || fail "does not print"
   [ "$(head -c 5 "$dir/$d.pdf")" = "%PDF-" ] && [ "$(stat -c %s "$dir/$d.pdf")" -gt 20000 ] || fail "the PDF is empty"
 done
-for id in verdict caveats cohort slides power discrimination calibration utility survival subgroups arms maps immune leakage patients checklist provenance; do
+for id in verdict caveats cohort slides power discrimination calibration utility survival subgroups arms maps immune leakage training patients checklist provenance; do
   grep -q "id=\"$id\"" "$dir/s/out/report.html" || fail "the page of the slides lacks the section $id"
 done
 [ -z "$skipped" ] || { echo "report_page: skipped$skipped"; exit 77; }

@@ -41,7 +41,7 @@ for setting in "2 1" "3 1" "3 2"; do
   ranks=${setting% *} groups=${setting#* }
   validate "$ranks" "$work/g$ranks-$groups" --groups "$groups"
   expect "$ranks ranks in $groups groups, exit code" 0 $?
-  for table in predictions metrics attention/top_tiles; do
+  for table in predictions metrics attention/top_tiles attention/bottom_tiles; do
     expect "$ranks ranks in $groups groups: $table" agree "$(close "$work/one/$table.csv" "$work/g$ranks-$groups/$table.csv")"
   done
 done

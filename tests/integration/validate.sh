@@ -28,6 +28,12 @@ for ranks in 2 3; do
   expect "$ranks ranks give the same tables" "$wanted" "$(digest "$work/ranks$ranks")"
 done
 
+# Tiles at both ends: eight of 24 each, the least attended below the most attended.
+ends() { awk -F, -v f="$1" 'NR > 1 { n[$3]++; if (!($3 in low) || $8 < low[$3]) low[$3] = $8; if ($8 > high[$3]) high[$3] = $8 }
+  END { for (p in n) print p, n[p], low[p], high[p] }' "$work/one/attention/$1_tiles.csv" | sort; }
+expect "least attended tiles lie below the most attended ones, eight each" "90 of 90" \
+  "$(join <(ends bottom) <(ends top) | awk '{ all++; ok += $2 == 8 && $5 == 8 && $4 <= $6 } END { print ok " of " all }')"
+
 before=$(stat -c %Y.%i "$work/one/predictions.csv")
 validate 1 "$work/one"
 expect "a second run, exit code" 0 $?

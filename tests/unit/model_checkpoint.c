@@ -57,6 +57,9 @@ static void expect_same(const Models *a, const Models *b, const char *what) {
         cr_expect_eq(x->best_epoch, y->best_epoch, "%s: best epoch", what);
         cr_expect_eq(x->epochs_run, y->epochs_run, "%s: epochs run", what);
         cr_expect_eq(x->train_loss, y->train_loss, "%s: train loss", what);
+        cr_expect(x->n_learning > 0 && x->n_learning == y->n_learning, "%s: learning", what);
+        cr_expect(memcmp(x->learning, y->learning, x->n_learning * sizeof *x->learning) == 0, "%s: learning",
+                  what);
         cr_expect(x->inner_loss == y->inner_loss || (isnan(x->inner_loss) && isnan(y->inner_loss)),
                   "%s: inner loss", what);
     }

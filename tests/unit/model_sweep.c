@@ -190,6 +190,37 @@ Test(model, held_out_center_cannot_reach_a_sweep) {
     check_leakage("{name: cls, kind: multiclass, label: class}", 0);
 }
 
+static bool never(void *user) {
+    (*(int *)user)++;
+    return false;
+}
+
+/* What draws nothing by its seed is trained once, and every seed is what it would be alone, to the bit. */
+Test(model, clinical_seeds_are_one_model) {
+    const char *endpoints[] = {survival, binary};
+    for (size_t i = 0; i < G_N_ELEMENTS(endpoints); i++) {
+        World *w = world_new(no_change, endpoints[i]);
+        LobModelOptions o = options_for(w, "clinical");
+        Models alone = {0}, swept = {0};
+        int asked_alone = 0, asked_swept = 0;
+        models_init(&alone, w, &o);
+        models_init(&swept, w, &o);
+        for (int k = 0; k < SEEDS; k++)
+            cr_assert(lob_model_fit(alone.views[k], &w->bags, &alone.options[k], &alone.results[k], never,
+                                    &asked_alone, NULL));
+        cr_assert(lob_sweep_fit((const LobView *const *)swept.views, &w->bags, swept.options, SEEDS,
+                                swept.results, never, &asked_swept, NULL));
+        cr_expect_eq(asked_alone, SEEDS * asked_swept);
+        for (int k = 0; k < SEEDS; k++) {
+            expect_same(&alone.results[k], &swept.results[k], 0, 0);
+            cr_expect(same_bits(&alone.results[k], &swept.results[k]));
+        }
+        models_clear(&alone);
+        models_clear(&swept);
+        world_free(w);
+    }
+}
+
 /* Near fp32 and not fp32; refused where the machine cannot. */
 Test(model, sweep_in_bf16_is_near) {
     World *w = world_new(no_change, survival);
