@@ -196,7 +196,12 @@ static bool judge(LobBenefitStudy *s, LobBenefitFold *fold, const LobExternal *x
         lob_benefit_say(s, g_strdup_printf("registered contrast %s: no arm of this cohort is that treatment "
                                            "alone",
                                            contrast ? contrast : "none"));
-    return take_marker(s, fold, x, err) && lob_benefit_judge(s, err) && lob_benefit_tables(s, err);
+    if (!take_marker(s, fold, x, err) || !lob_benefit_judge(s, err))
+        return false;
+    lob_benefit_say(s,
+                    g_strdup("what recommendations follow is fixed in the model file, whatever this cohort "
+                             "shows"));
+    return lob_benefit_tables(s, err);
 }
 
 static size_t count_known(const LobBenefit *fit) {
