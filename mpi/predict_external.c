@@ -185,6 +185,7 @@ static bool judge(LobBenefitStudy *s, LobBenefitFold *fold, const LobExternal *x
     s->competing = x->plan->cohort->study->endpoints[x->endpoint].competing != NULL;
     s->registered_part = lob_plan_registered_part(x->plan);
     lob_scores_collect(&s->scores, x->plan, x->results, x->endpoint, 0);
+    s->lp = lob_benefit_predictors(&s->scores, x->plan->cohort->n_patients);
     if (x->plan->n_models > 1)
         lob_scores_collect(&s->clinical, x->plan, x->results, x->endpoint, 1);
     predict_held_out(fold);

@@ -160,7 +160,8 @@ static bool write_tables(Job *job, GError **err) {
     return check_any(job, err) && lob_opening_record(&job->plan, err) &&
            lob_tables_write(&job->plan, job->results, &job->resident, err) &&
            (!lob_plan_asks_benefit(&job->plan) ||
-            lob_benefit_evaluate(&job->plan, job->results, job->resident_loaded ? &job->sums : NULL,
+            lob_benefit_evaluate(job->world, &job->plan, job->results,
+                                 job->resident_loaded ? &job->sums : NULL,
                                  job->resident_loaded ? job->resident.set.columns : NULL, err)) &&
            lob_file_replace(mark, job->plan.lock, strlen(job->plan.lock), err);
 }
@@ -200,6 +201,12 @@ static bool work(Job *job, GError **err) {
     problem = NULL;
     if (job->world->rank == 0)
         (void)write_tables(job, &problem);
+    if (lob_plan_asks_benefit(&job->plan)) {
+        if (job->world->rank == 0)
+            lob_benefit_dismiss(job->world);
+        else
+            lob_benefit_help(job->world, &job->plan);
+    }
     return lob_world_agree(job->world, problem, err);
 }
 

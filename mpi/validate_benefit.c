@@ -376,6 +376,7 @@ void lob_benefit_study_clear(LobBenefitStudy *s) {
         g_free(s->contrast[f].center_events);
     }
     g_free(s->marker);
+    g_free(s->lp);
     lob_scores_clear(&s->scores);
     lob_scores_clear(&s->clinical);
     g_ptr_array_free(s->reasons, TRUE);
@@ -412,11 +413,13 @@ bool lob_benefit_judge(LobBenefitStudy *s, GError **err) {
     return true;
 }
 
-bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBagSums *sums,
-                          char *const *columns, GError **err) {
+bool lob_benefit_evaluate(const LobWorld *world, const LobPlan *plan, const LobTaskResult *results,
+                          const LobBagSums *sums, char *const *columns, GError **err) {
     int endpoint = lob_plan_benefit_endpoint(plan), registered = lob_plan_registered_part(plan);
-    LobBenefitStudy s = {
-        .plan = plan, .registered_part = registered, .reasons = g_ptr_array_new_with_free_func(g_free)};
+    LobBenefitStudy s = {.world = world,
+                         .plan = plan,
+                         .registered_part = registered,
+                         .reasons = g_ptr_array_new_with_free_func(g_free)};
     g_autoptr(GError) refused = NULL;
     bool ok = true, can = false;
     double start = lob_clock();
@@ -424,6 +427,7 @@ bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, con
         s.endpoint = (size_t)endpoint;
         s.competing = plan->cohort->study->endpoints[endpoint].competing != NULL;
         lob_scores_collect(&s.scores, plan, results, s.endpoint, 0);
+        s.lp = lob_benefit_predictors(&s.scores, plan->cohort->n_patients);
         if (plan->n_models > 1)
             lob_scores_collect(&s.clinical, plan, results, s.endpoint, 1);
         can = lob_benefit_can(plan->cohort->study, s.endpoint, &refused);

@@ -26,8 +26,13 @@ bool lob_benefit_wants_stop(void);
  * NULL; columns: of the features, NULL-terminated, or NULL. INPUT error where the study's biomarker is
  * neither of them nor of patients.csv.
  */
-bool lob_benefit_evaluate(const LobPlan *plan, const LobTaskResult *results, const LobBagSums *sums,
-                          char *const *columns, GError **err);
+bool lob_benefit_evaluate(const LobWorld *world, const LobPlan *plan, const LobTaskResult *results,
+                          const LobBagSums *sums, char *const *columns, GError **err);
+
+/* While rank 0 is in lob_benefit_evaluate, the others are here and take draws; until rank 0, which owes them
+ * that, dismisses them. */
+void lob_benefit_help(const LobWorld *world, const LobPlan *plan);
+void lob_benefit_dismiss(const LobWorld *world);
 
 /* ---- between the files ---- */
 typedef struct {
@@ -67,6 +72,7 @@ typedef struct {
 } LobBenefitContrast;
 
 typedef struct {
+    const LobWorld *world; /* whose ranks help; NULL: none does */
     const LobPlan *plan;
     /* A locked model's evaluation on another cohort, which is its one fold: nothing is fitted, cut or drawn
      * anew, and permutations exchange the modifiers alone. NULL: a validation. */
@@ -77,6 +83,7 @@ typedef struct {
     bool own_risk;   /* adjust for the stage's own prognosis, which everybody has, instead of the model's */
     bool prognostic; /* the image ranks, of its own */
     LobScores scores, clinical; /* of the model; of covariates alone, where there are both */
+    double *lp;                 /* [n_patients] linear predictor of the model, NAN where none */
     LobBenefitFold *folds;
     size_t n_folds;
     LobBenefitContrast contrast[LOB_CONTRASTS]; /* the parts' effect scores, then the biomarker's */
@@ -101,8 +108,8 @@ char *lob_benefit_pool_guard(LobBenefitContrast *contrast, const LobBenefitPool 
                              const LobBenefitOptions *options);
 /* The fold's view of the study's adverse events, NULL where it asks for none or none can be learned from. */
 bool lob_benefit_adverse_view(const LobPlan *plan, int fold, LobView **view, GError **err);
-/* Linear predictor by patient, NAN where none. Caller frees. */
-double *lob_benefit_predictors(const LobBenefitStudy *study);
+/* Linear predictor by patient of the first repeat, NAN where none. Caller frees. */
+double *lob_benefit_predictors(const LobScores *scores, size_t n_patients);
 /* source NULL: the fitted scores; else those of a refit with modifiers exchanged (biomarker: exchanged). */
 void lob_benefit_pool_fill(LobBenefitPool *pool, const LobBenefitStudy *study,
                            const LobBenefitContrast *contrast, const uint32_t *source);
@@ -115,7 +122,11 @@ LobEstimate lob_benefit_average(const LobBenefitPool *pool);
 /* Every fold's fit and, where asked for, its predictions. */
 bool lob_benefit_fit_folds(LobBenefitStudy *study, bool predict, GError **err);
 void lob_benefit_folds_clear(LobBenefitStudy *study);
-/* Fills p_permutation. */
+/* Fills draw[first], draw[first + step] ... */
+bool lob_benefit_draws(const LobBenefitStudy *study, LobBenefitContrast *contrast, int first, int step,
+                       GError **err);
+bool lob_benefit_draws_shared(const LobBenefitStudy *study, LobBenefitContrast *contrast, GError **err);
+/* Fills draw and p_permutation. */
 bool lob_benefit_permute(const LobBenefitStudy *study, LobBenefitContrast *contrast, GError **err);
 /* Fills marker, if the study or its features have one. */
 bool lob_benefit_marker(LobBenefitStudy *study, const LobBagSums *sums, char *const *columns, GError **err);

@@ -69,7 +69,7 @@ static void pool_add(LobBenefitPool *pool, const LobBenefitStudy *s, const LobBe
 
 void lob_benefit_pool_fill(LobBenefitPool *pool, const LobBenefitStudy *s, const LobBenefitContrast *c,
                            const uint32_t *source) {
-    g_autofree double *lp = lob_benefit_predictors(s);
+    const double *lp = s->lp;
     pool_init(pool, s->plan->cohort->n_patients);
     for (size_t f = 0; f < s->n_folds; f++) {
         const LobBenefit *fit = &s->folds[f].fit;
@@ -191,20 +191,27 @@ static void draw_source(const LobBenefitStudy *s, const LobBenefitContrast *c, i
     }
 }
 
-bool lob_benefit_permute(const LobBenefitStudy *s, LobBenefitContrast *c, GError **err) {
+bool lob_benefit_draws(const LobBenefitStudy *s, LobBenefitContrast *c, int first, int step, GError **err) {
     g_autofree uint32_t *source = g_new(uint32_t, s->plan->cohort->n_patients + 1);
-    int as_large = 0;
-    for (int draw = 0; draw < LOB_BENEFIT_PERMUTATIONS; draw++) {
+    for (int draw = first; draw < LOB_BENEFIT_PERMUTATIONS; draw += step) {
         if (lob_run_state() != LOB_RUN_ON)
             return lob_run_stop_error(err);
         draw_source(s, c, draw, source);
         g_auto(LobBenefitPool) pool = {0};
         lob_benefit_pool_fill(&pool, s, c, source);
         LobEstimate e = lob_benefit_interaction(&pool);
-        /* A draw without an answer counts against the claim. */
         c->draw[draw] = e.estimate / e.se;
-        as_large += !(c->draw[draw] < c->z);
     }
+    return true;
+}
+
+bool lob_benefit_permute(const LobBenefitStudy *s, LobBenefitContrast *c, GError **err) {
+    int as_large = 0;
+    if (!lob_benefit_draws_shared(s, c, err))
+        return false;
+    /* A draw without an answer counts against the claim. */
+    for (int draw = 0; draw < LOB_BENEFIT_PERMUTATIONS; draw++)
+        as_large += !(c->draw[draw] < c->z);
     c->p_permutation = (1.0 + as_large) / (1.0 + LOB_BENEFIT_PERMUTATIONS);
     return true;
 }

@@ -9,8 +9,7 @@ void lob_benefit_say(LobBenefitStudy *s, char *text) {
     g_ptr_array_add(s->reasons, text);
 }
 
-/* Linear predictor by patient of the first repeat, NAN where none. */
-static double *predictors(const LobScores *scores, size_t n_patients) {
+double *lob_benefit_predictors(const LobScores *scores, size_t n_patients) {
     double *lp = g_new(double, n_patients + 1);
     for (size_t p = 0; p < n_patients; p++)
         lp[p] = NAN;
@@ -18,10 +17,6 @@ static double *predictors(const LobScores *scores, size_t n_patients) {
         if (scores->scores[i].repeat == 0)
             lp[scores->scores[i].patient] = scores->scores[i].lp;
     return lp;
-}
-
-double *lob_benefit_predictors(const LobBenefitStudy *s) {
-    return predictors(&s->scores, s->plan->cohort->n_patients);
 }
 
 typedef struct {
@@ -64,11 +59,12 @@ void lob_benefit_prognosis(LobBenefitStudy *s) {
     const LobCohort *cohort = s->plan->cohort;
     const size_t k = cohort->n_centers;
     const LobMetaOptions options = {LOB_TAU2_REML, true, true};
-    g_autofree double *lp = lob_benefit_predictors(s), *room = g_new(double, 4 * k + 1);
-    g_autofree double *clinical = s->plan->n_models > 1 ? predictors(&s->clinical, cohort->n_patients) : NULL;
+    g_autofree double *room = g_new(double, 4 * k + 1);
+    g_autofree double *clinical =
+        s->plan->n_models > 1 ? lob_benefit_predictors(&s->clinical, cohort->n_patients) : NULL;
     Centers centers = {room, room + k, room + 2 * k, room + 3 * k, 0, 0};
     for (uint32_t c = 0; c < k; c++)
-        rank_center(s, c, lp, clinical, &centers);
+        rank_center(s, c, s->lp, clinical, &centers);
     s->prognosis = lob_meta_of_c(centers.c, centers.c_se, centers.n, &options);
     s->image_gain = lob_meta(centers.gain, centers.gain_se, centers.n_gain, &options);
     const bool ranks = s->prognosis.lower > 0.5;

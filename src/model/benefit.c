@@ -18,7 +18,7 @@ const char *lob_benefit_part_name(const LobStudy *study, int part) {
     return NULL;
 }
 
-static void read_codes(LobBenefit *benefit) {
+void lob_benefit_codes(LobBenefit *benefit) {
     const LobCohort *cohort = benefit->view->cohort;
     benefit->code = g_new(int8_t, benefit->n_patients * LOB_PARTS + 1);
     for (size_t p = 0; p < benefit->n_patients; p++) {
@@ -366,7 +366,7 @@ bool lob_benefit_fit(LobBenefit *benefit, const LobView *view, const LobBagSums 
         return false;
     if (!sums && view->n_covariates == 0)
         return lob_fail(err, LOB_ERROR_INPUT, "benefit needs features or covariates");
-    read_codes(benefit);
+    lob_benefit_codes(benefit);
     lob_benefit_vectors(benefit, sums);
     if (!lob_benefit_goes_on(benefit, err))
         return false;

@@ -160,6 +160,11 @@ void lob_benefit_score_permuted(const LobBenefit *benefit, int part, const uint3
 /* Log hazard without treatment, from main alone, of each held-out patient: [n_held_out]. */
 void lob_benefit_risk(const LobBenefit *benefit, double *risk);
 
+/* What lob_benefit_score_permuted needs, apart from the view, for another rank of the same job; of what is
+ * unpacked nothing else may be asked. view: that of the packed fit. *at moves behind what was read. */
+void lob_benefit_pack(const LobBenefit *benefit, GByteArray *bytes);
+void lob_benefit_unpack(LobBenefit *benefit, const LobView *view, const char **at);
+
 /* What is predicted for a held-out patient, one value an arm of the study. */
 typedef struct {
     size_t n_arms, n_horizons;

@@ -35,6 +35,8 @@ void lob_benefit_vectors(LobBenefit *benefit, const LobBagSums *sums);
 size_t lob_shared_factors(const double *variance, size_t k, size_t d, double total, size_t n, double *noise);
 /* z [k] of one patient's pooled columns [dim], the same whoever else is pooled. */
 void lob_basis_apply(const LobBasis *basis, const double *pooled, double *z);
+/* Fills code. */
+void lob_benefit_codes(LobBenefit *benefit);
 /* Fills adverse or adverse_reason, where the study asks. */
 void lob_benefit_fit_adverse(LobBenefit *benefit);
 /* STOPPED where the options' stop says so. */

@@ -24,8 +24,8 @@ part() { # DIR AWK-OPERATOR
 # Columns of benefit.csv but fold and arm, which a table without outcomes lacks; numbers are the same to the last digit.
 advice() { grep "$left" "$1" | cut -d, -f1-3,6- | sort; }
 
-run demo --bags --patients 300 --centers 3 --tiles 8 --dim 16 "$work/demo" || { cat "$work/log"; exit 1; }
-sed -i 's/^model: .*/model: {kind: mean, epochs: 3, benefit: true}/
+run demo --bags --patients 300 --centers 3 --tiles 8 --dim 16 --endpoints rfs,ae34 "$work/demo" || { cat "$work/log"; exit 1; }
+sed -i 's/^model: .*/model: {kind: mean, epochs: 3, benefit: {margin_days: 5, adverse: ae34, penalty_days: 60}}/
         s/^validation: .*/validation: {scheme: loco, seeds: 1, bootstrap: 10}/' "$work/demo/study.yaml"
 part "$work/rest" '!='
 part "$work/new" '=='
@@ -40,6 +40,8 @@ advice "$work/demo/out/benefit.csv" >"$work/fold"
 advice "$work/new/out/benefit.csv" >"$work/model"
 expect "there is something to compare" yes "$(awk -F, '$4 != "" && NF > 20 {n++} END {print (n > 50 ? "yes" : "no")}' "$work/fold")"
 expect "as its fold said, lines that differ" 0 "$(diff "$work/fold" "$work/model" | grep -c '^[<>]')"
+expect "adverse events have a probability" yes \
+  "$(awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "adverse_tace") a = i} NR > 1 && $a > 0 && $a < 1 {n++} END {print (n > 50 ? "yes" : "no")}' "$work/new/out/benefit.csv")"
 expect "predictions.csv says so too" "$(cut -d, -f2 "$work/new/out/benefit.csv" | tail -n +2 | wc -l)" \
   "$(awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "recommendation") r = i} NR > 1 && $2 == "mean" && $r != ""' "$work/new/out/predictions.csv" | wc -l)"
 

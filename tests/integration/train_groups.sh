@@ -90,6 +90,22 @@ for table in benefit benefit_metrics; do
   expect "benefit, two nodes: $table" agree "$(close "$work/judged/$table.csv" "$work/judged-spread/$table.csv")"
 done
 cp "$work/arms.yaml" "$work/arms/study.yaml"
+judge validate 3 "$work/judged-3"
+expect "benefit, 3 ranks share the draws, exit code" 0 $?
+for table in benefit benefit_metrics benefit_draws; do
+  expect "benefit, 3 ranks: $table to the last digit" "$(sha256sum <"$work/judged/$table.csv")" "$(sha256sum <"$work/judged-3/$table.csv")"
+done
+# Stopped in the middle of the benefit stage: said by the exit code, and done again to the same end.
+launch 2 bash -c 'echo $$ >"$0.$OMPI_COMM_WORLD_RANK"; exec "$@"' "$work/pid" "$LOBULE" validate --output "$work/stopped" \
+  "$work/arms/study.yaml" >"$work/stopping" 2>&1 &
+job=$!
+until grep -q 'benefit, tace' "$work/stopping" || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+kill -USR1 $(cat "$work/pid".[01])
+wait $job 2>/dev/null
+expect "benefit, stopped by USR1: no verdict yet" no "$([ -e "$work/stopped/verdict.json" ] && echo yes || echo no)"
+expect "benefit, stopped by USR1: it is said" 1 "$(grep -ci 'stopped' "$work/stopping" | awk '{print ($1 > 0)}')"
+judge validate 2 "$work/stopped"
+expect "benefit, stopped and run again" "$(sha256sum <"$work/judged/benefit_metrics.csv")" "$(sha256sum <"$work/stopped/benefit_metrics.csv")"
 judge train 2 "$work/final" --groups 1
 expect "benefit, a final model of 2 ranks in 1 group, exit code" 0 $?
 [ "$failures" = 0 ] || { tail -30 "$work/log"; exit 1; }

@@ -1,136 +1,12 @@
 /* The benefit stage: a planted effect is found in centers never seen, none is found where none is, nothing of
  * a held-out center gets into the fit, and what cannot be estimated is said so. */
-#include "model/benefit_internal.h"
-#include "model/model_internal.h"
+#include "model_benefit_world.h"
 #include "stats/stats.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { PATIENTS = 400, CENTERS = 4, DIM = 6, TILES = 4 };
-
-typedef struct {
-    uint64_t seed;
-    double effect;      /* added log hazard of treatment per unit of the latent */
-    double share;       /* of patients with tace */
-    int only_center;    /* tace is given there alone; -1: everywhere */
-    int changed_center; /* all of its data are replaced; -1: none */
-} Plan;
-static const Plan planted = {5, -1.2, 0.5, -1, -1};
-
-typedef struct {
-    char *dir;
-    LobStudy *study;
-    LobCohort *cohort;
-    LobFolds *folds;
-    double latent[PATIENTS];
-    uint64_t first[PATIENTS], count[PATIENTS];
-    uint16_t features[PATIENTS * TILES * DIM];
-    LobBags bags;
-} World;
-
-static void draw_patient(World *w, const Plan *plan, int p, GString *table) {
-    g_autofree char *stream = g_strdup_printf("patient/%d", p);
-    LobRng rng;
-    lob_rng_init(&rng, plan->seed, stream);
-    int center = p % CENTERS;
-    double size = lob_rng_normal(&rng), grade = lob_rng_normal(&rng);
-    w->latent[p] = lob_rng_normal(&rng);
-    double wish = log(plan->share / (1 - plan->share)) + 0.5 * size;
-    bool tace = lob_rng_uniform(&rng) < 1 / (1 + exp(-wish));
-    tace = tace && (plan->only_center < 0 || plan->only_center == center);
-    double eta = 0.4 * size + 0.5 * grade + 0.2 * center + (tace ? -0.1 + plan->effect * w->latent[p] : 0);
-    double time = ceil(600 * lob_rng_exponential(&rng) / exp(eta)),
-           limit = 400 + 1500 * lob_rng_uniform(&rng);
-    int event = time <= limit;
-    time = fmin(time, limit);
-    if (center == plan->changed_center) {
-        time = 5 * p + 2;
-        event = p % 3 == 0;
-        tace = p % 8 < 4;
-        size = 900 - size;
-    }
-    g_string_append_printf(table, "p%03d,c%d,%.4f,%s,%.0f,%d\n", p, center, size, tace ? "tace" : "none",
-                           fmax(time, 1), event);
-    w->first[p] = (uint64_t)p * TILES;
-    w->count[p] = center == plan->changed_center ? TILES / 2 : TILES;
-    for (int i = 0; i < TILES * DIM; i++) {
-        double x = 0.5 * lob_rng_normal(&rng) + (i % DIM < 3 ? w->latent[p] : grade) + 0.3 * center;
-        x = center == plan->changed_center ? 40 - 7 * x : x;
-        w->features[p * TILES * DIM + i] = lob_half_from_float((float)x);
-    }
-}
-
-static void write_file(const World *w, const char *name, const char *text) {
-    g_autofree char *path = g_build_filename(w->dir, name, NULL);
-    cr_assert(g_file_set_contents(path, text, -1, NULL));
-}
-
-static World *world_new(const Plan *plan) {
-    World *w = g_new0(World, 1);
-    g_autoptr(GError) err = NULL;
-    g_autoptr(GString) patients = g_string_new("patient_id,center,size,arm,days,event\n");
-    w->dir = g_dir_make_tmp("lob-benefit-XXXXXX", &err);
-    cr_assert(w->dir, "%s", err ? err->message : "");
-    for (int p = 0; p < PATIENTS; p++)
-        draw_patient(w, plan, p, patients);
-    w->bags = (LobBags){PATIENTS, DIM, w->first, w->count, w->features, NULL, NULL};
-    g_autofree char *features = g_build_filename(w->dir, "features", NULL);
-    g_autofree char *study = g_build_filename(w->dir, "study.yaml", NULL);
-    cr_assert(lob_make_dirs(features, &err));
-    write_file(w, "patients.csv", patients->str);
-    write_file(
-        w, "study.yaml",
-        "study: t\ncohort: {patients: patients.csv}\nfeatures: features\n"
-        "endpoints:\n  - {name: rfs, kind: survival, time: days, event: event, horizons: [365, 1000]}\n"
-        "arms: {column: arm, levels: {none: [0, 0], tace: [1, 0]}}\n"
-        "covariates: [size]\noutput: out\n");
-    w->study = lob_study_read(study, NULL, &err);
-    cr_assert(w->study, "%s", err ? err->message : "");
-    w->cohort = lob_cohort_read(w->study, &err);
-    cr_assert(w->cohort, "%s", err ? err->message : "");
-    w->folds = lob_folds_make(w->cohort, &err);
-    cr_assert(w->folds, "%s", err ? err->message : "");
-    return w;
-}
-
-static void world_free(World *w) {
-    static const char *const names[] = {"study.yaml", "patients.csv", "features", ""};
-    lob_folds_free(w->folds);
-    lob_cohort_free(w->cohort);
-    lob_study_free(w->study);
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        g_autofree char *path = g_build_filename(w->dir, names[i], NULL);
-        (void)remove(path);
-    }
-    g_free(w->dir);
-    g_free(w);
-}
-
-typedef struct {
-    LobView *view;
-    LobBenefit fit;
-} Fold;
-
-static void fold_fit(Fold *fold, const World *w, int index) {
-    g_autoptr(GError) err = NULL;
-    LobBenefitOptions options = lob_benefit_defaults(11);
-    options.components = 4;
-    options.members = 4;
-    fold->view = lob_view_new(w->cohort, w->folds, 0, 0, index, 11, &err);
-    cr_assert(fold->view, "%s", err ? err->message : "");
-    LobBagSums sums;
-    lob_bag_sums_of(&sums, &w->bags);
-    cr_assert(lob_benefit_fit(&fold->fit, fold->view, &sums, &options, &err), "%s", err ? err->message : "");
-    lob_bag_sums_clear(&sums);
-}
-
-static void fold_clear(Fold *fold) {
-    lob_benefit_clear(&fold->fit);
-    lob_view_free(fold->view);
-}
 
 /* ---- the ridge fit itself ---- */
 
@@ -238,7 +114,7 @@ static void plain_vector(const World *w, const LobBasis *basis, uint32_t p, doub
 }
 
 Test(benefit, sums_say_what_tiles_say) {
-    World *w = world_new(&planted);
+    World *w = benefit_world_new(&planted);
     Fold fold;
     LobScaler scaler;
     fold_fit(&fold, w, 1);
@@ -262,7 +138,7 @@ Test(benefit, sums_say_what_tiles_say) {
         cr_expect_float_eq(blur[k], fit->basis.blur[k], 1e-5);
     lob_scaler_clear(&scaler);
     fold_clear(&fold);
-    world_free(w);
+    benefit_world_free(w);
 }
 
 /* ---- what is found ---- */
@@ -321,7 +197,7 @@ static double held_z(const Held *held) {
 /* z of the held-out interaction, of the fitted scores and of a draw of modifiers exchanged within center and
  * arm. */
 static void run_world(const Plan *plan, double *z, double *permuted, double *r) {
-    World *w = world_new(plan);
+    World *w = benefit_world_new(plan);
     uint32_t source[PATIENTS];
     LobRng rng;
     Held fitted = {0}, drawn = {0};
@@ -353,7 +229,7 @@ static void run_world(const Plan *plan, double *z, double *permuted, double *r) 
     }
     *z = held_z(&fitted);
     *permuted = held_z(&drawn);
-    world_free(w);
+    benefit_world_free(w);
 }
 
 Test(benefit, planted_effect_is_found_in_unseen_centers) {
@@ -378,7 +254,7 @@ Test(benefit, no_effect_is_claimed_where_there_is_none) {
 /* ---- predictions ---- */
 
 Test(benefit, predictions_are_ordered_and_repeat) {
-    World *w = world_new(&planted);
+    World *w = benefit_world_new(&planted);
     Fold fold;
     LobBenefitPrediction a, b;
     fold_fit(&fold, w, 1);
@@ -404,7 +280,7 @@ Test(benefit, predictions_are_ordered_and_repeat) {
     lob_benefit_prediction_clear(&a);
     lob_benefit_prediction_clear(&b);
     fold_clear(&fold);
-    world_free(w);
+    benefit_world_free(w);
 }
 
 /* Mean spread of the gain of tace in a fold. */
@@ -423,17 +299,17 @@ static double mean_spread(const World *w) {
 }
 
 Test(benefit, few_tiles_widen_the_spread) {
-    World *w = world_new(&planted);
+    World *w = benefit_world_new(&planted);
     double all = mean_spread(w);
     for (int p = 0; p < PATIENTS; p++)
         w->count[p] = p % CENTERS == 1 ? 1 : w->count[p];
     double one = mean_spread(w);
     cr_expect_gt(one, 1.1 * all, "one tile %g, all tiles %g", one, all);
-    world_free(w);
+    benefit_world_free(w);
 }
 
 Test(benefit, a_model_predicts_as_its_fold_did) {
-    World *w = world_new(&planted);
+    World *w = benefit_world_new(&planted);
     Fold fold;
     LobBenefitPrediction fitted, applied;
     LobBenefitCases cases;
@@ -464,12 +340,12 @@ Test(benefit, a_model_predicts_as_its_fold_did) {
     lob_benefit_prediction_clear(&applied);
     lob_benefit_prediction_clear(&fitted);
     fold_clear(&fold);
-    world_free(w);
+    benefit_world_free(w);
 }
 
 /* What shrinkage hides counts as unknown: without any information the spread of an effect is its prior's. */
 Test(benefit, shrinkage_is_part_of_the_spread) {
-    World *w = world_new(&planted);
+    World *w = benefit_world_new(&planted);
     Fold fold;
     double gamma[2][4] = {{0}}, prior[4] = {0.3, -0.2, 0.1, 0.4}, ridge = 1e7, none = 1e7;
     fold_fit(&fold, w, 1);
@@ -481,7 +357,7 @@ Test(benefit, shrinkage_is_part_of_the_spread) {
         cr_expect_float_eq(gamma[1][j], prior[j], 1e-3);
     }
     fold_clear(&fold);
-    world_free(w);
+    benefit_world_free(w);
 }
 
 /* ---- leakage ---- */
@@ -490,13 +366,15 @@ Test(benefit, nothing_of_the_held_out_center_gets_in) {
     enum { HELD_OUT = 2 };
     Plan other = planted;
     other.changed_center = HELD_OUT;
-    World *plain = world_new(&planted), *changed = world_new(&other);
+    World *plain = benefit_world_new(&planted), *changed = benefit_world_new(&other);
     Fold a, b, control_a, control_b;
     fold_fit(&a, plain, HELD_OUT);
     fold_fit(&b, changed, HELD_OUT);
     cr_assert_eq(a.fit.k, b.fit.k);
     cr_assert_eq(a.fit.n_train, b.fit.n_train);
     cr_assert_arr_eq(a.fit.main, b.fit.main, a.fit.n_main * sizeof(double));
+    cr_assert(a.fit.adverse && b.fit.adverse);
+    cr_assert_arr_eq(a.fit.adverse, b.fit.adverse, a.fit.n_main * sizeof(double));
     cr_assert_arr_eq(a.fit.basis.bases, b.fit.basis.bases, a.fit.k * DIM * sizeof(double));
     const LobBenefitPart *x = &a.fit.part[0], *y = &b.fit.part[0];
     cr_assert(x->estimable && y->estimable);
@@ -516,18 +394,19 @@ Test(benefit, nothing_of_the_held_out_center_gets_in) {
     fold_fit(&control_a, plain, 0);
     fold_fit(&control_b, changed, 0);
     cr_assert_arr_neq(control_a.fit.main, control_b.fit.main, control_a.fit.n_main * sizeof(double));
+    cr_assert_arr_neq(control_a.fit.adverse, control_b.fit.adverse, control_a.fit.n_main * sizeof(double));
     fold_clear(&a);
     fold_clear(&b);
     fold_clear(&control_a);
     fold_clear(&control_b);
-    world_free(plain);
-    world_free(changed);
+    benefit_world_free(plain);
+    benefit_world_free(changed);
 }
 
 /* ---- guards ---- */
 
 static void assert_refused(const Plan *plan, const char *why) {
-    World *w = world_new(plan);
+    World *w = benefit_world_new(plan);
     Fold fold;
     LobBenefitPrediction out;
     fold_fit(&fold, w, 3);
@@ -539,7 +418,43 @@ static void assert_refused(const Plan *plan, const char *why) {
         cr_assert(isfinite(out.rmst[2 * i]) && isnan(out.rmst[2 * i + 1]));
     lob_benefit_prediction_clear(&out);
     fold_clear(&fold);
-    world_free(w);
+    benefit_world_free(w);
+}
+
+/* Planted: log odds -1 + 1.5 size. */
+Test(benefit, adverse_events_are_predicted_under_treatment_alone) {
+    World *w = benefit_world_new(&planted);
+    Fold fold;
+    LobBenefitPrediction out;
+    fold_fit(&fold, w, 0);
+    cr_assert(lob_benefit_predict(&fold.fit, &out, NULL));
+    cr_assert_str_eq(w->study->arms[0].name, "none");
+    const size_t n = fold.fit.n_held_out;
+    double size[PATIENTS], predicted[PATIENTS], mean = 0, true_mean = 0;
+    for (size_t i = 0; i < n; i++) {
+        size[i] = w->cohort->covariates[fold.fit.held_out[i]];
+        predicted[i] = log(out.adverse[2 * i + 1] / (1 - out.adverse[2 * i + 1]));
+        cr_assert_float_eq(out.adverse[2 * i], 0, 0);
+        mean += out.adverse[2 * i + 1] / (double)n;
+        true_mean += 1 / (1 + exp(1 - 1.5 * size[i])) / (double)n;
+    }
+    cr_expect_gt(correlation(size, predicted, n), 0.8);
+    cr_expect_float_eq(mean, true_mean, 0.08, "%g against %g", mean, true_mean);
+    lob_benefit_prediction_clear(&out);
+    /* Nothing to learn from is said, and the probability is not known. */
+    LobBenefitOptions options = lob_benefit_defaults(11);
+    LobBenefit blind;
+    LobBagSums sums;
+    lob_bag_sums_of(&sums, &w->bags);
+    cr_assert(lob_benefit_fit(&blind, fold.view, &sums, &options, NULL));
+    cr_assert_not_null(blind.adverse_reason);
+    cr_assert(lob_benefit_predict(&blind, &out, NULL));
+    cr_assert(isnan(out.adverse[1]));
+    lob_benefit_prediction_clear(&out);
+    lob_benefit_clear(&blind);
+    lob_bag_sums_clear(&sums);
+    fold_clear(&fold);
+    benefit_world_free(w);
 }
 
 Test(benefit, a_rare_arm_is_not_estimable) {
@@ -552,21 +467,21 @@ Test(benefit, an_arm_of_one_center_is_not_estimable) {
     Plan plan = planted;
     plan.share = 0.6;
     plan.only_center = 1;
-    World *w = world_new(&plan);
+    World *w = benefit_world_new(&plan);
     Fold fold;
     fold_fit(&fold, w, 3);
     cr_assert_not(fold.fit.part[0].estimable);
     fold_clear(&fold);
-    world_free(w);
+    benefit_world_free(w);
 }
 
 Test(benefit, a_study_without_contrast_is_refused) {
-    World *w = world_new(&planted);
+    World *w = benefit_world_new(&planted);
     g_autoptr(GError) err = NULL;
     cr_assert(lob_benefit_can(w->study, 0, NULL));
     w->study->arms[0].code[0] = 1; /* no arm without treatment is left */
     w->study->arms[1].code[0] = 1;
     cr_assert_not(lob_benefit_can(w->study, 0, &err));
     cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT));
-    world_free(w);
+    benefit_world_free(w);
 }
