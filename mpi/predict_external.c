@@ -185,6 +185,7 @@ static bool judge(LobBenefitStudy *s, LobBenefitFold *fold, const LobExternal *x
     s->competing = x->plan->cohort->study->endpoints[x->endpoint].competing != NULL;
     s->registered_part = lob_plan_registered_part(x->plan);
     lob_scores_collect(&s->scores, x->plan, x->results, x->endpoint, 0);
+    s->lp = lob_benefit_predictors(&s->scores, x->plan->cohort->n_patients);
     if (x->plan->n_models > 1)
         lob_scores_collect(&s->clinical, x->plan, x->results, x->endpoint, 1);
     predict_held_out(fold);
@@ -196,7 +197,12 @@ static bool judge(LobBenefitStudy *s, LobBenefitFold *fold, const LobExternal *x
         lob_benefit_say(s, g_strdup_printf("registered contrast %s: no arm of this cohort is that treatment "
                                            "alone",
                                            contrast ? contrast : "none"));
-    return take_marker(s, fold, x, err) && lob_benefit_judge(s, err) && lob_benefit_tables(s, err);
+    if (!take_marker(s, fold, x, err) || !lob_benefit_judge(s, err))
+        return false;
+    lob_benefit_say(s,
+                    g_strdup("what recommendations follow is fixed in the model file, whatever this cohort "
+                             "shows"));
+    return lob_benefit_tables(s, err);
 }
 
 static size_t count_known(const LobBenefit *fit) {

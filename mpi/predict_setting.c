@@ -122,12 +122,32 @@ static bool make_plan(LobSetting *setting, const LobModelFile *file, GError **er
     return err == NULL || *err == NULL;
 }
 
+/* An arm of one name is one treatment on both sides. */
+static bool arms_agree(const LobStudy *study, const LobBenefitModel *model, GError **err) {
+    for (size_t a = 0; a < study->n_arms; a++)
+        for (size_t b = 0; model && b < model->n_arms; b++) {
+            const LobArmLevel *x = &study->arms[a], *y = &model->arms[b];
+            if (strcmp(x->name, y->name) == 0 && (x->code[0] != y->code[0] || x->code[1] != y->code[1]))
+                return lob_fail(err, LOB_ERROR_INPUT,
+                                "arms.levels.%s is [%d, %d] in the study, [%d, %d] in the model", x->name,
+                                x->code[0], x->code[1], y->code[0], y->code[1]);
+        }
+    return true;
+}
+
 bool lob_setting_init(LobSetting *setting, const LobCohort *cohort, const LobModelFile *file, GError **err) {
     *setting = (LobSetting){.study = *cohort->study, .cohort = *cohort};
     setting->cohort.study = &setting->study;
     setting->study.validation.seeds = file->model.seeds;
+    /* Own ones come; those given are not for lob_setting_clear. */
+    setting->study.endpoints = NULL;
+    setting->study.n_endpoints = 0;
+    setting->cohort.time = NULL;
+    setting->cohort.event = setting->cohort.arm_at = NULL;
+    setting->cohort.labels = NULL;
     GError *problem = NULL;
-    if (take_endpoints(setting, cohort, file, &problem) && make_plan(setting, file, &problem))
+    if (arms_agree(cohort->study, file->benefit, &problem) &&
+        take_endpoints(setting, cohort, file, &problem) && make_plan(setting, file, &problem))
         return true;
     g_propagate_error(err, problem);
     return false;

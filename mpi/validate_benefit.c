@@ -252,9 +252,10 @@ static void say_contrast(LobBenefitStudy *s, const LobBenefitContrast *c) {
             : g_strdup_printf("no Hartung-Knapp interval: %zu center%s enough events in both arms", c->meta.k,
                               c->meta.k == 1 ? " has" : "s have");
     lob_benefit_say(s, g_strdup_printf("%s: interaction %.3f per SD (%.3f to %.3f), one-sided p %.2g, "
-                                       "permutation p %.3f, after Holm %.3f; %s",
+                                       "permutation p %.3f, after Holm %.3f; %s: the registered claim is %s",
                                        c->name, c->pooled.estimate, c->pooled.lower, c->pooled.upper,
-                                       lob_normal_cdf(-c->z), c->p_permutation, c->p_holm, over));
+                                       lob_normal_cdf(-c->z), c->p_permutation, c->p_holm, over,
+                                       c->claimed ? "met" : "not met"));
 }
 
 /* first: the registered effect score, or the biomarker alone; marker: beside the score, or NULL. */

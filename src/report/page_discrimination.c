@@ -181,7 +181,8 @@ static bool figure(LobPage *page, const Columns *c, size_t e, const char *endpoi
         lob_page_either(page,
                         ": folds share training centers, so a test of the whole against no effect would need "
                         "permutations with refitting; the table of permutations below keeps the models.",
-                        ". The table of permutations below tests them against chance."));
+                        kind->bounded ? ". The table of permutations below tests the ranking against chance."
+                                      : "."));
     lob_figure_end(page, csv, caption);
     return table_of_rows(page, rows, title, kind, e, m, err);
 }

@@ -364,8 +364,10 @@ static bool null_figure(LobPage *page, const Draws *d, const char *contrast, siz
     lob_plot_end(&plot);
     g_autofree char *caption = g_strdup_printf(
         "n %zu draws: what modifies was exchanged within center and arm, so that there is no interaction but "
-        "the arms' average effects stay, and what is fitted to it was fitted again.",
-        d->n);
+        "the arms' average effects stay%s.",
+        d->n,
+        lob_page_either(page, ", and what is fitted to it was fitted again",
+                        "; the model stays as it was locked"));
     lob_figure_end(page, name, caption);
     return lob_page_save_data(page, csv, name, err);
 }

@@ -116,6 +116,11 @@ expect "report without outcomes: exit code, reason" "2 yes" "$? $(said 'no outco
 expect "labels of one class: there is a page" yes "$([ -s "$work/one/report.html" ] && echo yes || echo no)"
 [ -z "$(command -v python3)" ] || { python3 "$LOB_SOURCE/tests/integration/report_trace.py" "$work/b1" >"$work/last" 2>&1 || { cat "$work/last"; expect "numbers are traced" yes no; }; }
 
+# An arm's code is the model's.
+sed 's/tace: \[1, 0\], systemic: \[0, 1\]/tace: [0, 1], systemic: [1, 0]/' "$work/b/study.yaml" >"$work/b/arms.yaml"
+run predict "$model_file" --output "$work/arms" "$work/b/arms.yaml"
+expect "arms coded otherwise: exit code, reason" "2 yes" "$? $(said 'arms.levels.tace is')"
+
 # Other tiles than the model's are refused before anything is computed.
 sed '/^features:/d; $ a tiles: {size: 448, mpp: 1}' "$work/b/study.yaml" >"$work/b/tiles.yaml"
 awk -F, -v OFS=, 'NR == 1 {print $0 (/path/ ? "" : ",path"); next} {print $0 (NF == 3 ? ",none.svs" : "")}' "$work/b/slides.csv" >"$work/b/with_paths.csv"
