@@ -7,7 +7,8 @@ export LOB_CONFIGS=$LOB_SOURCE/configs
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# GFLOP a tile: published multiply-adds of ViT-S/16, ResNet-50 without its fourth stage, Swin-T with this stem.
+# GFLOP a tile: published multiply-adds of ViT-S/16 (less what its last layer does for other tokens than the class
+# token), ResNet-50 without its fourth stage, Swin-T with this stem.
 while read -r name gflop stages; do
   timeout 100 "$LOBULE" bench encoder "$name" --seconds 0 --repeats 1 --batch 1 >"$work/line" 2>"$work/log"
   expect "$name" 0 $?
@@ -25,7 +26,7 @@ wrong = [what for what, right in {
 print(" ".join(wrong) or "yes")
 P
 )"
-done <<<"kaiko-s16 9.2 8
+done <<<"kaiko-s16 8.62 8
 resnet50 6.56 4
 ctranspath 9.0 4"
 exit $failed
