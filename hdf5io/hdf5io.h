@@ -148,6 +148,30 @@ char **lob_store_find(const char *path, GError **err);
 /* <part>.journal beside <part>.h5. Caller frees. */
 char *lob_journal_path(const char *part_path);
 
+/* ---- every tile's attention: a file of its own, since finished parts are never opened for writing ----
+ * Local. It appears by rename when it is whole. */
+typedef struct {
+    const char *slide_id, *patient_id;
+    const char *fold;      /* the center or fold whose models scored it; "": none did, all is NaN */
+    const char *part;      /* name of the store's file; "": other tools' files */
+    uint64_t first, count; /* rows of /attention; slides follow each other */
+    uint64_t row;          /* the first of them in the part's /features */
+} LobAttentionSlide;
+typedef struct {
+    const char *study, *endpoint, *model, *lock;
+    int seeds;
+} LobAttentionFacts;
+typedef struct LobAttentionFile LobAttentionFile;
+LobAttentionFile *lob_attention_create(const char *path, const LobAttentionFacts *facts,
+                                       const LobAttentionSlide *slides, size_t n, GError **err);
+/* Rows first..first+n; those never written are NaN. */
+bool lob_attention_write(LobAttentionFile *file, uint64_t first, uint64_t n, const float *values,
+                         GError **err);
+/* Makes it durable and gives it its name; closes in any case. */
+bool lob_attention_finish(LobAttentionFile *file, GError **err);
+void lob_attention_close(LobAttentionFile *file); /* without finishing: nothing is left. NULL does nothing */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobAttentionFile, lob_attention_close)
+
 /* ---- verifying: every slide's rows against its checksum; of an unfinished part the journal's ranges ---- */
 typedef struct {
     char *slide_id, *what;

@@ -33,9 +33,12 @@ static void look_back(Job *job) {
         if (!g_file_test(path, G_FILE_TEST_EXISTS) ||
             !(bytes = lob_file_read(path, SIZE_MAX / 2, &size, NULL)))
             continue;
-        job->done[t] = lob_task_unpack(&job->plan, t, bytes, size, &job->results[t]);
+        job->done[t] = lob_task_unpack(&job->plan, t, bytes, size, &job->results[t]) &&
+                       lob_task_attention_stands(&job->plan, t, &job->results[t]);
         if (!job->done[t])
-            lob_warning("%s: damaged or made under another lock; that model is trained again", path);
+            lob_warning("%s: it or its attention is damaged or made under another lock; that model is "
+                        "trained again",
+                        path);
         g_autofree char *part = lob_task_part_path(&job->plan, t);
         if (job->done[t])
             (void)g_unlink(part); /* the job was killed between the two */
@@ -52,6 +55,9 @@ static void look_back(Job *job) {
         job->tables_stand = job->tables_stand && g_file_test(path, G_FILE_TEST_EXISTS);
     }
     g_autofree char *verdict = lob_study_out(job->plan.cohort->study, "verdict.json");
+    g_autofree char *attention = lob_attention_path(&job->plan);
+    if (lob_plan_keeps_attention(&job->plan))
+        job->tables_stand = job->tables_stand && g_file_test(attention, G_FILE_TEST_EXISTS);
     if (lob_plan_asks_benefit(&job->plan))
         job->tables_stand = job->tables_stand && g_file_test(verdict, G_FILE_TEST_EXISTS);
 }

@@ -127,12 +127,21 @@ LobAttentionMap *lob_maps_choose(const LobPlan *plan, size_t task, const LobTask
  * choice. */
 void lob_task_keep_maps(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobBags *bags,
                         LobTaskResult *result);
+/* Every tile's attention, in a file beside the results: of the study's own model for its first endpoint, in
+ * the first repeat, where lob_plan_keeps_attention. Written by the first rank of the bags' group. */
+bool lob_task_keep_attention(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobBags *bags,
+                             const LobTaskResult *result, GError **err);
+/* Whether that file is there as far as its head, index and size tell, or is not asked for. */
+bool lob_task_attention_stands(const LobPlan *plan, size_t task, const LobTaskResult *result);
+bool lob_plan_keeps_attention(const LobPlan *plan);
+char *lob_attention_path(const LobPlan *plan); /* output/attention/attention.h5 */
 void lob_task_result_clear(LobTaskResult *result);
 /* Bytes with the lock and a CRC, as kept in output/train/. */
 GByteArray *lob_task_pack(const LobPlan *plan, size_t task, const LobTaskResult *result);
 /* False where the bytes are damaged or of another lock. */
 bool lob_task_unpack(const LobPlan *plan, size_t task, const void *data, size_t size, LobTaskResult *result);
 char *lob_task_path(const LobPlan *plan, size_t task);
+char *lob_task_attention_path(const LobPlan *plan, size_t task);
 char *lob_task_part_path(const LobPlan *plan, size_t task); /* of the bundle that begins with the task */
 
 /* ---- tables, on rank 0 ---- */
@@ -174,6 +183,10 @@ bool lob_metrics_write(const LobPlan *plan, const LobScores *models, GError **er
 /* output/attention/top_tiles.csv and bottom_tiles.csv; nothing where no bags are loaded. */
 bool lob_top_tiles_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
                          GError **err);
+/* output/attention/attention.h5 from the models' own files, a patient at a time; what an earlier run left
+ * there goes where none is kept. */
+bool lob_attention_gather(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,
+                          GError **err);
 /* output/attention/maps.csv and a table of tiles for each slide in it; what an earlier run left there goes.
  */
 bool lob_maps_write(const LobPlan *plan, const LobTaskResult *results, const LobResident *resident,

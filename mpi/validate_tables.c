@@ -299,7 +299,8 @@ bool lob_tables_write(const LobPlan *plan, const LobTaskResult *results, const L
         lob_scores_collect(&models[i], plan, results, i / plan->n_models, i % plan->n_models);
     bool ok = lob_predictions_write(plan, models, err) && write_training(plan, results, err) &&
               write_learning(plan, results, err) && lob_top_tiles_write(plan, results, resident, err) &&
-              lob_maps_write(plan, results, resident, err) && lob_probe_write(plan, resident, err) &&
+              lob_maps_write(plan, results, resident, err) &&
+              lob_attention_gather(plan, results, resident, err) && lob_probe_write(plan, resident, err) &&
               lob_metrics_write(plan, models, err);
     for (size_t i = 0; i < n; i++)
         lob_scores_clear(&models[i]);

@@ -21,6 +21,10 @@ char *lob_task_path(const LobPlan *plan, size_t task) {
     return path_of(plan, task, "bin");
 }
 
+char *lob_task_attention_path(const LobPlan *plan, size_t task) {
+    return path_of(plan, task, "attention");
+}
+
 char *lob_task_part_path(const LobPlan *plan, size_t task) {
     return path_of(plan, task, "part");
 }
@@ -92,8 +96,8 @@ void lob_task_keep_scores(const LobModelResult *fit, const uint32_t *patients, s
     result->tiles = (LobTopTile *)(void *)g_array_free(g_steal_pointer(&tiles), FALSE);
 }
 
-static void keep(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobView *view,
-                 const LobBags *bags, LobTaskResult *result) {
+static bool keep(const LobPlan *plan, size_t task, const LobModelResult *fit, const LobView *view,
+                 const LobBags *bags, LobTaskResult *result, GError **err) {
     result->n_horizons = fit->n_horizons;
     result->n_classes = fit->n_classes;
     result->best_epoch = fit->best_epoch;
@@ -107,6 +111,7 @@ static void keep(const LobPlan *plan, size_t task, const LobModelResult *fit, co
     g_strlcpy(result->digest, digest, sizeof result->digest);
     lob_task_keep_scores(fit, view->held_out, view->n_held_out, bags, result);
     lob_task_keep_maps(plan, task, fit, bags, result);
+    return lob_task_keep_attention(plan, task, fit, bags, result, err);
 }
 
 /* What lob_sweep_fit asks for, one a task. */
@@ -179,7 +184,7 @@ bool lob_tasks_run(const LobPlan *plan, size_t first, size_t n, const LobBags *b
                                        plan->models[t->model]);
     }
     for (size_t k = 0; ok && k < n; k++) {
-        keep(plan, first + k, &bundle.fits[k], bundle.views[k], bags, &results[k]);
+        ok = keep(plan, first + k, &bundle.fits[k], bundle.views[k], bags, &results[k], err);
         results[k].seconds = (lob_clock() - start) / (double)n;
     }
     bundle_clear(&bundle);

@@ -130,6 +130,7 @@ typedef struct {
         int heatmaps; /* patients a center whose attention is kept: so many of highest and of lowest risk */
         char **patients; /* NULL-terminated ids, in any case; NULL = none */
         char *regions;   /* folder of <slide_id>.geojson with drawn tumour regions, or NULL */
+        int attention;   /* whether every tile's is kept: 1, 0; -1: where the model has any */
     } report;
     struct {
         char *mpiio;           /* MPI-IO module ("ompio", "romio321" ...), or NULL */

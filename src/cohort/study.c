@@ -303,6 +303,7 @@ static LobStudy *study_with_defaults(const char *path) {
     study->validation.bootstrap = 1000;
     study->validation.seed = 1;
     study->report.heatmaps = 1;
+    study->report.attention = -1;
     study->output = lob_path_beside(path, "out");
     site_defaults(study);
     return study;

@@ -359,6 +359,14 @@ static bool read_patients(LobYaml *yaml, Node *value, const char *key, void *use
     return true;
 }
 
+static bool read_attention(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
+    bool kept = false;
+    if (!lob_yaml_switch(yaml, value, key, &kept, err))
+        return false;
+    *(int *)user = kept;
+    return true;
+}
+
 static const LobYamlField report_fields[] = {
     {.key = "heatmaps",
      .type = LOB_YAML_INTEGER,
@@ -369,6 +377,10 @@ static const LobYamlField report_fields[] = {
      .offset = offsetof(LobStudy, report.patients),
      .handler = read_patients},
     {.key = "regions", .type = LOB_YAML_FILE, .offset = offsetof(LobStudy, report.regions), .nullable = true},
+    {.key = "attention",
+     .type = LOB_YAML_CUSTOM,
+     .offset = offsetof(LobStudy, report.attention),
+     .handler = read_attention},
 };
 
 bool lob_study_section_report(LobYaml *yaml, Node *value, const char *key, void *study, GError **err) {

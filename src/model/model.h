@@ -110,6 +110,7 @@ bool lob_model_fit(const LobView *view, const LobBags *bags, const LobModelOptio
                    LobModelResult *result, bool (*stop)(void *user), void *user, GError **err);
 void lob_model_result_clear(LobModelResult *result);
 const char *const *lob_model_kinds(void); /* NULL-terminated */
+bool lob_model_has_attention(const char *kind);
 
 /* Epochs this process has trained so far, each model's counted. */
 uint64_t lob_model_epochs_trained(void);

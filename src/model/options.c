@@ -112,8 +112,13 @@ static void take_grid(LobModelOptions *options, const LobStudy *study) {
 }
 
 /* What no training could honour, said before anything is read. */
-static bool options_fit(const LobModelOptions *o, GError **err) {
+static bool options_fit(const LobModelOptions *o, const LobStudy *study, GError **err) {
     const LobAggregator *aggregator = lob_aggregator_find(o->kind);
+    if (study->report.attention == 1 && !aggregator->has_attention)
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "%s: report.attention: a model of kind %s has no attention to keep; take the line "
+                        "away or choose abmil, clam or transformer",
+                        study->path, o->kind);
     if (aggregator->takes && !aggregator->takes((size_t)o->hidden, (size_t)o->attention))
         return lob_fail(
             err, LOB_ERROR_INPUT,
@@ -162,7 +167,7 @@ bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *stud
     if (study->model.dropout >= 0)
         options->dropout = study->model.dropout;
     take_grid(options, study);
-    return take_precision(options, study, err) && options_fit(options, err);
+    return take_precision(options, study, err) && options_fit(options, study, err);
 }
 
 static void append_values(GString *text, const char *name, const double *values, size_t n) {
@@ -182,6 +187,11 @@ char *lob_model_options_text(const LobModelOptions *o) {
     append_values(text, ", tuned lr ", o->tune_lr, o->n_tune_lr);
     append_values(text, ", tuned weight_decay ", o->tune_weight_decay, o->n_tune_weight_decay);
     return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+bool lob_model_has_attention(const char *kind) {
+    const LobAggregator *aggregator = lob_aggregator_find(kind);
+    return aggregator && aggregator->has_attention;
 }
 
 const char *const *lob_model_kinds(void) {
