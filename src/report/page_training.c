@@ -173,7 +173,7 @@ static bool curves(LobPage *page, GError **err) {
 }
 
 bool lob_page_training(LobPage *page, GError **err) {
-    if (!page->predictions)
+    if (!page->predictions || page->locked.sha256) /* a locked model's page has its own ledger */
         return true;
     lob_html_section(
         page->html, "training", "Training",
