@@ -6,6 +6,7 @@
 #include "mpi/world.h"
 #include "slide/slide.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -158,6 +159,9 @@ static bool measure(LobBench *bench, const char *name, const char *page, GError 
 static bool start(const char *name, int ranks, LobWorld *world, int *argc, char ***argv, GError **err) {
     if ((applies(name, "read") && !lob_zygote_start(err)) || !lob_world_start(world, argc, argv, err))
         return false;
+    /* Nothing is to be saved: Ctrl-C and TERM end it at once. */
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
     return ranks == 0 || ranks == world->size ||
            lob_fail(err, LOB_ERROR_INPUT,
                     "--ranks %d, but there are %d: mpirun -n %d lobule bench ... starts them", ranks,

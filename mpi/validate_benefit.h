@@ -10,9 +10,8 @@
 #include <jansson.h>
 
 #define LOB_BENEFIT_PERMUTATIONS 199
-#define LOB_BENEFIT_LEVEL 0.025          /* one-sided */
-#define LOB_BENEFIT_MARKER "lym_density" /* of the texture encoder: lymphocyte-like nuclei */
-#define LOB_BENEFIT_CENTER_EVENTS 10     /* an arm of a center needs these for an interaction of its own */
+#define LOB_BENEFIT_LEVEL 0.025      /* one-sided */
+#define LOB_BENEFIT_CENTER_EVENTS 10 /* an arm of a center needs these for an interaction of its own */
 
 bool lob_plan_asks_benefit(const LobPlan *plan);
 /* The first survival endpoint, or -1. */

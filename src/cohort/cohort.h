@@ -4,6 +4,9 @@
 
 #include "base/base.h"
 
+/* The biomarker where the study names none: lymphocyte-like nuclei of the texture encoder. */
+#define LOB_BENEFIT_MARKER "lym_density"
+
 /* ---- study.yaml: every key has a default but study, cohort.patients, cohort.slides (needed unless features
  * are given) and what an endpoint needs; unknown keys are errors with file and line ---- */
 typedef enum { LOB_ENDPOINT_SURVIVAL, LOB_ENDPOINT_BINARY, LOB_ENDPOINT_MULTICLASS } LobEndpointKind;

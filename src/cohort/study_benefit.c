@@ -66,16 +66,16 @@ static bool is_treatment(const LobStudy *study, const char *name, size_t length)
 
 static bool check_contrast(LobYaml *yaml, const LobStudy *study, GError **err) {
     const char *name = study->model.wish.contrast, *by = name ? strstr(name, "_by_") : NULL;
+    const char *biomarker = study->model.biomarker ? study->model.biomarker : LOB_BENEFIT_MARKER;
     if (!name || is_treatment(study, name, strlen(name)))
         return true;
-    if (by && is_treatment(study, name, (size_t)(by - name)) &&
-        (!study->model.biomarker || strcmp(by + strlen("_by_"), study->model.biomarker) == 0))
+    if (by && is_treatment(study, name, (size_t)(by - name)) && strcmp(by + strlen("_by_"), biomarker) == 0)
         return true;
     return lob_yaml_fail(
         yaml, lob_yaml_root(yaml), err,
         "model.benefit.contrast: expected an arm of one treatment (its code has one 1), alone "
-        "or followed by _by_ and model.biomarker, found '%s'",
-        name);
+        "or followed by _by_ and model.biomarker (here %s), found '%s'",
+        biomarker, name);
 }
 
 bool lob_study_check_benefit(LobYaml *yaml, const LobStudy *study, GError **err) {
