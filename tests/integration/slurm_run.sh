@@ -6,7 +6,7 @@ for launcher in srun mpirun; do
   job=$(LOBULE_LAUNCHER=$launcher submit "$work/$launcher.log" -N 3 --ntasks-per-node=1 -t 5 -- --output "$work/$launcher")
   check_job "$launcher on 3 nodes" "$job" "$work/$launcher" "$work/$launcher.log"
   expect "$launcher: restarts" 0 "$(field "$job" Restarts)"
-  expect "$launcher: ranks" 3 "$(sed -n 's/.* ranks \([0-9]*\) .*/\1/p' "$work/$launcher/store/part-0001.journal" | head -1)"
+  expect "$launcher: ranks" 3 "$(sed -n 's/.* ranks \([0-9]*\)[^0-9].*/\1/p' "$work/$launcher/store/part-0001.journal" | head -1)"
   say "$launcher took $((SECONDS - started)) s"
 done
 
