@@ -49,6 +49,20 @@ for share in 0/2 3/2 half 1/2x; do
 done
 lobule validate --share 1/2 "$study"; expect "--share where it does not apply" 2 $?
 
+for limit in 200 225 250 300 400; do # MB: it starts or not, has room for all or not; it never waits for memory
+  (ulimit -v $((limit * 1000)); exec timeout 20 "$LOBULE" validate "$dir/b/nosuch.yaml") >"$dir/out" 2>"$dir/log"
+  case $? in
+    1 | 2 | 127) ;;
+    *) cat "$dir/log"; fail "$limit MB of memory" ;;
+  esac
+  cat "$dir/log" >>"$dir/memory"
+done
+cp "$dir/memory" "$dir/log"; said "too little memory for products of matrices" "OpenBLAS needs a buffer of 128 MiB"
+
+: >"$dir/b/file"
+sed 's#^output.*#output: file/out#' "$dir/b/plain.yaml" >"$dir/b/nowhere.yaml"
+lobule validate "$dir/b/nowhere.yaml"; expect "an output folder that cannot be" 2 $?; said "it" "cannot make this folder"
+
 mkdir "$dir/two"; printf 'patient_id,center,t,e\np,A,10,1\nq,B,20,1\n' >"$dir/two/patients.csv"
 printf 'slide_id,patient_id,center,path\ns,p,A,x.svs\nt,q,B,./x.svs\n' >"$dir/two/slides.csv"
 printf 'study: two\ncohort: {slides: slides.csv, patients: patients.csv}\nendpoints: [{name: r, time: t, event: e}]\n' >"$dir/two/study.yaml"
