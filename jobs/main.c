@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define BLAS_BUFFER_MIB 128
+#define SPARE_MIB 64 /* threads and tables beside it */
 
 typedef struct {
     const char *name;
@@ -72,13 +73,14 @@ static bool blas_is_single_threaded(void) {
  * product is large enough not to go without. */
 static bool blas_has_its_buffer(void) {
     enum { N = 128 };
-    const size_t size = (size_t)BLAS_BUFFER_MIB << 20;
+    const size_t size = (size_t)(BLAS_BUFFER_MIB + SPARE_MIB) << 20;
     void *buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (buffer == MAP_FAILED) {
         fprintf(stderr,
-                "lobule: OpenBLAS needs a buffer of %d MiB: %s; give the job more memory, or raise the "
+                "lobule: OpenBLAS needs a buffer of %d MiB, all else at least %d MiB: %s; give the job more "
+                "memory, or raise the "
                 "shell's limit (ulimit -v)\n",
-                BLAS_BUFFER_MIB, g_strerror(errno));
+                BLAS_BUFFER_MIB, SPARE_MIB, g_strerror(errno));
         return false;
     }
     munmap(buffer, size);
