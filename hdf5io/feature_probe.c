@@ -115,3 +115,13 @@ bool lob_feature_files_probe(const char *const *paths, size_t n, const char *enc
             return false;
     return true;
 }
+
+bool lob_feature_files_open(const char *const *paths, const char *encoder, GError **err) {
+    for (; *paths; paths++) {
+        g_autoptr(LobStore) store = lob_store_open(*paths, NULL);
+        g_autoptr(LobFeatureFile) file = store ? NULL : lob_feature_file_open_as(*paths, encoder, err);
+        if (!store && !file)
+            return false;
+    }
+    return true;
+}

@@ -321,6 +321,8 @@ typedef struct {
  * end, which damaged HDF5 metadata brings about in the library. What a file says of itself is not judged.
  * Beside an initialised MPI the process is this program's `store probe`. encoder as for an import. */
 bool lob_feature_files_probe(const char *const *paths, size_t n, const char *encoder, GError **err);
+/* Whether each of the NULL-terminated is a store or a feature file that opens; INPUT error. Probed before. */
+bool lob_feature_files_open(const char *const *paths, const char *encoder, GError **err);
 /* files: NULL-terminated feature files or folders of them. INPUT errors: whatever is contradictory or not
  * said anywhere. */
 bool lob_store_import(const char *const *files, const LobImportOptions *options, const char *path,

@@ -93,7 +93,7 @@ static bool probe_slides(Survey *survey, size_t most, GError **err) {
 static bool probe_encoder(Survey *survey, GError **err) {
     const LobStudy *study = survey->cohort->study;
     const LobEncoderOptions options = lob_stage_encoder_options(study);
-    g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
+    g_autoptr(LobEncoder) encoder = lob_stage_encoder(study, &options, err);
     if (!encoder)
         return false;
     survey->encoder = g_strdup(lob_encoder_info(encoder)->name);

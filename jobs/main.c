@@ -8,32 +8,38 @@
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#define BLAS_BUFFER_MIB 128
+#define SPARE_MIB 64 /* threads and tables beside it */
 
 typedef struct {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *what;
+    bool multiplies; /* matrices, with OpenBLAS */
 } Command;
 
 static const Command commands[] = {
-    {"check", lob_cmd_check, "dry run: tables, slides, scale, arms x events, predicted cost"},
-    {"masks", lob_cmd_masks, "pictures and polygons of the slides' tissue"},
-    {"grid", lob_cmd_grid, "pictures and polygons of the slides' tiles, also of those most looked at"},
-    {"run", lob_cmd_run, "the whole pipeline, skipping what is done"},
-    {"plan", lob_cmd_plan, "find tissue, count tiles, create the store"},
-    {"embed", lob_cmd_embed, "compute the embeddings into the store"},
-    {"validate", lob_cmd_validate, "train and validate, leaving one center out at a time"},
-    {"train", lob_cmd_train, "lock a final model trained on all centers"},
-    {"predict", lob_cmd_predict, "predict MODEL STUDY: apply a locked model to a new cohort"},
-    {"report", lob_cmd_report, "write the page from the tables"},
-    {"status", lob_cmd_status, "what a running or ended job has done"},
-    {"store", lob_cmd_store, "ls, verify, export, import of feature stores"},
-    {"splits", lob_cmd_splits, "the study's folds as splits of STAMP or Patho-Bench"},
-    {"stats", lob_cmd_stats, "survival statistics of any table of predictions"},
-    {"bench", lob_cmd_bench, "speed against the machine's own ceiling"},
-    {"simulate", lob_cmd_simulate, "the same scheduler with virtual ranks: makespan, efficiency, work lost"},
-    {"demo", lob_cmd_demo, "make a synthetic multi-center cohort with known truth"},
+    {"check", lob_cmd_check, "dry run: tables, slides, scale, arms x events, predicted cost", false},
+    {"masks", lob_cmd_masks, "pictures and polygons of the slides' tissue", false},
+    {"grid", lob_cmd_grid, "pictures and polygons of the slides' tiles, also of those most looked at", false},
+    {"run", lob_cmd_run, "the whole pipeline, skipping what is done", true},
+    {"plan", lob_cmd_plan, "find tissue, count tiles, create the store", false},
+    {"embed", lob_cmd_embed, "compute the embeddings into the store", true},
+    {"validate", lob_cmd_validate, "train and validate, leaving one center out at a time", true},
+    {"train", lob_cmd_train, "lock a final model trained on all centers", true},
+    {"predict", lob_cmd_predict, "predict MODEL STUDY: apply a locked model to a new cohort", true},
+    {"report", lob_cmd_report, "write the page from the tables", false},
+    {"status", lob_cmd_status, "what a running or ended job has done", false},
+    {"store", lob_cmd_store, "ls, verify, export, import of feature stores", false},
+    {"splits", lob_cmd_splits, "the study's folds as splits of STAMP or Patho-Bench", false},
+    {"stats", lob_cmd_stats, "survival statistics of any table of predictions", false},
+    {"bench", lob_cmd_bench, "speed against the machine's own ceiling", true},
+    {"simulate", lob_cmd_simulate, "the same scheduler with virtual ranks: makespan, efficiency, work lost",
+     false},
+    {"demo", lob_cmd_demo, "make a synthetic multi-center cohort with known truth", false},
 };
 
 static void usage(FILE *to) {
@@ -63,6 +69,26 @@ static bool blas_is_single_threaded(void) {
     return false;
 }
 
+/* OpenBLAS takes a buffer at its first product and asks for it again for ever where there is no memory. The
+ * product is large enough not to go without. */
+static bool blas_has_its_buffer(void) {
+    enum { N = 128 };
+    const size_t size = (size_t)(BLAS_BUFFER_MIB + SPARE_MIB) << 20;
+    void *buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (buffer == MAP_FAILED) {
+        fprintf(stderr,
+                "lobule: OpenBLAS needs a buffer of %d MiB, all else at least %d MiB: %s; give the job more "
+                "memory, or raise the "
+                "shell's limit (ulimit -v)\n",
+                BLAS_BUFFER_MIB, SPARE_MIB, g_strerror(errno));
+        return false;
+    }
+    munmap(buffer, size);
+    g_autofree float *zeros = g_new0(float, 2 * N * N);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N, N, N, 1, zeros, N, zeros, N, 0, zeros + N * N, N);
+    return true;
+}
+
 /* A store that got the number of a closed standard stream would have log lines written into it. Standard
  * output is opened for reading, so that what is lost is noticed. */
 static bool standard_streams_are_open(void) {
@@ -74,7 +100,7 @@ static bool standard_streams_are_open(void) {
 }
 
 static int run_command(const Command *command, int argc, char **argv) {
-    if (!blas_is_single_threaded())
+    if (!blas_is_single_threaded() || (command->multiplies && !blas_has_its_buffer()))
         return LOB_EXIT_OTHER;
     g_autofree char *name = g_strdup_printf("lobule %s", command->name);
     g_set_prgname(name);

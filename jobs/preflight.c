@@ -76,6 +76,8 @@ bool lob_preflight(const LobCohort *cohort, GError **err) {
             study->path);
     if (!check_shared_files(cohort, err))
         return false;
+    if (study->n_arms == 0)
+        lob_info("the study names no arms, so nothing is asked about benefit of treatment");
     g_autoptr(LobFolds) folds = lob_folds_make(cohort, err);
     if (!folds)
         return false;

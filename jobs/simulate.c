@@ -223,6 +223,9 @@ static bool simulate(Options *o, const LobSizes *sizes, GError **err) {
     o->sim.tiles = sizes->tiles;
     o->sim.centers = sizes->centers;
     o->sim.n_slides = sizes->n;
+    o->sim.ranks = g_array_index(ranks, int, 0);
+    if (!lob_simulate_check(&o->sim, err))
+        return false;
     print_head(o, sizes, how);
     for (guint i = 0; i < ranks->len; i++) {
         LobSimulatedPoint *p = &points[i];

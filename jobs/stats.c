@@ -12,6 +12,7 @@
 
 typedef struct {
     char *time, *event, *score, *center, *arm, *reference, *horizons, *risks;
+    char **only; /* COL=VALUE */
     int bootstrap;
     gint64 seed;
     gboolean json;
@@ -22,11 +23,12 @@ typedef struct {
     uint8_t *event;
     uint32_t *center, *arm;
     GPtrArray *centers, *arms;
+    bool *keep; /* [rows of the table] */
     size_t n, n_horizons, dropped;
 } Input;
 
 static void input_clear(Input *in) {
-    void *owned[] = {in->time, in->score, in->horizons, in->risk, in->event, in->center, in->arm};
+    void *owned[] = {in->time, in->score, in->horizons, in->risk, in->event, in->center, in->arm, in->keep};
     for (size_t i = 0; i < G_N_ELEMENTS(owned); i++)
         g_free(owned[i]);
     if (in->centers)
@@ -55,13 +57,49 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static bool keep_only(Input *in, const LobTable *table, char *const *only, GError **err) {
+    in->keep = g_new(bool, lob_table_rows(table) + 1);
+    for (size_t r = 0; r < lob_table_rows(table); r++)
+        in->keep[r] = true;
+    for (char *const *wanted = only; wanted && *wanted; wanted++) {
+        const char *equals = strchr(*wanted, '=');
+        if (!equals)
+            return lob_fail(err, LOB_ERROR_INPUT, "--only %s: expected COLUMN=VALUE", *wanted);
+        g_autofree char *name = g_strndup(*wanted, (size_t)(equals - *wanted));
+        const int column = lob_table_require(table, name, err);
+        if (column < 0)
+            return false;
+        for (size_t r = 0; r < lob_table_rows(table); r++)
+            in->keep[r] = in->keep[r] && strcmp(lob_table_cell(table, r, column), equals + 1) == 0;
+    }
+    return true;
+}
+
+/* Rows of several models, endpoints or repeats would count a patient several times. */
+static bool once_a_patient(const Input *in, const LobTable *table, GError **err) {
+    const int patient = lob_table_find(table, "patient_id");
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    for (size_t r = 0; patient >= 0 && r < lob_table_rows(table); r++) {
+        char *id = (char *)lob_table_cell(table, r, patient);
+        if (in->keep[r] && id[0] != '\0' && !g_hash_table_add(seen, id))
+            return lob_fail(
+                err, LOB_ERROR_INPUT,
+                "%s:%zu: column patient_id: '%s' has a row already, and statistics need one row a "
+                "patient; where model, endpoint or repeat differ, choose with --only model=NAME, "
+                "--only endpoint=NAME, --only repeat=NUMBER",
+                lob_table_path(table), lob_table_line(table, r), id);
+    }
+    return true;
+}
+
 /* The distinct cells of a column in the order of their bytes, `first` ahead of the others. */
-static GPtrArray *labels_of(const LobTable *table, int column, const char *first, GError **err) {
+static GPtrArray *labels_of(const LobTable *table, const bool *keep, int column, const char *first,
+                            GError **err) {
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
     g_autoptr(GPtrArray) labels = g_ptr_array_new();
     for (size_t i = 0; i < lob_table_rows(table); i++) {
         char *cell = (char *)lob_table_cell(table, i, column);
-        if (cell[0] != '\0' && g_hash_table_add(seen, cell))
+        if (keep[i] && cell[0] != '\0' && g_hash_table_add(seen, cell))
             g_ptr_array_add(labels, cell);
     }
     g_ptr_array_sort(labels, by_text);
@@ -165,11 +203,11 @@ static bool read_rows(Input *in, const LobTable *table, const Columns *c, const 
     in->risk = c->risk ? g_new(double, rows * in->n_horizons + 1) : NULL;
     if (c->center >= 0) {
         in->center = g_new(uint32_t, rows + 1);
-        in->centers = labels_of(table, c->center, NULL, err);
+        in->centers = labels_of(table, in->keep, c->center, NULL, err);
     }
     if (c->arm >= 0) {
         in->arm = g_new(uint32_t, rows + 1);
-        in->arms = labels_of(table, c->arm, options->reference, err);
+        in->arms = labels_of(table, in->keep, c->arm, options->reference, err);
         if (!in->arms)
             return false;
         if (in->arms->len < 2)
@@ -177,7 +215,7 @@ static bool read_rows(Input *in, const LobTable *table, const Columns *c, const 
                             lob_table_path(table), options->arm, in->arms->len);
     }
     for (size_t row = 0; row < rows; row++)
-        if (!read_row(in, table, c, row, err))
+        if (in->keep[row] && !read_row(in, table, c, row, err))
             return false;
     if (in->n == 0)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: no row is complete in the columns asked for",
@@ -302,7 +340,8 @@ static bool run(const char *path, const Options *options, GError **err) {
         return false;
     Input in = {0};
     Columns columns = {0};
-    bool ok = parse_horizons(&in, options->horizons, err) &&
+    bool ok = keep_only(&in, table, options->only, err) && once_a_patient(&in, table, err) &&
+              parse_horizons(&in, options->horizons, err) &&
               find_columns(&columns, table, options, &in, err) &&
               read_rows(&in, table, &columns, options, err) && compute(&in, options, err);
     g_free(columns.risk);
@@ -314,6 +353,7 @@ static void options_clear(Options *o) {
     char *owned[] = {o->time, o->event, o->score, o->center, o->arm, o->reference, o->horizons, o->risks};
     for (size_t i = 0; i < G_N_ELEMENTS(owned); i++)
         g_free(owned[i]);
+    g_strfreev(o->only);
 }
 
 int lob_cmd_stats(int argc, char **argv) {
@@ -330,6 +370,8 @@ int lob_cmd_stats(int argc, char **argv) {
         {"horizons", 0, 0, G_OPTION_ARG_STRING, &o.horizons, "Times to predict for, as 365,730", "DAYS"},
         {"risks", 0, 0, G_OPTION_ARG_STRING, &o.risks,
          "Columns of the predicted event probability at each horizon", "COLS"},
+        {"only", 0, 0, G_OPTION_ARG_STRING_ARRAY, &o.only,
+         "Rows with this value, as model=abmil; may be given again for another column", "COL=VALUE"},
         {"bootstrap", 0, 0, G_OPTION_ARG_INT, &o.bootstrap,
          "Draws within centers for an interval of C (default 0)", "N"},
         {"seed", 0, 0, G_OPTION_ARG_INT64, &o.seed, "Seed of the draws (default 1)", "S"},

@@ -306,7 +306,8 @@ static int store_import(int argc, char **argv) {
 
 /* ---- probe ---- */
 
-/* What is wrong goes to standard output: a job that may not fork reads it there. */
+/* What is wrong goes to standard output: a job that may not fork reads it there. It tells by itself what
+ * cannot be opened. */
 static int store_probe(int argc, char **argv) {
     g_autofree char *encoder = NULL;
     const GOptionEntry entries[] = {
@@ -317,8 +318,10 @@ static int store_probe(int argc, char **argv) {
     if (!parse(&argc, &argv, "FILE...", "Reads feature files of other tools in a process of its own.",
                entries, &err))
         return fail_with(err);
-    char **files = argv + 1 + (strcmp(argv[1], "--") == 0);
-    if (lob_feature_files_probe((const char *const *)files, g_strv_length(files), encoder, &damage))
+    const bool by_hand = strcmp(argv[1], "--") != 0;
+    char **files = argv + (by_hand ? 1 : 2);
+    if (lob_feature_files_probe((const char *const *)files, g_strv_length(files), encoder, &damage) &&
+        (!by_hand || lob_feature_files_open((const char *const *)files, encoder, &damage)))
         return LOB_EXIT_DONE;
     printf("%s\n", damage->message);
     return lob_error_exit_code(damage);

@@ -70,7 +70,7 @@ static bool open_tools(LobEmbedder *e, GError **err) {
     e->memory = (LobEncoderMemory){.alloc = share_weights, .ready = weights_ready, .user = e};
     LobEncoderOptions options = lob_stage_encoder_options(e->study);
     options.memory = world->has_mpi && world->node_size > 1 ? &e->memory : NULL;
-    e->encoder = lob_encoder_open(&options, err);
+    e->encoder = lob_stage_encoder(e->study, &options, err);
     if (!e->encoder)
         return false;
     e->dim = (size_t)lob_encoder_info(e->encoder)->dim;

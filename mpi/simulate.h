@@ -74,4 +74,7 @@ uint32_t *lob_simulate_tiles(uint32_t n_slides, double median, double sigma, uin
 /* The lognormal whose logarithm has the mean and standard deviation of theirs; each at least one tile. */
 void lob_simulate_fit(const uint32_t *tiles, uint32_t n_slides, double *median, double *sigma);
 
+/* INPUT error: a number without sense. */
+bool lob_simulate_check(const LobSimulation *o, GError **err);
+
 #endif

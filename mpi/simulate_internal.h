@@ -25,7 +25,4 @@ void lob_events_push(LobEvents *events, LobEvent event); /* event.order is given
 LobEvent lob_events_pop(LobEvents *events);              /* there must be one */
 void lob_events_clear(LobEvents *events);
 
-/* INPUT error: a number without sense. */
-bool lob_simulate_check(const LobSimulation *o, GError **err);
-
 #endif

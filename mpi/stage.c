@@ -93,10 +93,20 @@ LobEncoderOptions lob_stage_encoder_options(const LobStudy *study) {
                                .batch = (size_t)study->encoder.batch};
 }
 
+LobEncoder *lob_stage_encoder(const LobStudy *study, const LobEncoderOptions *options, GError **err) {
+    GError *problem = NULL;
+    LobEncoder *encoder = lob_encoder_open(options, &problem);
+    if (g_error_matches(problem, LOB_ERROR, LOB_ERROR_INPUT))
+        g_prefix_error(&problem, "%s:%zu: ", study->path, study->encoder.line);
+    if (problem)
+        g_propagate_error(err, problem);
+    return encoder;
+}
+
 static GVariant *describe(const LobStudy *study, GError **err) {
     LobEncoderOptions options = lob_stage_encoder_options(study);
     options.describe = true;
-    g_autoptr(LobEncoder) encoder = lob_encoder_open(&options, err);
+    g_autoptr(LobEncoder) encoder = lob_stage_encoder(study, &options, err);
     if (!encoder)
         return NULL;
     const LobEncoderInfo *info = lob_encoder_info(encoder);

@@ -42,6 +42,8 @@ void lob_stage_report_use(const LobStage *stage, const LobFarmStats *all);
 void lob_stage_test_kill(const char *stage, const char *slide_id);
 
 LobEncoderOptions lob_stage_encoder_options(const LobStudy *study); /* strings are the study's */
+/* Opens it; an INPUT error names the line of the study file. */
+LobEncoder *lob_stage_encoder(const LobStudy *study, const LobEncoderOptions *options, GError **err);
 LobTileSpec lob_stage_tile_spec(const LobStudy *study);
 LobSlideSpec lob_stage_slide_spec(const LobCohortSlide *slide);
 bool lob_stage_stain(const LobStudy *study, LobStainMethod *method, GError **err);

@@ -64,6 +64,18 @@ static void make_tasks(LobPlan *plan) {
                         plan->tasks[plan->n_tasks++] = (LobTask){e, m, r, f, s};
 }
 
+static bool no_source(const LobStudy *study, GError **err) {
+    g_autofree char *slides = lob_study_out(study, "slides.csv");
+    if (g_file_test(slides, G_FILE_TEST_EXISTS))
+        return lob_fail(err, LOB_ERROR_INPUT,
+                        "no slide could be read, or none has tiles; %s says why of each", slides);
+    return lob_fail(
+        err, LOB_ERROR_INPUT,
+        "%s/store: no feature store; run lobule plan and lobule embed first, or give features: in "
+        "the study file",
+        study->output);
+}
+
 bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err) {
     const LobStudy *study = cohort->study;
     *plan = (LobPlan){.cohort = cohort};
@@ -78,10 +90,7 @@ bool lob_plan_init(LobPlan *plan, const LobCohort *cohort, GError **err) {
         return false;
     plan->sources = study->features ? g_strdupv(study->features) : store_parts(study);
     if (lob_plan_needs_bags(plan) && !plan->sources[0])
-        return lob_fail(err, LOB_ERROR_INPUT,
-                        "%s/store: no feature store; run lobule plan and lobule embed first, or give "
-                        "features: in the study file",
-                        study->output);
+        return no_source(study, err);
     if (study->n_arms == 0)
         lob_info("the study names no arms, so nothing is asked about benefit of treatment");
     make_tasks(plan);

@@ -100,11 +100,20 @@ bool lob_file_replace(const char *path, const void *data, size_t size, GError **
     return true;
 }
 
+/* A path that can be no folder is the study's mistake, a disk that fails is not. */
+static LobErrorCode folder_error(int errnum) {
+    static const int input[] = {EACCES, EPERM, EROFS, EEXIST, ENOTDIR, ENAMETOOLONG, ELOOP};
+    for (size_t i = 0; i < G_N_ELEMENTS(input); i++)
+        if (errnum == input[i])
+            return LOB_ERROR_INPUT;
+    return LOB_ERROR_IO;
+}
+
 bool lob_make_dirs(const char *path, GError **err) {
     if (g_mkdir_with_parents(path, 0777) != 0)
-        return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot make this folder", path);
+        return lob_fail_errno(err, folder_error(errno), errno, "%s: cannot make this folder", path);
     if (!g_file_test(path, G_FILE_TEST_IS_DIR))
-        return lob_fail(err, LOB_ERROR_IO, "%s: exists and is not a folder", path);
+        return lob_fail(err, LOB_ERROR_INPUT, "%s: exists and is not a folder", path);
     return true;
 }
 

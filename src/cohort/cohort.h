@@ -63,6 +63,7 @@ typedef struct {
     size_t n_periods;
     LobFilter *rule; /* the clinicians' rule to compare with: who meets any of these is treated */
     size_t n_rule;
+    bool given; /* as a mapping */
 } LobBenefitWish;
 
 typedef struct {
@@ -90,6 +91,7 @@ typedef struct {
     struct {
         char *name, *weights, *config, *precision;
         int batch;
+        size_t line; /* of the file, for messages */
     } encoder;
     char **features; /* NULL-terminated list of stores or one folder; NULL = embed slides */
     LobEndpoint *endpoints;
@@ -107,6 +109,7 @@ typedef struct {
     size_t n_centers;
     struct {
         char *kind;
+        size_t kind_line;     /* of the file, for messages */
         char *precision;      /* of products of tiles: "fp32" or "bf16" */
         LobSurvivalLoss loss; /* of survival endpoints */
         bool benefit;         /* false where there are no arms */

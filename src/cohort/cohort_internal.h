@@ -11,6 +11,9 @@ bool lob_filter_parse(const char *text, LobFilter *filter, GError **err);
 /* A whole cell as a finite number. */
 bool lob_text_number(const char *text, double *value);
 
+/* Later than this after time zero is a date or another unit. */
+#define LOB_TIME_DAYS_MAX 1e6
+
 /* Inconsistencies, collected: all are counted, the first 20 are told. */
 typedef struct {
     GString *text;

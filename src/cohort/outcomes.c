@@ -88,6 +88,10 @@ static void read_survival(LobCohort *cohort, size_t endpoint, LobProblems *probl
             g_autofree char *at = place(cohort, p);
             lob_problem(problems, "%s: column '%s': negative time %g; expected days from time zero", at,
                         e->time, time);
+        } else if (time > LOB_TIME_DAYS_MAX) {
+            g_autofree char *at = place(cohort, p);
+            lob_problem(problems, "%s: column '%s': %.17g; expected days from time zero, at most %g", at,
+                        e->time, time, LOB_TIME_DAYS_MAX);
         }
         cohort->time[endpoint][p] = time - e->landmark;
         cohort->event[endpoint][p] = event_code(cohort, p, e, &columns, problems);

@@ -53,7 +53,7 @@ bool lob_study_read_benefit(LobYaml *yaml, Node *value, const char *key, void *u
     LobStudy *study = user;
     if (value->type != YAML_MAPPING_NODE)
         return lob_yaml_switch(yaml, value, key, &study->model.benefit, err);
-    study->model.benefit = true;
+    study->model.benefit = study->model.wish.given = true;
     return lob_yaml_map(yaml, value, key, fields, G_N_ELEMENTS(fields), &study->model.wish, err);
 }
 
@@ -72,7 +72,7 @@ static bool check_contrast(LobYaml *yaml, const LobStudy *study, GError **err) {
     if (by && is_treatment(study, name, (size_t)(by - name)) && strcmp(by + strlen("_by_"), biomarker) == 0)
         return true;
     return lob_yaml_fail(
-        yaml, lob_yaml_root(yaml), err,
+        yaml, lob_yaml_at(yaml, "model.benefit.contrast"), err,
         "model.benefit.contrast: expected an arm of one treatment (its code has one 1), alone "
         "or followed by _by_ and model.biomarker (here %s), found '%s'",
         biomarker, name);
@@ -80,21 +80,21 @@ static bool check_contrast(LobYaml *yaml, const LobStudy *study, GError **err) {
 
 bool lob_study_check_benefit(LobYaml *yaml, const LobStudy *study, GError **err) {
     const LobBenefitWish *wish = &study->model.wish;
-    Node *root = lob_yaml_root(yaml);
+    Node *benefit = lob_yaml_at(yaml, "model.benefit");
     const LobEndpoint *adverse = NULL;
     if (study->n_endpoints == 0) /* a table to predict for asks nothing */
         return true;
-    if (study->n_arms == 0 && (wish->contrast || wish->adverse || wish->n_periods > 0 || wish->n_rule > 0))
-        return lob_yaml_fail(yaml, root, err, "model.benefit: needs arms, and the study names none");
+    if (study->n_arms == 0 && wish->given)
+        return lob_yaml_fail(yaml, benefit, err, "model.benefit: needs arms, and the study names none");
     if ((wish->adverse != NULL) != (wish->penalty_days > 0))
-        return lob_yaml_fail(yaml, root, err,
+        return lob_yaml_fail(yaml, benefit, err,
                              "model.benefit: adverse names the events that penalty_days (above 0) are "
                              "subtracted for; give both or neither");
     for (size_t e = 0; wish->adverse && e < study->n_endpoints; e++)
         if (strcmp(study->endpoints[e].name, wish->adverse) == 0)
             adverse = &study->endpoints[e];
     if (wish->adverse && (!adverse || adverse->kind != LOB_ENDPOINT_BINARY))
-        return lob_yaml_fail(yaml, root, err,
+        return lob_yaml_fail(yaml, lob_yaml_at(yaml, "model.benefit.adverse"), err,
                              "model.benefit.adverse: expected the name of an endpoint of kind: binary, found "
                              "'%s'",
                              wish->adverse);

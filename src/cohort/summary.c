@@ -112,6 +112,14 @@ static void warn_patients(const LobCohort *cohort) {
                     first);
 }
 
+static double longest_follow_up(const LobCohort *cohort, size_t endpoint) {
+    double longest = 0;
+    for (size_t p = 0; p < cohort->n_patients; p++)
+        if (lob_cohort_usable(cohort, endpoint, p))
+            longest = MAX(longest, cohort->time[endpoint][p]);
+    return longest;
+}
+
 static void warn_outcomes(const LobCohort *cohort, size_t endpoint) {
     const LobEndpoint *e = &cohort->study->endpoints[endpoint];
     size_t half_known = 0, events = 0;
@@ -120,6 +128,11 @@ static void warn_outcomes(const LobCohort *cohort, size_t endpoint) {
     if (half_known > 0)
         lob_warning("endpoint '%s': %zu patients have only one of time and event, and are left out", e->name,
                     half_known);
+    const double longest = e->kind == LOB_ENDPOINT_SURVIVAL ? longest_follow_up(cohort, endpoint) : 0;
+    for (size_t h = 0; longest > 0 && h < e->n_horizons; h++)
+        if (e->horizons[h] > longest)
+            lob_warning("endpoint '%s': horizon %g is beyond all follow-up; nothing can be estimated there",
+                        e->name, e->horizons[h]);
     for (size_t c = 0; c < cohort->n_centers; c++) {
         size_t n = count(cohort, endpoint, c, -2, &events);
         if (n == 0)

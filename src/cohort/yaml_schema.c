@@ -81,6 +81,28 @@ static Node *node_at(LobYaml *yaml, int id) {
     return yaml_document_get_node(&yaml->document, id);
 }
 
+static Node *value_of(LobYaml *yaml, Node *mapping, const char *key) {
+    const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
+    for (; mapping->type == YAML_MAPPING_NODE && pair < mapping->data.mapping.pairs.top; pair++) {
+        Node *name = node_at(yaml, pair->key);
+        if (name->type == YAML_SCALAR_NODE && strcmp((const char *)name->data.scalar.value, key) == 0)
+            return node_at(yaml, pair->value);
+    }
+    return NULL;
+}
+
+Node *lob_yaml_at(LobYaml *yaml, const char *key) {
+    g_auto(GStrv) parts = g_strsplit(key, ".", -1);
+    Node *node = lob_yaml_root(yaml);
+    for (char **part = parts; *part; part++) {
+        Node *value = value_of(yaml, node, *part);
+        if (!value)
+            break;
+        node = value;
+    }
+    return node;
+}
+
 bool lob_yaml_is_null(Node *node) {
     if (node->type != YAML_SCALAR_NODE || node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
         return false;

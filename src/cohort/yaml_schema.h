@@ -66,6 +66,8 @@ bool lob_yaml_real(LobYaml *yaml, Node *node, const char *key, double low, doubl
 /* A path beside the document that must exist. */
 bool lob_yaml_file(LobYaml *yaml, Node *node, const char *key, char **path, GError **err);
 Node *lob_yaml_root(LobYaml *yaml);
+/* The value at a dotted name of mappings' keys; where a part of it is not there, what holds it. */
+Node *lob_yaml_at(LobYaml *yaml, const char *key);
 bool lob_yaml_fail(const LobYaml *yaml, Node *node, GError **err, const char *format, ...)
     G_GNUC_PRINTF(4, 5);
 

@@ -140,10 +140,13 @@ static bool take_precision(LobModelOptions *options, const LobStudy *study, GErr
 
 bool lob_model_options_from_study(LobModelOptions *options, const LobStudy *study, const char *kind,
                                   LobEndpointKind endpoint, uint64_t seed, GError **err) {
-    if (!lob_model_defaults_of(kind, endpoint, options, err))
+    const bool own = g_strcmp0(kind, study->model.kind) == 0;
+    if (!lob_model_defaults_of(kind, endpoint, options, err)) {
+        if (own && study->path)
+            g_prefix_error(err, "%s:%zu: ", study->path, study->model.kind_line);
         return false;
+    }
     options->seed = seed;
-    bool own = g_strcmp0(kind, study->model.kind) == 0;
     if (own && study->model.loss == LOB_LOSS_COX && endpoint == LOB_ENDPOINT_SURVIVAL)
         for_cox(options);
     options->order_seed = seed;

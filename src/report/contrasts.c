@@ -3,12 +3,13 @@
 
 #include <math.h>
 
-static LobContrast contrast_of(const LobCohort *cohort, size_t e, uint32_t arm) {
+static LobContrast contrast_of(const LobPage *page, size_t e, uint32_t arm) {
+    const LobCohort *cohort = page->cohort;
     LobContrast c = {.endpoint = e, .arm = arm};
     g_autofree size_t *by_center = g_new0(size_t, cohort->n_centers);
     for (size_t p = 0; p < cohort->n_patients; p++) {
         const int at = cohort->arm_at[e][p];
-        if (!lob_cohort_usable(cohort, e, p) || (at != 0 && at != (int)arm))
+        if (!lob_page_analysed(page, e, p) || (at != 0 && at != (int)arm))
             continue;
         c.n[at != 0]++;
         c.events[at != 0] += cohort->event[e][p] == 1;
@@ -31,12 +32,12 @@ static LobContrast contrast_of(const LobCohort *cohort, size_t e, uint32_t arm) 
     return c;
 }
 
-GArray *lob_contrasts(const LobCohort *cohort) {
+GArray *lob_contrasts(const LobPage *page) {
     GArray *rows = g_array_new(FALSE, FALSE, sizeof(LobContrast));
-    const LobStudy *study = cohort->study;
+    const LobStudy *study = page->cohort->study;
     for (size_t e = 0; study->arm_column && e < study->n_endpoints; e++)
         for (uint32_t a = 1; study->endpoints[e].kind == LOB_ENDPOINT_SURVIVAL && a < study->n_arms; a++) {
-            const LobContrast c = contrast_of(cohort, e, a);
+            const LobContrast c = contrast_of(page, e, a);
             g_array_append_val(rows, c);
         }
     return rows;

@@ -9,7 +9,8 @@ typedef struct {
     double person_years;
 } Tally;
 
-static Tally tally(const LobCohort *cohort, size_t endpoint, uint32_t center, int arm) {
+static Tally tally(const LobPage *page, size_t endpoint, uint32_t center, int arm) {
+    const LobCohort *cohort = page->cohort;
     Tally t = {0};
     for (size_t p = 0; p < cohort->n_patients; p++) {
         const LobCohortPatient *patient = &cohort->patients[p];
@@ -17,7 +18,7 @@ static Tally tally(const LobCohort *cohort, size_t endpoint, uint32_t center, in
             continue;
         t.patients++;
         t.slides += patient->n_slides;
-        if (!lob_cohort_usable(cohort, endpoint, p))
+        if (!lob_page_analysed(page, endpoint, p))
             continue;
         t.usable++;
         t.events += cohort->event[endpoint][p] == 1;
@@ -39,7 +40,7 @@ static bool table_of_centers(LobPage *page, size_t endpoint, GError **err) {
                                     "cohort_%zu", endpoint + 1);
     for (uint32_t c = 0; c < cohort->n_centers; c++)
         for (int arm = -1; arm < (int)study->n_arms; arm++) {
-            const Tally t = tally(cohort, endpoint, c, arm);
+            const Tally t = tally(page, endpoint, c, arm);
             if (arm >= 0 && t.patients == 0)
                 continue;
             lob_sheet_text(sheet, cohort->centers[c]);
@@ -147,6 +148,18 @@ static bool table_one(LobPage *page, bool by_arm, GError **err) {
     return lob_sheet_end(sheet, err);
 }
 
+static void flow_of_predicted(LobPage *page, size_t endpoint) {
+    size_t usable = 0, analysed = 0;
+    for (size_t p = 0; p < page->cohort->n_patients; p++) {
+        usable += lob_cohort_usable(page->cohort, endpoint, p);
+        analysed += lob_page_analysed(page, endpoint, p);
+    }
+    g_string_append(page->html, "<li>");
+    lob_html_text(page->html, page->cohort->study->endpoints[endpoint].name);
+    lob_html_printf(page->html, ", with usable tiles and a prediction: %zu left (%zu without)</li>", analysed,
+                    usable - analysed);
+}
+
 static void flow(LobPage *page) {
     const LobCohort *cohort = page->cohort;
     if (!cohort->flow || !*cohort->flow)
@@ -160,6 +173,8 @@ static void flow(LobPage *page) {
             lob_html_text(page->html, lines[i]);
             g_string_append(page->html, "</li>");
         }
+    for (size_t e = 0; page->predicted && e < cohort->study->n_endpoints; e++)
+        flow_of_predicted(page, e);
     g_string_append(page->html, "</ul>\n");
 }
 

@@ -31,11 +31,11 @@ typedef struct {
     size_t n, events;
 } Count;
 
-static Count count(const LobCohort *cohort, size_t e, int64_t center) {
+static Count count(const LobPage *page, size_t e, int64_t center) {
+    const LobCohort *cohort = page->cohort;
     Count c = {0};
     for (size_t p = 0; p < cohort->n_patients; p++)
-        if ((center < 0 || cohort->patients[p].center == (uint32_t)center) &&
-            lob_cohort_usable(cohort, e, p)) {
+        if ((center < 0 || cohort->patients[p].center == (uint32_t)center) && lob_page_analysed(page, e, p)) {
             c.n++;
             c.events += cohort->event[e][p] == 1;
         }
@@ -51,7 +51,7 @@ static bool table_of_events(LobPage *page, GError **err) {
         const char *endpoint = cohort->study->endpoints[e].name;
         size_t weak = 0;
         for (int64_t c = -1; c < (int64_t)cohort->n_centers; c++) {
-            const Count k = count(cohort, e, c);
+            const Count k = count(page, e, c);
             lob_sheet_text(sheet, endpoint);
             lob_sheet_text(sheet, c < 0 ? LOB_ALL : cohort->centers[c]);
             lob_sheet_number(sheet, (double)k.n, 0);
@@ -78,7 +78,7 @@ bool lob_page_power(LobPage *page, GError **err) {
         "alone, not on any result below.");
     if (!table_of_events(page, err))
         return false;
-    g_autoptr(GArray) contrasts = lob_contrasts(page->cohort);
+    g_autoptr(GArray) contrasts = lob_contrasts(page);
     if (contrasts->len && !table_of_contrasts(page, contrasts, err))
         return false;
     if (contrasts->len)

@@ -60,7 +60,7 @@ static void say_effect(LobPage *page) {
     else
         g_string_append(out, "<li><b>Relative effect modification: not estimable</b>. The study asks for it "
                              "(model.benefit), but there is no verdict.json of a benefit stage.</li>\n");
-    g_autoptr(GArray) contrasts = lob_contrasts(page->cohort);
+    g_autoptr(GArray) contrasts = lob_contrasts(page);
     for (guint i = 0; i < contrasts->len; i++) {
         const LobContrast *c = &g_array_index(contrasts, LobContrast, i);
         g_string_append(out, "<li>Contrast ");

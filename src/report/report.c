@@ -151,7 +151,7 @@ static bool page_read(LobPage *page, GError **err) {
                         page->out);
     for (size_t p = 0; p < page->cohort->n_patients; p++)
         g_hash_table_insert(page->patients, page->cohort->patients[p].patient_id, GUINT_TO_POINTER(p + 1));
-    return find_models(page, err);
+    return lob_page_read_predicted(page, err) && find_models(page, err);
 }
 
 static void page_clear(LobPage *page) {
@@ -164,6 +164,7 @@ static void page_clear(LobPage *page) {
     g_ptr_array_unref(page->models);
     g_ptr_array_unref(page->caveats);
     g_hash_table_unref(page->patients);
+    g_free(page->predicted);
     g_array_unref(page->evidence);
     g_string_chunk_free(page->strings);
     g_hash_table_unref(page->saved);

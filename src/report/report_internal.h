@@ -22,6 +22,7 @@ typedef struct {
     LobTable *benefit, *benefit_metrics; /* benefit.csv and benefit_metrics.csv, or NULL */
     GPtrArray *models;                   /* names in predictions.csv; the study's own first */
     GHashTable *patients;                /* id -> index + 1 */
+    uint8_t *predicted;                  /* [n_endpoints][n_patients], or NULL without predictions */
     GArray *evidence;                    /* LobEvidence */
     GPtrArray *caveats;                  /* sentences, made while the page is */
     GStringChunk *strings;               /* what evidence points to */
@@ -35,6 +36,12 @@ bool lob_page_read_external(LobPage *page, GError **err);
 /* What is to be said on the page of a validation, or of a locked model. */
 const char *lob_page_either(const LobPage *page, const char *validation, const char *external);
 void lob_page_external_heading(const LobPage *page, GString *out);
+
+/* ---- analysed.c ---- */
+/* Fills predicted. INPUT error where predictions.csv lacks a column. */
+bool lob_page_read_predicted(LobPage *page, GError **err);
+/* Whether a patient takes part in an endpoint and the study's own model predicts for them. */
+bool lob_page_analysed(const LobPage *page, size_t endpoint, size_t patient);
 
 /* ---- stale.c ---- */
 /* Removes what an earlier report left in figures/. */
@@ -203,7 +210,7 @@ typedef struct {
     const char *reason;  /* why the contrast is not estimable; NULL where it is */
 } LobContrast;
 /* Rows of every survival endpoint and arm other than the reference. Free with g_array_unref. */
-GArray *lob_contrasts(const LobCohort *cohort);
+GArray *lob_contrasts(const LobPage *page);
 
 /* ---- propensity.c: chances of the arms given the covariates, and overlap weights ---- */
 typedef struct {

@@ -97,6 +97,8 @@ for wrong in "--bench $work/bench.jsonl" "--bench $work/bench.jsonl --encoder un
     "$lobule" simulate $wrong >/dev/null 2>"$work/said" || code=$?
     [ "$code" = 2 ] && [ -s "$work/said" ] || fail "simulate $wrong: exit code $code"
 done
+"$lobule" simulate --seconds-per-tile nan >/dev/null 2>"$work/said" && fail "NaN seconds a tile"
+grep -q "core-hours" "$work/said" && fail "a head before the error: $(cat "$work/said")"
 [ ! -e "$work/x.svg" ] || fail "a refused simulation draws"
 
 for wrong in "--ranks 0" "--ranks ten" "--slides 0" "--spread -1" "--rank0-works-up-to 0" "--straggler-share 2" "--plan $work/none" extra; do

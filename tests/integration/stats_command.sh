@@ -68,6 +68,14 @@ expect_input_error "text.csv" text.csv "${base[@]}"
 printf 'days,died,lp\n1,1,\n' > empty.csv
 expect_input_error "no row is complete" empty.csv "${base[@]}"
 
+# Rows of two models would count each patient twice.
+printf 'patient_id,model,days,died,lp\np,a,1,1,2\np,b,1,1,1\nq,a,2,0,1\nq,b,2,0,1\n' > twice.csv
+expect_input_error "twice.csv:3: column patient_id: 'p' has a row already" twice.csv "${base[@]}"
+expect_input_error "no row is complete" twice.csv "${base[@]}" --only model=c
+expect_input_error "expected COLUMN=VALUE" twice.csv "${base[@]}" --only model
+stats twice.csv --only model=a > /dev/null 2> only.txt || fail "--only"
+grep -q "^2 rows, 0 left out" only.txt || fail "--only: $(cat only.txt)"
+
 # Tables in which little can be estimated still give every row, with its reason.
 printf 'days,died,lp,c\n5,0,1,a\n' > one.csv
 stats one.csv --center c --horizons 3 > one.out 2> /dev/null || fail "one patient"

@@ -61,6 +61,11 @@ grep -qP '^damaged.h5\ts11\t' out || fail "the damaged slide is not named: $(cat
 head -c 5000 damaged.h5 >cut.h5
 expect 2 "cut.h5: not a readable HDF5 file" "$lobule" store verify cut.h5
 expect 2 "no such file" "$lobule" store ls nowhere
+expect 2 "nothing is named" "$lobule" store probe
+for file in nowhere.h5 slides.csv; do
+    code=0 && "$lobule" store probe "$file" >probed || code=$?
+    [ "$code" = 2 ] && grep -qF "$file" probed || fail "store probe $file: exit code $code, $(cat probed)"
+done
 expect 2 "no such verb: frobnicate" "$lobule" store frobnicate
 expect 2 "no such format: zarr" "$lobule" store export run --format zarr --to x
 

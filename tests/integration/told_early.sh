@@ -12,7 +12,7 @@ lobule demo "$dir/b" --bags --patients 24 --centers 3 --tiles 4 --dim 8 || { cat
 study=$dir/b/study.yaml
 sed 's/benefit: true/benefit: false/; s/^validation.*/validation: {seeds: 1, bootstrap: 20}/' "$study" >"$dir/b/plain.yaml"
 
-for case in 's/kind: abmil/kind: nosuch/|nosuch' 's/rfs_event, landmark/never, landmark/|no event among' \
+for case in 's/kind: abmil/kind: nosuch/|bad.yaml:10: model.kind: nosuch' 's/rfs_event, landmark/never, landmark/|no event among' \
             's/^covariates.*/covariates: [one]/|no covariate varies'; do
   sed "${case%%|*}" "$dir/b/plain.yaml" >"$dir/b/bad.yaml"
   sed -i '1s/$/,never,one/; 2,$s/$/,0,7/' "$dir/b/patients.csv"
@@ -24,6 +24,10 @@ for case in 's/kind: abmil/kind: nosuch/|nosuch' 's/rfs_event, landmark/never, l
 done
 
 lobule check "$study" --json; expect "check" 0 $?
+sed '/^features/d; s/^cohort.*/&\nencoder: {name: uno}/' "$dir/b/plain.yaml" >"$dir/b/bad.yaml"
+lobule check "$dir/b/bad.yaml"; expect "an unknown encoder" 2 $?; said "its line" "bad.yaml:4: encoder uno is unknown"
+sed '/^arms/d; s/^model.*/model: {benefit: true}/; s/1825\]/90000]/' "$study" >"$dir/b/bad.yaml"
+lobule check "$dir/b/bad.yaml"; expect "benefit without arms" 0 $?; said "it" "names no arms"; said "a late horizon" "horizon 90000 is beyond all follow-up"
 "$LOBULE" check "$study" --json >/dev/full 2>"$dir/log"; expect "standard output on a full disk" 1 $?
 "$LOBULE" status "$dir" >&- 2>&-; expect "no standard output at all" 2 $?
 
@@ -48,6 +52,23 @@ for share in 0/2 3/2 half 1/2x; do
   lobule plan --share $share "$study"; expect "--share $share" 2 $?; said "--share $share" "--share $share: expected a part of the slides"
 done
 lobule validate --share 1/2 "$study"; expect "--share where it does not apply" 2 $?
+
+for limit in 200 250 300 320 400; do # MB: it starts or not, has room for all or not; it never waits for memory
+  (ulimit -v $((limit * 1000)); exec timeout 20 "$LOBULE" validate "$dir/b/nosuch.yaml") >"$dir/out" 2>"$dir/log"
+  case $? in
+    1 | 2 | 127) ;;
+    *) cat "$dir/log"; fail "$limit MB of memory" ;;
+  esac
+  cat "$dir/log" >>"$dir/memory"
+done
+cp "$dir/memory" "$dir/log"; said "too little memory for products of matrices" "OpenBLAS needs a buffer of 128 MiB"
+
+: >"$dir/b/file"
+sed 's#^output.*#output: file/out#' "$dir/b/plain.yaml" >"$dir/b/nowhere.yaml"
+lobule validate "$dir/b/nowhere.yaml"; expect "an output folder that cannot be" 2 $?; said "it" "cannot make this folder"
+
+sed '/^features/d; s#^output.*#output: unread#' "$dir/b/plain.yaml" >"$dir/b/unread.yaml"
+lobule run "$dir/b/unread.yaml"; expect "no slide can be read" 2 $?; said "it" "no slide could be read"
 
 mkdir "$dir/two"; printf 'patient_id,center,t,e\np,A,10,1\nq,B,20,1\n' >"$dir/two/patients.csv"
 printf 'slide_id,patient_id,center,path\ns,p,A,x.svs\nt,q,B,./x.svs\n' >"$dir/two/slides.csv"

@@ -104,15 +104,18 @@ Test(cohort_study, benefit_is_a_switch_or_says_what_is_asked) {
     };
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         g_autofree char *text =
-            g_strdup_printf(ARMED "model: {biomarker: til, benefit: {%s}}\n", wrong[i][0]);
-        assert_refused(text, "1", "model.benefit", wrong[i][1]);
+            g_strdup_printf(ARMED "model:\n  biomarker: til\n  benefit: {%s}\n", wrong[i][0]);
+        assert_refused(text, "9", "model.benefit", wrong[i][1]);
     }
     assert_refused(ARMED "model: {benefit: {periods: [730, 365]}}\n", "7", "model.benefit.periods[2]",
                    "ascending");
     assert_refused(ARMED "model: {benefit: {rule: [mvi]}}\n", "7", "model.benefit.rule[1]", "COLUMN");
     assert_refused(BASE
                    "endpoints:\n  - {name: rfs, time: t, event: e}\nmodel: {benefit: {periods: [365]}}\n",
-                   "1", "model.benefit", "needs arms");
+                   "5", "model.benefit", "needs arms");
+    assert_refused(BASE
+                   "endpoints:\n  - {name: rfs, time: t, event: e}\nmodel:\n  benefit: {margin_days: 20}\n",
+                   "6", "model.benefit", "needs arms");
 }
 
 Test(cohort_study, immortal_time_is_told_by_the_study) {

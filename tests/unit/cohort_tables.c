@@ -110,13 +110,14 @@ Test(cohort_tables, order_paths_and_mpp) {
 Test(cohort_tables, all_problems_are_told_together) {
     Fixture f = load(SURVIVAL "centers: {Z: {mpp: 1}}\n",
                      "patient_id,center,t,e\n"
-                     "p1,A,10,1\np1,A,10,1\np2,A,-5,0\np2,B,5,0\np3,B,5,2\np4,B,x,1\n,B,1,1\n",
+                     "p1,A,1e7,1\np1,A,10,1\np2,A,-5,0\np2,B,5,0\np3,B,5,2\np4,B,x,1\n,B,1,1\n",
                      "slide_id,patient_id,center,path\n"
                      "s1,p1,A,a\ns1,p1,A,a\ns2,nobody,A,a\ns3,p3,A,a\na/b,p3,B,a\n..,p3,B,a\ns4,p3,B,\n",
                      NULL);
     static const char *const parts[] = {
         "patients.csv:3: patient 'p1' stands in line 2 already",
         "patients.csv:5: patient 'p2' is in two centers, 'B' here and 'A' in line 4",
+        "patients.csv:2: column 't': 10000000; expected days from time zero, at most 1e+06",
         "patients.csv:4: column 't': negative time -5",
         "patients.csv:6: column 'e': event code 2; endpoint 'rfs' declares 0 (censored), 1 (event)",
         "patients.csv:7: column 't': 'x' is not a finite number",
@@ -131,7 +132,7 @@ Test(cohort_tables, all_problems_are_told_together) {
     };
     for (size_t i = 0; i < G_N_ELEMENTS(parts); i++)
         assert_says(&f, parts[i]);
-    assert_says(&f, ": 13 problems:");
+    assert_says(&f, ": 14 problems:");
     unload(&f);
 }
 

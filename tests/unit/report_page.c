@@ -294,6 +294,29 @@ Test(report, without_predictions_the_page_is_shorter) {
     g_clear_error(&err);
 }
 
+Test(report, who_has_no_prediction_is_not_counted) {
+    const char *const centers[] = {"a", "b", NULL};
+    g_auto(Fixture) f = fixture(centers, false);
+    g_autofree char *path = g_build_filename(f.study->output, "predictions.csv", NULL);
+    g_autofree char *text = NULL;
+    cr_assert(g_file_get_contents(path, &text, NULL, NULL));
+    *strstr(text, "rfs,abmil,P005,") = '\0';
+    put(f.study->output, "predictions.csv", text);
+    g_autofree char *page = page_of(&f);
+    g_autofree char *step =
+        g_strdup_printf("rfs, with usable tiles and a prediction: 5 left (%d without)", PATIENTS - 5);
+    cr_assert_not_null(strstr(page, step));
+    static const char *const sheets[][2] = {{"cohort_1.csv", "analysed"}, {"events.csv", "patients"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(sheets); i++) {
+        g_autofree char *sheet = g_build_filename(f.study->output, "figures", sheets[i][0], NULL);
+        g_autoptr(LobTable) t = lob_table_read(sheet, NULL);
+        cr_assert_not_null(t);
+        double n = 0;
+        cr_assert(lob_table_number(t, 0, lob_table_find(t, sheets[i][1]), &n, NULL));
+        cr_assert_eq(n, i == 0 ? 3 : 5, "%s: %g", sheets[i][0], n);
+    }
+}
+
 Test(report, overlap_weights_balance_the_arms) {
     const char *const centers[] = {"a", "b", "c", NULL};
     g_auto(Fixture) f = fixture(centers, false);
