@@ -61,7 +61,8 @@ refused() { # FILE MESSAGE
     vit_study "$dir" "$1" fp32
     launch $ranks timeout 60 "$LOBULE" run "$dir/study.yaml" >"$dir/log" 2>&1
     expect "$1 with $ranks ranks" 2 $?
-    expect "$1: said once, $2" 1 "$(grep -cE "$2" "$dir/log")"
+    # That its horizons lie beyond the follow-up of two patients is said of the study, not of the weights.
+    expect "$1: said once, $2" 1 "$(grep -v 'warning: ' "$dir/log" | grep -cE "$2")"
     expect "$1: nothing is planned" no "$([ -e "$dir/out/store/part-0001.h5" ] && echo yes || echo no)"
   done
 }
