@@ -145,6 +145,9 @@ uint32_t lob_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b);
 /* The parts behind a path: a store file itself, or part-*.h5 in a folder or in its store/, sorted. Caller
  * g_strfreev's; NULL and no error where a folder has none. */
 char **lob_store_find(const char *path, GError **err);
+/* The parts behind all of these paths, in their order; empty where none has any. Caller g_strfreev's; NULL
+ * with lob_store_find's error. */
+char **lob_store_find_all(char *const *paths, GError **err);
 /* <part>.journal beside <part>.h5. Caller frees. */
 char *lob_journal_path(const char *part_path);
 

@@ -34,6 +34,22 @@ char **lob_store_find(const char *path, GError **err) {
     return parts[0] ? g_steal_pointer(&parts) : NULL;
 }
 
+char **lob_store_find_all(char *const *paths, GError **err) {
+    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(g_free);
+    for (; *paths; paths++) {
+        g_autoptr(GError) problem = NULL;
+        g_auto(GStrv) parts = lob_store_find(*paths, &problem);
+        if (problem) {
+            g_propagate_error(err, g_steal_pointer(&problem));
+            return NULL;
+        }
+        for (char **part = parts; part && *part; part++)
+            g_ptr_array_add(all, g_strdup(*part));
+    }
+    g_ptr_array_add(all, NULL);
+    return (char **)g_ptr_array_steal(all, NULL);
+}
+
 char *lob_journal_path(const char *part_path) {
     size_t length = strlen(part_path);
     if (g_str_has_suffix(part_path, ".h5"))

@@ -56,18 +56,11 @@ static bool add_footprints(Maker *maker, const char *path, GError **err) {
 static bool find_footprints(Maker *maker, const LobStudy *study, GError **err) {
     char *const own[] = {study->output, NULL};
     maker->footprints = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    for (char *const *source = study->features ? study->features : own; *source; source++) {
-        g_autoptr(GError) problem = NULL;
-        g_auto(GStrv) parts = lob_store_find(*source, &problem);
-        if (problem) {
-            g_propagate_error(err, g_steal_pointer(&problem));
+    g_auto(GStrv) parts = lob_store_find_all(study->features ? study->features : own, err);
+    for (char **part = parts; part && *part; part++)
+        if (!add_footprints(maker, *part, err))
             return false;
-        }
-        for (char **part = parts; part && *part; part++)
-            if (!add_footprints(maker, *part, err))
-                return false;
-    }
-    return true;
+    return parts != NULL;
 }
 
 static const char *cell(const Maker *maker, size_t row, int column) {

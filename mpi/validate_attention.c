@@ -139,10 +139,11 @@ bool lob_task_attention_stands(const LobPlan *plan, size_t task, const LobTaskRe
 typedef struct {
     const LobPlan *plan;
     const LobResident *resident;
-    GPtrArray *stores, *parts; /* open stores and their paths: slides borrow their texts */
-    GArray *slides;            /* LobAttentionSlide */
-    size_t *at;                /* [cohort slides] 1 + which of slides; 0: none */
-    size_t *begin;             /* [patients] the first of their slides in resident->set */
+    GPtrArray *stores; /* open, and their paths: slides borrow their texts */
+    char **parts;
+    GArray *slides; /* LobAttentionSlide */
+    size_t *at;     /* [cohort slides] 1 + which of slides; 0: none */
+    size_t *begin;  /* [patients] the first of their slides in resident->set */
     LobAtlas *atlas;
     LobAttentionFile *file;
 } Gather;
@@ -156,26 +157,11 @@ static void gather_clear(Gather *g) {
     lob_atlas_free(g->atlas);
     g_array_unref(g->slides);
     g_ptr_array_unref(g->stores);
-    g_ptr_array_unref(g->parts);
+    g_strfreev(g->parts);
     g_free(g->at);
     g_free(g->begin);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Gather, gather_clear)
-
-static bool find_parts(Gather *g, GError **err) {
-    for (char **source = g->plan->sources; *source; source++) {
-        g_autoptr(GError) problem = NULL;
-        g_auto(GStrv) parts = lob_store_find(*source, &problem);
-        if (problem) {
-            g_propagate_error(err, g_steal_pointer(&problem));
-            return false;
-        }
-        for (char **part = parts; part && *part; part++)
-            g_ptr_array_add(g->parts, g_strdup(*part));
-    }
-    g_ptr_array_add(g->parts, NULL);
-    return true;
-}
 
 /* All slides of all parts, whether the study knows them or not. */
 static bool add_part(Gather *g, GHashTable *known, const char *path, uint64_t *rows, GError **err) {
@@ -209,8 +195,8 @@ static bool add_parts(Gather *g, GError **err) {
     uint64_t rows = 0;
     for (size_t i = 0; i < cohort->n_slides; i++)
         g_hash_table_insert(known, cohort->slides[i].slide_id, GSIZE_TO_POINTER(i + 1));
-    for (guint i = 0; i + 1 < g->parts->len; i++)
-        if (!add_part(g, known, g->parts->pdata[i], &rows, err))
+    for (char **part = g->parts; *part; part++)
+        if (!add_part(g, known, *part, &rows, err))
             return false;
     return true;
 }
@@ -251,14 +237,14 @@ static bool lay_out(Gather *g, const LobTaskResult *results, GError **err) {
     g->begin = g_new0(size_t, cohort->n_patients + 1);
     for (size_t i = set->n_slides; i > 0; i--)
         g->begin[cohort->slides[set->slides[i - 1].slide].patient] = i - 1;
-    if (!find_parts(g, err))
+    if (!(g->parts = lob_store_find_all(g->plan->sources, err)))
         return false;
-    if (g->parts->len > 1 && !add_parts(g, err))
-        return false;
-    if (g->parts->len == 1)
+    if (!*g->parts)
         add_files(g);
+    else if (!add_parts(g, err))
+        return false;
     name_folds(g, results);
-    g->atlas = lob_atlas_new((char **)g->parts->pdata, err);
+    g->atlas = lob_atlas_new(g->parts, err);
     return g->atlas != NULL;
 }
 
@@ -380,7 +366,6 @@ bool lob_attention_gather(const LobPlan *plan, const LobTaskResult *results, con
     g_auto(Gather) g = {.plan = plan,
                         .resident = resident,
                         .stores = g_ptr_array_new_with_free_func(close_store),
-                        .parts = g_ptr_array_new_with_free_func(g_free),
                         .slides = g_array_new(FALSE, FALSE, sizeof(LobAttentionSlide))};
     const size_t seeds = (size_t)study->validation.seeds;
     const LobAttentionFacts facts = {study->name, study->endpoints[0].name, plan->models[0], plan->lock,
