@@ -1,21 +1,12 @@
 #!/bin/bash
 # attention.h5: every tile of every held-out patient in the order of the store, whatever the ranks, over a
 # resumed run, and over a store of two parts with tiles that do not count.
-set -u
-: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
-. "$LOB_SOURCE/jobs/launch.sh"
+. "$(dirname "$0")/expect_lib.bash"
 python=
 for candidate in python3 /usr/bin/python3; do
   "$candidate" -c 'import h5py' 2>/dev/null && python=$candidate && break
 done
 [ -n "$python" ] || { echo "skipped: no python3 with h5py (Debian: python3-h5py)"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-say() { echo "attention_file.sh: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
-}
 validate() { # RANKS OUTPUT [study [option ...]]
   launch "$1" timeout 120 "$LOBULE" validate --output "$work/$2" "${@:4}" "$work/${3:-demo}/study.yaml" >"$work/said" 2>&1
   local code=$?
@@ -152,4 +143,4 @@ expect "and told" 1 "$(grep -c 'report.attention: a model of kind mean has no at
 sed -i '/^report:/d' "$work/demo/study.yaml"
 validate 1 mean; expect "not asked of a model without" 0 $?
 expect "a model without: no file" 0 "$(ls "$work/mean/attention" | grep -c h5)"
-[ "$failures" = 0 ] || { tail -30 "$work/log"; exit 1; }
+finish "$work/log"

@@ -1,15 +1,7 @@
 #!/bin/bash
 # The verdicts on small cohorts whose truth is known, down to the page that says them: a planted effect is found, a
 # sharp null gives an answer instead of a failure, an arm too rare to judge is said to be so; p values are Holm's.
-set -u
-: "${LOBULE:?path of the program}"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-say() { echo "benefit_verdicts.sh: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
-}
+. "$(dirname "$0")/expect_lib.bash"
 run() { "$LOBULE" "$@" >>"$work/log" 2>&1; }
 cohort() { # NAME [demo option ...]
   local dir=$work/$1
@@ -97,4 +89,4 @@ expect "rare: systemic therapy is not estimable" False "$(ask rare 'c["systemic"
 expect "rare: and the reason is given" True "$(ask rare '"systemic" in c["systemic"]["reason"]')"
 expect "rare: TACE is, and not claimed" "True False" "$(ask rare '"%s %s" % (c["tace"]["estimable"], c["tace"]["claimed"])')"
 
-[ $failures = 0 ] || { tail -40 "$work/log"; exit 1; }
+finish "$work/log"

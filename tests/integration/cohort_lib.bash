@@ -1,21 +1,5 @@
 # Sourced by the tests of kills and of Slurm: a small drawn cohort, its undisturbed store, and words to report.
-set -u
-: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
-. "$LOB_SOURCE/jobs/launch.sh"
-name=$(basename "$0" .sh)
-failures=0
-say() { echo "$name: $*"; }
-fail() { say "FAILED: $*"; failures=$((failures + 1)); }
-# A part that was left out, counted by tests/run.sh: for want of a right or a tool, or because this machine cannot do it.
-partly_skipped() { say "partly skipped: $*"; }
-partly_impossible() { say "partly skipped, this machine cannot: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1 ($3)"; else fail "$1: expected $2, got $3"; fi
-}
-finish() { [ "$failures" = 0 ] || exit 1; exit 0; }
-
-work=$(mktemp -d /tmp/lob.XXXXXX)
-trap 'rm -rf "$work"' EXIT
+. "$(dirname "${BASH_SOURCE[0]}")/expect_lib.bash"
 
 # The cohort is drawn once for all tests that use it, and again when the program is newer.
 cohort=${LOB_BINARY_DIR:-/tmp}/test-cohort

@@ -1,21 +1,9 @@
 # Sourced by the embed tests: a study over the real slides, launching, and what of a store must not change.
-set -u
-: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
-. "$LOB_SOURCE/jobs/launch.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/expect_lib.bash"
 DATA=${LOB_SHARED:-$LOB_SOURCE/../shared}/data
 [ -d "$DATA/slides" ] || { echo "skipped: the real slides are not there ($DATA/slides; set LOB_SHARED)"; exit 77; }
 DATA=$(cd "$DATA" && pwd)
 command -v h5dump >/dev/null || { echo "skipped: h5dump (hdf5-tools) is missing"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-say() { echo "$(basename "$0"): $*"; }
-fail() { say "FAILED: $*"; failures=$((failures + 1)); }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1 ($3)"; else fail "$1: expected $2, got $3"; fi
-}
-finish() { [ "$failures" = 0 ] || exit 1; exit 0; }
 
 # study DIR COPIES [broken]: COPIES times the two usable real slides under different ids, plus all the bad ones.
 study() {

@@ -2,16 +2,7 @@
 # train and predict as a whole: a center that final training never saw is scored as by the validation fold that
 # held it out; the number of ranks changes nothing; a locked model stays; damage, another encoder and a missing
 # column are refused.
-set -u
-: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
-. "$LOB_SOURCE/jobs/launch.sh"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-say() { echo "predict.sh: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
-}
+. "$(dirname "$0")/expect_lib.bash"
 run() { # RANKS ARGUMENTS...
   local ranks=$1
   shift
@@ -169,4 +160,4 @@ done
 run 1 predict "$model" "$work/another/study.yaml"
 expect "another encoder: exit code, reason" "2 yes" "$? $(said "encoder: model 'lobule-demo', study's features 'another-one'")"
 
-[ $failures = 0 ] || { tail -40 "$work/log"; exit 1; }
+finish "$work/log"

@@ -1,15 +1,7 @@
 #!/bin/bash
 # The benefit stage in the locked model: a center that training never saw gets the benefit, the spread and the
 # recommendation that its validation fold gave it, also without outcomes and arms, also as the only patient of its table.
-set -u
-: "${LOBULE:?path of the program}"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-say() { echo "predict_benefit.sh: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
-}
+. "$(dirname "$0")/expect_lib.bash"
 # Its kernels sum in an order that depends on the number of rows: a patient's numbers must not.
 grep -q avx2 /proc/cpuinfo && export OPENBLAS_CORETYPE=Haswell
 run() { "$LOBULE" "$@" >>"$work/log" 2>&1; }
@@ -59,4 +51,4 @@ for study in prospective one; do
 done
 expect "one patient" 1 "$(wc -l <"$work/got")"
 
-[ $failures = 0 ] || { tail -40 "$work/log"; exit 1; }
+finish "$work/log"

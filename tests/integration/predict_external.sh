@@ -1,16 +1,7 @@
 #!/bin/bash
 # A locked model judged on a cohort it was not made from: the registered contrast, frozen thresholds, one center, no
 # outcomes, labels of one class or none; what a fold said of a center is what the external evaluation says of it.
-set -u
-: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
-. "$LOB_SOURCE/jobs/launch.sh"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-say() { echo "predict_external.sh: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
-}
+. "$(dirname "$0")/expect_lib.bash"
 run() { "$LOBULE" "$@" >"$work/last" 2>&1; local code=$?; cat "$work/last" >>"$work/log"; return $code; }
 said() { grep -q -- "$1" "$work/last" && echo yes || echo no; }
 ask() { # FOLDER EXPRESSION: v is verdict.json, c finds a contrast in it
@@ -128,4 +119,4 @@ sed -i 's/slides: slides.csv/slides: with_paths.csv/' "$work/b/tiles.yaml"
 run predict "$model_file" --output "$work/tiles" "$work/b/tiles.yaml"
 expect "other tiles: exit code, reasons" "2 yes yes" "$? $(said 'tile size: model') $(said 'encoder: model')"
 
-[ $failures = 0 ] || { tail -40 "$work/log"; exit 1; }
+finish "$work/log"

@@ -1,16 +1,7 @@
 #!/bin/bash
 # Ranks that share the patients out train what one rank trains: within a node, across nodes that each hold a part
 # (pretended here), with features streaming from a file. Too little memory is said, with what would do.
-set -u
-: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
-. "$LOB_SOURCE/jobs/launch.sh"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-say() { echo "train_groups.sh: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
-}
+. "$(dirname "$0")/expect_lib.bash"
 validate() { # RANKS OUTPUT [option ...]
   local ranks=$1 output=$2
   shift 2
@@ -108,4 +99,4 @@ judge validate 2 "$work/stopped"
 expect "benefit, stopped and run again" "$(sha256sum <"$work/judged/benefit_metrics.csv")" "$(sha256sum <"$work/stopped/benefit_metrics.csv")"
 judge train 2 "$work/final" --groups 1
 expect "benefit, a final model of 2 ranks in 1 group, exit code" 0 $?
-[ "$failures" = 0 ] || { tail -30 "$work/log"; exit 1; }
+finish "$work/log"

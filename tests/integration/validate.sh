@@ -1,16 +1,7 @@
 #!/bin/bash
 # The validation job as a whole: the number of ranks, a kill -9 in the middle and a slide given twice change no
 # prediction; a second run has nothing to do; other inputs are not mixed in; damaged results are made again.
-set -u
-: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
-. "$LOB_SOURCE/jobs/launch.sh"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-say() { echo "validate.sh: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
-}
+. "$(dirname "$0")/expect_lib.bash"
 # All that must not depend on how the work was done.
 digest() { cat "$1"/{folds,predictions,metrics,meta,training}.csv 2>&1 | sha256sum | cut -c1-16; }
 validate() { # RANKS OUTPUT [study]
@@ -129,4 +120,4 @@ validate 1 "$work/one"
 expect "another model into the same folder, exit code" 2 $?
 expect "and nothing changed" "$wanted" "$(digest "$work/one")"
 
-[ $failures = 0 ] || { tail -30 "$work/log"; exit 1; }
+finish "$work/log"

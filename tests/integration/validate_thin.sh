@@ -2,15 +2,7 @@
 # Cohorts that are thin or odd: a single event, an arm without events, a constant covariate, a column no other
 # center has, a center of one patient, patients without a tile, features that are not numbers. Each ends well, or
 # with a clear message; what cannot be estimated says so; no table holds NaN or infinity.
-set -u
-: "${LOBULE:?path of the program}" "${LOB_SOURCE:?root of the source}"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-say() { echo "validate_thin.sh: $*"; }
-expect() { # WHAT WANTED GOT
-  if [ "$2" = "$3" ]; then say "ok: $1"; else say "FAILED: $1: expected $2, got $3"; failures=$((failures + 1)); fi
-}
+. "$(dirname "$0")/expect_lib.bash"
 "$LOBULE" demo --bags --patients 60 --centers 3 --tiles 12 "$work/plain" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 sed -i 's/^model: .*/model: {kind: abmil, epochs: 6, benefit: true}/; s/seeds: 5/seeds: 1/' "$work/plain/study.yaml"
 
@@ -86,4 +78,4 @@ else
   say "no h5py: features with NaN are left to the unit tests" >&2
 fi
 
-[ $failures = 0 ] || { for f in "$work"/*/log; do echo "== $f"; tail -4 "$f"; done; exit 1; }
+finish "$work"/*/log
