@@ -1,7 +1,6 @@
 /* Can the center be read off the slides, and does what should not matter rank the outcome? */
 #include "report/report_internal.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
@@ -145,29 +144,6 @@ static bool shortcuts(LobPage *page, const Slides *s, GError **err) {
     return lob_sheet_end(sheet, err);
 }
 
-/* When outcomes were looked at in this folder, and under which model: who reads a result should know whether
- * it is the first. */
-static bool openings(LobPage *page, GError **err) {
-    g_autofree char *path = g_build_filename(page->out, "openings.jsonl", NULL), *text = NULL;
-    if (!g_file_get_contents(path, &text, NULL, NULL))
-        return true;
-    LobSheet *sheet =
-        lob_sheet_new(page, "Every time that outcomes were looked at in this folder (openings.jsonl)",
-                      (const char *[]){"time", "model", NULL}, "openings");
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (size_t i = 0; lines[i]; i++) {
-        json_t *line = json_loads(lines[i], 0, NULL);
-        const char *time = json_string_value(json_object_get(line, "time"));
-        const char *model = json_string_value(json_object_get(line, "lock"));
-        if (time && model) {
-            lob_sheet_text(sheet, time);
-            lob_sheet_text(sheet, strcmp(model, page->locked.sha256) == 0 ? "this one" : model);
-        }
-        json_decref(line);
-    }
-    return lob_sheet_end(sheet, err);
-}
-
 /* Nothing was trained here, so nothing can have leaked from here into the model. */
 static bool audit_of_locked(LobPage *page, const Slides *slides, GError **err) {
     lob_html_section(
@@ -176,7 +152,7 @@ static bool audit_of_locked(LobPage *page, const Slides *slides, GError **err) {
         "What is left to the study group is that no patient and no slide of this cohort was among "
         "those trained on. How strong a center's signature was in training stands on the page of "
         "the validation.");
-    if (!openings(page, err) || (page->slides && !shortcuts(page, slides, err)))
+    if (!lob_page_openings(page, err) || (page->slides && !shortcuts(page, slides, err)))
         return false;
     lob_html_section_end(page->html);
     return true;

@@ -1,43 +1,8 @@
 /* How the models were trained: losses by epoch, and when held-out centers were looked at. */
 #include "report/report_internal.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
-
-/* ---- the ledger ---- */
-
-static void opening_row(LobSheet *sheet, const char *line) {
-    json_error_t problem;
-    json_t *entry = json_loads(line, 0, &problem);
-    const char *time = json_string_value(json_object_get(entry, "time")),
-               *lock = json_string_value(json_object_get(entry, "lock"));
-    lob_sheet_text(sheet, time ? time : "not readable");
-    lob_sheet_text(sheet, lock ? lock : "");
-    lob_sheet_number(sheet, entry ? (double)json_integer_value(json_object_get(entry, "models")) : NAN, 0);
-    json_decref(entry);
-}
-
-static bool openings(LobPage *page, GError **err) {
-    g_autofree char *path = g_build_filename(page->out, "openings.jsonl", NULL);
-    if (!g_file_test(path, G_FILE_TEST_EXISTS))
-        return true;
-    size_t size;
-    g_autofree char *text = lob_file_read(path, 64 << 20, &size, err);
-    if (!text)
-        return false;
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    LobSheet *sheet =
-        lob_sheet_new(page,
-                      "Openings: each time outcomes of held-out centers were looked at, under which "
-                      "lock (SHA-256 of lock.json), with how many trained models. One line is one "
-                      "look; more under other locks are more chances to find something.",
-                      (const char *[]){"time", "lock", "#models", NULL}, "openings");
-    for (char **line = lines; *line; line++)
-        if (**line)
-            opening_row(sheet, *line);
-    return lob_sheet_end(sheet, err);
-}
 
 /* ---- learning curves ---- */
 
@@ -178,7 +143,7 @@ bool lob_page_training(LobPage *page, GError **err) {
     lob_html_section(
         page->html, "training", "Training",
         "How the models learned, without a look at the centers held out, and when those were opened.");
-    if (!curves(page, err) || !openings(page, err))
+    if (!curves(page, err) || !lob_page_openings(page, err))
         return false;
     lob_html_section_end(page->html);
     return true;

@@ -43,6 +43,9 @@ bool lob_page_read_predicted(LobPage *page, GError **err);
 /* Whether a patient takes part in an endpoint and the study's own model predicts for them. */
 bool lob_page_analysed(const LobPage *page, size_t endpoint, size_t patient);
 
+/* ---- openings.c ---- */
+bool lob_page_openings(LobPage *page, GError **err); /* the table, where there is a ledger */
+
 /* ---- stale.c ---- */
 /* Removes what an earlier report left in figures/. */
 bool lob_page_remove_stale(const LobPage *page, GError **err);
