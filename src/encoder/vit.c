@@ -20,6 +20,7 @@ static void embed_tile(LobVit *v, const uint8_t *rgb, float *x) {
     memcpy(x + lead, v->position, v->patches * v->width * sizeof *x);
     lob_transform_patches(&v->transform, rgb, (int)v->patch, v->rows);
     multiply(v->rows, values, v->patch_weight, x + lead, v->patches, v->width, values, true);
+    memset(x + v->tokens * v->width, 0, (v->spacing - v->tokens) * v->width * sizeof *x);
 }
 
 /* One head of one tile, for its first `queries` tokens: q, k, v are columns of the tile's [T][3D]; the result
@@ -34,18 +35,23 @@ static void attend(const LobVit *v, const float *q, size_t queries, float *out) 
     lob_divide_rows(out, v->width, v->sums, queries, v->head);
 }
 
+/* Rows of a tile of which `queries` are asked for: its class token, or all and what is behind them. */
+static size_t rows_of(const LobVit *v, size_t queries) {
+    return queries < v->tokens ? queries : v->spacing;
+}
+
 /* x, with one row a tile left of it: the class tokens. */
 static void keep_class_tokens(LobVit *v, size_t n) {
     for (size_t b = 1; b < n; b++) {
-        memcpy(v->x + b * v->width, v->x + b * v->tokens * v->width, v->width * sizeof *v->x);
+        memcpy(v->x + b * v->width, v->x + b * v->spacing * v->width, v->width * sizeof *v->x);
     }
 }
 
-/* x[n queries][D] becomes x + attention, `queries` being all tokens of a tile or its class token alone, which
+/* x[n rows][D] becomes x + attention of each tile's `queries`: all its tokens or its class token alone, which
  * looks at all of them all the same. */
 static bool attention(LobVit *v, const LobVitLayer *layer, const LobVitProducts *to, const float *pending,
                       size_t n, size_t queries, GError **err) {
-    const size_t rows = n * v->tokens, d = v->width;
+    const size_t rows = n * v->spacing, d = v->width;
     lob_layer_norm(v->x, pending, layer->norm1_gain, layer->norm1_shift, v->eps, rows, d, v->normed);
     lob_encoder_charge(&v->base, LOB_VIT_NORMS);
     if (!v->gemm->run(v->to_qkv, layer->qkv, NULL, v->normed, v->qkv, rows, err)) {
@@ -55,15 +61,15 @@ static bool attention(LobVit *v, const LobVitLayer *layer, const LobVitProducts 
     lob_bias_scale(v->qkv, 3 * d, layer->q_bias, 1 / sqrtf((float)v->head), rows, d);
     for (size_t b = 0; b < n; b++) {
         for (size_t h = 0; h < v->heads; h++) {
-            attend(v, v->qkv + b * v->tokens * 3 * d + h * v->head, queries,
-                   v->normed + b * queries * d + h * v->head);
+            attend(v, v->qkv + b * v->spacing * 3 * d + h * v->head, queries,
+                   v->normed + b * rows_of(v, queries) * d + h * v->head);
         }
     }
     lob_encoder_charge(&v->base, LOB_VIT_ATTENTION);
     if (queries < v->tokens) {
         keep_class_tokens(v, n);
     }
-    const bool ok = v->gemm->run(to->proj, layer->proj, NULL, v->normed, v->x, n * queries, err);
+    const bool ok = v->gemm->run(to->proj, layer->proj, NULL, v->normed, v->x, n * rows_of(v, queries), err);
     lob_encoder_charge(&v->base, LOB_VIT_PROJECTION);
     return ok;
 }
@@ -149,24 +155,25 @@ static bool encode_through(LobVit *v, int64_t layers, const uint8_t *rgb, size_t
                            LobEncoderTick tick, void *user, GError **err) {
     LobEncoder *encoder = &v->base;
     const size_t tile = 3 * (size_t)v->transform.tile * (size_t)v->transform.tile;
-    size_t queries = v->tokens;
+    size_t rows = v->spacing;    /* of a tile */
     const float *pending = NULL; /* the last MLP's bias, added with the next norm */
     for (size_t b = 0; b < n; b++) {
-        embed_tile(v, rgb + b * tile, v->x + b * v->tokens * v->width);
+        embed_tile(v, rgb + b * tile, v->x + b * v->spacing * v->width);
     }
     lob_encoder_charge(encoder, LOB_VIT_PATCHES);
     for (int64_t i = 0; i < layers; i++) {
         const LobVitProducts *to = lob_vit_products(v, i);
-        queries = queries_of(v, i);
-        if (!attention(v, &v->layers[i], to, pending, n, queries, err) || !go_on(v, tick, user, err) ||
-            !mlp(v, &v->layers[i], to, n * queries, err) || !go_on(v, tick, user, err)) {
+        rows = rows_of(v, queries_of(v, i));
+        if (!attention(v, &v->layers[i], to, pending, n, queries_of(v, i), err) ||
+            !go_on(v, tick, user, err) || !mlp(v, &v->layers[i], to, n * rows, err) ||
+            !go_on(v, tick, user, err)) {
             return false;
         }
         pending = v->layers[i].fc2_bias;
     }
-    lob_layer_norm(v->x, pending, v->norm_gain, v->norm_shift, v->eps, n * queries, v->width, v->normed);
+    lob_layer_norm(v->x, pending, v->norm_gain, v->norm_shift, v->eps, n * rows, v->width, v->normed);
     for (size_t b = 0; b < n; b++) {
-        write_tile(v, v->normed + b * queries * v->width, out + b * (size_t)encoder->info.dim);
+        write_tile(v, v->normed + b * rows * v->width, out + b * (size_t)encoder->info.dim);
     }
     lob_encoder_charge(encoder, LOB_VIT_OUTPUT);
     return true;
@@ -285,7 +292,7 @@ static size_t widest(const LobVit *v) {
 }
 
 static bool allocate_all(LobVit *v, size_t batch, GError **err) {
-    const size_t rows = batch * v->tokens, values = 3 * v->patch * v->patch;
+    const size_t rows = batch * v->spacing, values = 3 * v->patch * v->patch;
     return lob_allocate_floats(&v->x, rows * v->width, err) &&
            lob_allocate_floats(&v->normed, rows * v->width, err) &&
            lob_allocate_floats(&v->qkv, rows * widest(v), err) &&
@@ -294,7 +301,7 @@ static bool allocate_all(LobVit *v, size_t batch, GError **err) {
            lob_allocate_floats(&v->rows, MAX(v->patches * values, v->pool_width), err);
 }
 
-/* The products behind attention, over `block` tokens a tile. In a gated MLP the activation stands between
+/* The products behind attention, over `block` rows a tile. In a gated MLP the activation stands between
  * them, in fp32. */
 static bool open_behind_attention(const LobVit *v, size_t block, LobVitProducts *to, GError **err) {
     const size_t d = v->width;
@@ -314,12 +321,13 @@ static bool open_behind_attention(const LobVit *v, size_t block, LobVitProducts 
 }
 
 static bool open_products(LobVit *v, const char *precision, GError **err) {
-    const LobGemmShape qkv = {.block = v->tokens, .n = 3 * v->width, .k = v->width};
     v->gemm = lob_gemm_find(precision, err);
+    v->spacing = v->gemm ? v->gemm->spacing(v->tokens) : v->tokens;
+    const LobGemmShape qkv = {.block = v->spacing, .n = 3 * v->width, .k = v->width};
     /* bf16 keeps all rows: its products of single rows have been measured on no machine yet. */
     v->class_alone = v->gemm == &lob_gemm_fp32 && strcmp(v->preset->output, "class") == 0;
     return v->gemm && (v->to_qkv = v->gemm->open(&qkv, err)) &&
-           open_behind_attention(v, v->tokens, &v->all, err) &&
+           open_behind_attention(v, v->spacing, &v->all, err) &&
            (!v->class_alone || open_behind_attention(v, 1, &v->one, err));
 }
 
@@ -350,7 +358,7 @@ static void set_cost(LobVit *v) {
         .flop = count_flop(v),
         .weight_bytes = v->prepared.size,
         .working_bytes =
-            sizeof(float) * (v->base.batch * v->tokens * (2 * v->width + widest(v)) + v->tokens * v->tokens +
+            sizeof(float) * (v->base.batch * v->spacing * (2 * v->width + widest(v)) + v->tokens * v->tokens +
                              v->tokens + 3 * v->patches * v->patch * v->patch),
         .stages = v->stages,
         .n_stages = LOB_VIT_STAGES};

@@ -55,21 +55,23 @@ typedef struct {
     LobPrepared prepared;
     size_t width, heads, head, hidden, wide;      /* D, heads, D / heads, hidden, F */
     size_t patch, grid, patches, leading, tokens; /* leading: class token and registers */
+    size_t
+        spacing; /* rows of a tile in working memory, at least its tokens; what is behind them is nobody's */
     size_t pool_width, pool_heads;
     float eps;
     bool gated, class_alone; /* class_alone: of the last layer only the class token is asked for */
     const LobGemmOps *gemm;
     LobGemm *to_qkv;
-    LobVitProducts all, one; /* over all tokens of a tile; over its class token, where class_alone */
+    LobVitProducts all, one; /* over all rows of a tile; over its class token, where class_alone */
     float *patch_weight;     /* [D][3 patch patch] */
     float *lead;             /* [leading][D], position added */
     float *position;         /* [patches][D], the patches' bias added */
     LobVitLayer *layers;     /* [depth] */
     float *norm_gain, *norm_shift;
     LobVitPool pool;
-    /* working memory for one batch of B tiles, T tokens each */
-    float *x, *normed; /* [B T][D] */
-    float *qkv;        /* [B T][3D], and for the MLP [B T][F] */
+    /* working memory for one batch of B tiles, T tokens and S = spacing rows each */
+    float *x, *normed; /* [B S][D] */
+    float *qkv;        /* [B S][3D], and for the MLP [B S][F] */
     float *scores;     /* [T][T] */
     float *sums;       /* [T] */
     float *rows;       /* [patches][3 patch patch] */
