@@ -67,6 +67,16 @@ Test(stats_arms, overlap_weights_of_two_arms_balance_exactly) {
     expect_close(sum / 227, 1, 0.01, "stabilised weights average 1");
 }
 
+Test(stats_arms, a_covariate_without_spread_has_no_standardised_difference) {
+    static const double alike[] = {0.1, 0.1, 0.1, 0.1, 0.1, 0.1}, apart[] = {0.1, 0.1, 0.1, 0.3, 0.3, 0.3};
+    static const double weight[] = {0.3, 0.7, 0.11, 0.6, 0.13, 0.9};
+    static const uint32_t arm[] = {0, 0, 0, 1, 1, 1};
+    cr_expect_eq(lob_max_smd(alike, arm, 6, 2, NULL), 0);
+    cr_expect_eq(lob_max_smd(alike, arm, 6, 2, weight), 0);
+    cr_expect(isnan(lob_max_smd(apart, arm, 6, 2, NULL)));
+    cr_expect(isnan(lob_max_smd(apart, arm, 6, 2, weight)));
+}
+
 Test(stats_arms, impossible_and_missing_arms) {
     static const double x[] = {1, 2, 3, 10, 11, 12};
     static const uint32_t arm[] = {0, 0, 0, 1, 1, 1}, one[6] = {0};
