@@ -20,7 +20,9 @@ validate() {
   "$LOBULE" report "$work/$1/study.yaml" >>"$work/$1/log" 2>&1
   echo "$code $?"
 }
-not_numbers() { grep -liwE -- '-?(nan|inf|infinity)' "$work/$1"/out/*.csv "$work/$1"/out/*/*.csv 2>/dev/null | wc -l; }
+not_numbers() {
+  grep -liwE -- '-?(nan|inf|infinity)' "$work/$1"/out/*.csv "$work/$1"/out/*/*.csv "$work/$1/out/verdict.json" 2>/dev/null | wc -l
+}
 fine() { # CASE
   expect "$1: exit codes of validate and report" "0 0" "$(validate "$1")"
   expect "$1: tables with NaN" 0 "$(not_numbers "$1")"
@@ -34,6 +36,16 @@ says='"not estimable: .*no event'
 expect "one_event: the fold without it says why" 1 \
   "$(grep -c "^rfs,abmil,$held,harrell_c,,,,0,0,$says" "$work/one_event/out/metrics.csv")"
 expect "one_event: its models are in training.csv" 2 "$(grep -c 'no event among' "$work/one_event/out/training.csv")"
+
+expect "one_event: the verdict says what it cannot estimate" 1 \
+  "$(grep -c 'concordance over held-out centers not estimable in any center' "$work/one_event/out/verdict.json")"
+expect "one_event: no NaN in words" 0 "$(grep -lw nan "$work"/one_event/out/{verdict.json,report.html} | wc -l)"
+
+# The first fold has nothing to train on: what follows must not be taken for it.
+case_of events_in_one '$c["center"] != "center-01" { $c["rfs_event"] = 0 }'
+fine events_in_one
+expect "events_in_one: folds go by their own names" "center-02 center-03" \
+  "$(awk -F, '$1 == "tace" && $3 == "estimable_in_training" { printf "%s%s", sep, $2; sep = " " }' "$work/events_in_one/out/benefit_metrics.csv")"
 
 case_of no_event '{ $c["rfs_event"] = 0 }'
 expect "no_event: exit code" 2 "$(validate no_event)"
