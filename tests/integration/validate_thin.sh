@@ -75,6 +75,36 @@ case_of no_tiles '{ }'
 awk -F, 'NR == 1 || NR % 7' "$work/plain/slides.csv" >"$work/no_tiles/slides.csv"
 fine no_tiles
 
+# Nothing is trained or opened before the biomarker can be read.
+case_of marker 'NR == 5 { $c["til_score"] = "high" } { }'
+sed -i 's/benefit: true/benefit: true, biomarker: til_score/' "$work/marker/study.yaml"
+expect "marker: exit code" 2 "$(validate marker)"
+expect "marker: says where" 1 "$(grep -c "patients.csv:5: column 'til_score': 'high'" "$work/marker/log")"
+expect "marker: no model, no opening" 0 "$(ls "$work"/marker/out/train/*.bin "$work/marker/out/openings.jsonl" 2>/dev/null | wc -l)"
+
+# Who is not eligible is in no table of who takes part.
+case_of chosen '{ }'
+sed -i '/^model:/i eligible: [age >= 55]' "$work/chosen/study.yaml"
+fine chosen
+expect "chosen: table 1 is of the eligible" \
+  "$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next } $c["age"] >= 55 { n[$c["center"]]++ }
+      END { print "patients," n["center-01"] "," n["center-02"] "," n["center-03"] }' "$work/chosen/patients.csv")" \
+  "$(grep '^patients,' "$work/chosen/out/figures/table1_by_center.csv")"
+
+# Repeats of a cross-validation are no further patients: they change no p of ranking against chance.
+for repeats in 1 2; do
+  case_of "repeats_$repeats" '{ }'
+  sed -i 's/^model: .*/model: {kind: clinical, epochs: 6}/; s/^validation: .*/validation: {scheme: folds, file: folds.csv, seeds: 1, bootstrap: 10}/' \
+    "$work/repeats_$repeats/study.yaml"
+  awk -F, -v OFS=, -v repeats="$repeats" 'NR == 1 { print "patient_id,repeat,fold"; next }
+    { for (r = 0; r < repeats; r++) print $1, r, NR % 3 }' "$work/plain/patients.csv" >"$work/repeats_$repeats/folds.csv"
+  fine "repeats_$repeats"
+done
+expect "repeats: the page claims no held-out center" "0 1" \
+  "$(grep -c 'Discrimination in held-out centers' "$work/repeats_2/out/report.html") $(grep -c 'Discrimination in held-out folds' "$work/repeats_2/out/report.html")"
+chance() { grep '^rfs,clinical,pooled,harrell_c_permutation_p,' "$work/repeats_$1/out/metrics.csv" | cut -d, -f 1-9; }
+expect "repeats: the p of two" "$(chance 1)" "$(chance 2)"
+
 if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
   case_of not_a_number '{ }'
   /usr/bin/python3 - "$work/not_a_number/features" <<'P'
