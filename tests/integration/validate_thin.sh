@@ -71,6 +71,12 @@ awk -F, 'NR == FNR { keep[$1]; next } FNR == 1 || $2 in keep' "$work/lonely/pati
   >"$work/lonely/slides.csv"
 fine lonely
 
+case_of shared_file '{ }'
+sed -i '3s/,[^,]*$/,features\/P00001-S1.h5/' "$work/shared_file/slides.csv"
+fine shared_file
+expect "shared_file: is told" yes \
+  "$(grep -q "1 of the slides: same file as a slide of another patient (the first: 'P00001-S1' and 'P00002-S1'" "$work/shared_file/log" && echo yes)"
+
 case_of no_tiles '{ }'
 awk -F, 'NR == 1 || NR % 7' "$work/plain/slides.csv" >"$work/no_tiles/slides.csv"
 fine no_tiles
