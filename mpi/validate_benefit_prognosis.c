@@ -76,25 +76,31 @@ void lob_benefit_prognosis(LobBenefitStudy *s) {
         s->prognostic = ranks;
 }
 
+static char *with_interval(const LobMeta *meta) {
+    if (isnan(meta->mu))
+        return g_strdup("not estimable in any center");
+    if (isnan(meta->lower) || isnan(meta->upper))
+        return g_strdup_printf("%.3f (no interval)", meta->mu);
+    return g_strdup_printf("%.3f (%.3f to %.3f)", meta->mu, meta->lower, meta->upper);
+}
+
 void lob_benefit_say_prognosis(LobBenefitStudy *s) {
     const bool ranks = s->prognosis.lower > 0.5;
-    lob_benefit_say(s,
-                    g_strdup_printf("concordance %s %.3f (%.3f to %.3f), conditional on the trained models",
-                                    !s->locked                        ? "over held-out centers"
-                                    : s->plan->cohort->n_centers == 1 ? "in the one center of this cohort"
-                                                                      : "over the centers of this cohort",
-                                    s->prognosis.mu, s->prognosis.lower, s->prognosis.upper));
+    const char *where = !s->locked                        ? "over held-out centers"
+                        : s->plan->cohort->n_centers == 1 ? "in the one center of this cohort"
+                                                          : "over the centers of this cohort";
+    g_autofree char *c = with_interval(&s->prognosis);
+    lob_benefit_say(s, g_strdup_printf("concordance %s %s, conditional on the trained models", where, c));
     if (strcmp(s->plan->models[0], "clinical") == 0)
         lob_benefit_say(s, g_strdup_printf("%sthe model has covariates alone: nothing is said of the image",
                                            ranks ? "prognosis from covariates: " : ""));
-    else if (s->plan->n_models > 1)
-        lob_benefit_say(s,
-                        g_strdup_printf("of it the image's own, over covariates alone: %.3f (%.3f to %.3f)%s",
-                                        s->image_gain.mu, s->image_gain.lower, s->image_gain.upper,
-                                        s->prognostic ? ""
-                                        : ranks       ? "; prognosis from covariates, that of the image is "
-                                                        "not shown"
-                                                      : ""));
-    else
+    else if (s->plan->n_models > 1) {
+        g_autofree char *gain = with_interval(&s->image_gain);
+        lob_benefit_say(s, g_strdup_printf("of it the image's own, over covariates alone: %s%s", gain,
+                                           s->prognostic ? ""
+                                           : ranks
+                                               ? "; prognosis from covariates, that of the image is not shown"
+                                               : ""));
+    } else
         lob_benefit_say(s, g_strdup("the model has the image alone"));
 }

@@ -110,7 +110,7 @@ static void contrast_rows(const LobBenefitSheet *sheet, const LobBenefitStudy *s
                     events);
     for (size_t f = 0; !s->locked && f < s->n_folds; f++) {
         const LobBenefitPart *part = &s->folds[f].fit.part[c->part];
-        lob_benefit_row(sheet, s->plan->folds->names[f], "estimable_in_training",
+        lob_benefit_row(sheet, s->plan->folds->names[s->folds[f].view->fold], "estimable_in_training",
                         plain(part->estimable, part->reason), s->folds[f].fit.n_train,
                         part->events[0] + part->events[1]);
     }

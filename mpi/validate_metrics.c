@@ -137,14 +137,27 @@ static LobConcordance concordance_row(const Sheet *sheet, const Sample *s, const
     return c;
 }
 
-/* Scores dealt out anew within centers (and folds), models as they are. */
+/* Scores dealt out anew within centers (and folds), models as they are. A patient's repeats are no further
+ * patients, and draws that dealt them out apart would spread too little: the first repeat alone, which stands
+ * first. */
 static void permutation_row(const Sheet *sheet, const Sample *s, const char *center, const char *metric) {
-    const LobFollowUp data = follow_up(s);
-    const LobTest test = lob_concordance_permutation(&data, s->score, PERMUTATIONS, PERMUTATION_SEED);
+    const LobFolds *folds = sheet->plan->folds;
+    Sample first = *s;
+    for (first.n = 0; first.n < s->n && s->from[first.n]->repeat == 0;)
+        first.n++;
+    const LobFollowUp data = follow_up(&first);
+    const LobTest test = lob_concordance_permutation(&data, first.score, PERMUTATIONS, PERMUTATION_SEED);
+    bool joins_folds = false;
+    for (size_t i = 0; i < first.n; i++)
+        joins_folds = joins_folds || s->from[i]->fold != s->from[0]->fold;
     g_autofree char *name = g_strdup_printf("%s_permutation_p", metric);
-    put_row(sheet, center, name, test.p, NAN, NAN, s->n, count_events(s),
-            test.reason ? test.reason
-                        : "one-sided, 999 draws within centers; conditional on the trained models");
+    g_autofree char *note =
+        g_strdup_printf("one-sided, %d draws within centers; conditional on the trained "
+                        "models%s%s",
+                        PERMUTATIONS, joins_folds ? ", too small because folds share training patients" : "",
+                        folds->repeats > 1 ? "; first repeat alone" : "");
+    put_row(sheet, center, name, test.p, NAN, NAN, first.n, count_events(&first),
+            test.reason ? test.reason : note);
 }
 
 /* A center without a score says why. */

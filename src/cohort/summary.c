@@ -112,6 +112,29 @@ static void warn_patients(const LobCohort *cohort) {
                     first);
 }
 
+/* Blocks of several patients on one slide, told apart by masks, are no fault. */
+static void warn_shared_files(const LobCohort *cohort) {
+    g_autoptr(GHashTable) of = g_hash_table_new(g_str_hash, g_str_equal);
+    const LobCohortSlide *first = NULL, *second = NULL;
+    size_t n = 0;
+    for (size_t s = 0; s < cohort->n_slides; s++) {
+        LobCohortSlide *slide = &cohort->slides[s];
+        const LobCohortSlide *before = slide->path ? g_hash_table_lookup(of, slide->path) : NULL;
+        if (slide->path && !before)
+            g_hash_table_insert(of, slide->path, slide);
+        if (!before || before->patient == slide->patient)
+            continue;
+        if (n++ == 0) {
+            first = before;
+            second = slide;
+        }
+    }
+    if (n > 0)
+        lob_warning("%zu of the slides: same file as a slide of another patient (the first: '%s' and '%s', "
+                    "%s): without masks its tiles stand for both, maybe on both sides of a fold",
+                    n, first->slide_id, second->slide_id, first->path);
+}
+
 static double longest_follow_up(const LobCohort *cohort, size_t endpoint) {
     double longest = 0;
     for (size_t p = 0; p < cohort->n_patients; p++)
@@ -172,6 +195,7 @@ static bool is_prospective(const LobCohort *cohort, size_t endpoint) {
 
 void lob_cohort_warn(const LobCohort *cohort) {
     warn_patients(cohort);
+    warn_shared_files(cohort);
     for (size_t e = 0; e < cohort->study->n_endpoints; e++) {
         if (is_prospective(cohort, e)) {
             lob_info("endpoint '%s': no outcome is known", cohort->study->endpoints[e].name);

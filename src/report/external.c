@@ -109,6 +109,11 @@ const char *lob_page_either(const LobPage *page, const char *validation, const c
     return page->locked.sha256 ? external : validation;
 }
 
+const char *lob_page_where(const LobPage *page) {
+    const bool given = page->cohort->study->validation.scheme == LOB_SCHEME_FOLDS;
+    return lob_page_either(page, given ? "held-out folds" : "held-out centers", "centers of this cohort");
+}
+
 void lob_page_external_heading(const LobPage *page, GString *out) {
     if (!page->locked.sha256)
         return;

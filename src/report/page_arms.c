@@ -69,10 +69,12 @@ static bool balance(LobPage *page, const LobPropensity *r, GError **err) {
     const size_t n = r->sample.n, k = r->n_covariates;
     g_autofree double *before = g_new(double, k + 1), *after = g_new(double, k + 1);
     double most = 0.3;
+    bool without_scale = false;
     for (size_t v = 0; v < k; v++) {
         before[v] = lob_max_smd(r->covariate + v * n, r->arm, n, r->n_arms, NULL);
         after[v] = lob_max_smd(r->covariate + v * n, r->arm, n, r->n_arms, r->weight);
         most = fmax(most, fmax(isnan(before[v]) ? 0 : before[v], isnan(after[v]) ? 0 : after[v]));
+        without_scale = without_scale || isnan(before[v]);
     }
     g_autofree char *title =
         g_strdup_printf("Balance of covariates between arms, endpoint %s", r->sample.endpoint);
@@ -103,7 +105,10 @@ static bool balance(LobPage *page, const LobPropensity *r, GError **err) {
     lob_plot_text(&plot, 502, 46, "start", "", "after weighting");
     lob_plot_end(&plot);
     g_autofree char *caption = g_strdup_printf(
-        "Between the compared arms, n %zu. Dashed: 0.1, below which a difference is called small.", n);
+        "Between the compared arms, n %zu. Dashed: 0.1, below which a difference is called small.%s", n,
+        without_scale ? " A covariate that differs between arms and varies within none has no such "
+                        "difference and is not drawn: the arms have nobody in common by it."
+                      : "");
     lob_figure_end(page, csv, caption);
     LobSheet *sheet =
         lob_sheet_new(page, title, (const char *[]){"covariate", "#before", "#after", NULL}, "%s", csv);

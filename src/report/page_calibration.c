@@ -244,8 +244,9 @@ bool lob_page_calibration(LobPage *page, GError **err) {
     const LobStudy *study = page->cohort->study;
     if (!page->predictions)
         return true;
+    g_autofree char *title = g_strdup_printf("Calibration in %s", lob_page_where(page));
     lob_html_section(
-        page->html, "calibration", lob_page_either(page, "Calibration in held-out centers", "Calibration"),
+        page->html, "calibration", title,
         "Whether predicted probabilities come true. O/E: observed over expected events (1 is "
         "ideal). Slope: 1 is ideal, below 1 predictions are too extreme. ICI, E50, E90: mean, median "
         "and 90 % quantile of the distance between smooth curve and prediction. IPA: share of the "

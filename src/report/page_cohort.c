@@ -14,7 +14,8 @@ static Tally tally(const LobPage *page, size_t endpoint, uint32_t center, int ar
     Tally t = {0};
     for (size_t p = 0; p < cohort->n_patients; p++) {
         const LobCohortPatient *patient = &cohort->patients[p];
-        if (patient->center != center || (arm >= 0 && cohort->arm_at[endpoint][p] != arm))
+        if (!patient->eligible || patient->center != center ||
+            (arm >= 0 && cohort->arm_at[endpoint][p] != arm))
             continue;
         t.patients++;
         t.slides += patient->n_slides;
@@ -66,8 +67,8 @@ typedef struct {
 } Group;
 
 static bool in_group(const LobCohort *cohort, size_t p, Group group) {
-    return group.by_arm ? cohort->arm_at[0][p] == (int8_t)group.index
-                        : cohort->patients[p].center == group.index;
+    return cohort->patients[p].eligible && (group.by_arm ? cohort->arm_at[0][p] == (int8_t)group.index
+                                                         : cohort->patients[p].center == group.index);
 }
 
 static bool is_yes_no(const double *value, size_t n) {

@@ -25,8 +25,8 @@ static void say_ranking(const LobPage *page, const LobEndpoint *endpoint, const 
     GString *out = page->html;
     g_string_append(out, "<li>Endpoint ");
     lob_html_text(out, endpoint->name);
-    lob_html_printf(out, ": %s over %s ", endpoint->kind == LOB_ENDPOINT_SURVIVAL ? "concordance" : "AUC",
-                    lob_page_either(page, "held-out centers", "the centers of this cohort"));
+    lob_html_printf(out, ": %s over %s%s ", endpoint->kind == LOB_ENDPOINT_SURVIVAL ? "concordance" : "AUC",
+                    lob_page_either(page, "", "the "), lob_page_where(page));
     lob_html_number(out, c->estimate, 3);
     g_string_append(out, ", 95 % interval ");
     interval(out, c->lower, c->upper);
@@ -40,8 +40,9 @@ static void say_ranking(const LobPage *page, const LobEndpoint *endpoint, const 
     g_string_append(out,
                     lob_page_either(page,
                                     "<li>The interval is conditional on the trained models. A permutation "
-                                    "test of the ranking with refitting, which alone tests against chance, "
-                                    "is not part of these tables.</li>\n",
+                                    "test with refitting, which alone tests the ranking in all centers "
+                                    "together against chance, is not part of these tables; Discrimination "
+                                    "has the test of each center by itself.</li>\n",
                                     "<li>The model was locked before this cohort was seen: the permutation "
                                     "of its scores (Discrimination) is a test against chance.</li>\n"));
 }

@@ -35,6 +35,8 @@ typedef struct {
 bool lob_page_read_external(LobPage *page, GError **err);
 /* What is to be said on the page of a validation, or of a locked model. */
 const char *lob_page_either(const LobPage *page, const char *validation, const char *external);
+/* Where the scored patients are, as the scheme of the validation has it. */
+const char *lob_page_where(const LobPage *page);
 void lob_page_external_heading(const LobPage *page, GString *out);
 
 /* ---- analysed.c ---- */

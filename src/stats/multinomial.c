@@ -71,38 +71,55 @@ static double logit_of(const Problem *pr, const double *b, size_t i) {
     return logit;
 }
 
-static void add_row(const Problem *pr, size_t i, const double *q, double w, double *u, double *a) {
-    size_t d = pr->d, m = pr->n_parameters;
-    const double *x = pr->x + i * d;
-    for (size_t c = 1; c < pr->n_classes; c++) {
-        double r = w * ((pr->class_of[i] == c) - q[c]);
+static double weight_of(const Problem *pr, size_t i) {
+    return pr->weight ? pr->weight[i] : 1;
+}
+
+/* The block of two classes: all rows go into it before the next, because all blocks together do not fit a
+ * cache. block [d][d] is room. */
+static void add_block(const Problem *pr, const double *q, size_t c, size_t e, double *a, double *block) {
+    const size_t d = pr->d, m = pr->n_parameters, n_classes = pr->n_classes;
+    memset(block, 0, d * d * sizeof *block);
+    for (size_t i = 0; i < pr->n; i++) {
+        const double *x = pr->x + i * d, *own = q + i * n_classes;
+        const double v = weight_of(pr, i) * own[c] * ((c == e) - own[e]);
         for (size_t j = 0; j < d; j++)
-            u[(c - 1) * d + j] += r * x[j];
-        for (size_t e = 1; e <= c; e++) {
-            double v = w * q[c] * ((c == e) - q[e]);
+            for (size_t k = 0; k < d; k++)
+                block[j * d + k] += v * x[j] * x[k];
+    }
+    for (size_t j = 0; j < d; j++)
+        memcpy(a + ((c - 1) * d + j) * m + (e - 1) * d, block + j * d, d * sizeof *a);
+}
+
+/* Gradient and lower half of the information, of probabilities q [n][n_classes]. */
+static void derivatives(const Problem *pr, const double *q, double *u, double *a) {
+    const size_t d = pr->d, m = pr->n_parameters;
+    g_autofree double *block = g_new(double, d *d);
+    memset(u, 0, m * sizeof *u);
+    memset(a, 0, m * m * sizeof *a);
+    for (size_t c = 1; c < pr->n_classes; c++) {
+        for (size_t i = 0; i < pr->n; i++) {
+            const double r = weight_of(pr, i) * ((pr->class_of[i] == c) - q[i * pr->n_classes + c]);
             for (size_t j = 0; j < d; j++)
-                for (size_t k = 0; k < d; k++)
-                    a[((c - 1) * d + j) * m + (e - 1) * d + k] += v * x[j] * x[k];
+                u[(c - 1) * d + j] += r * pr->x[i * d + j];
         }
+        for (size_t e = 1; e <= c; e++)
+            add_block(pr, q, c, e, a, block);
     }
 }
 
-/* Log likelihood; *penalised is less by the ridge. u and a may be NULL. */
+/* Log likelihood; *penalised is less by the ridge. u and a may be NULL. q [n][n_classes] is room. */
 static double evaluate(const Problem *pr, const double *b, double *penalised, double *u, double *a,
                        double *q) {
     size_t m = pr->n_parameters;
     double loglik = 0, penalty = 0;
-    if (u) {
-        memset(u, 0, m * sizeof *u);
-        memset(a, 0, m * m * sizeof *a);
-    }
     for (size_t i = 0; i < pr->n; i++) {
-        double w = pr->weight ? pr->weight[i] : 1;
-        double normaliser = row_probabilities(pr->x + i * pr->d, pr->d, b, pr->n_classes, q);
-        loglik += w * (logit_of(pr, b, i) - normaliser);
-        if (u)
-            add_row(pr, i, q, w, u, a);
+        double normaliser =
+            row_probabilities(pr->x + i * pr->d, pr->d, b, pr->n_classes, q + i * pr->n_classes);
+        loglik += weight_of(pr, i) * (logit_of(pr, b, i) - normaliser);
     }
+    if (u)
+        derivatives(pr, q, u, a);
     for (size_t k = 0; k < m; k++) {
         if (k % pr->d == 0)
             continue;
@@ -122,7 +139,7 @@ static void newton(const Problem *pr, LobMultinomial *fit, double *b) {
     g_autofree double *a = g_new(double, m *m);
     g_autofree double *step = g_new0(double, m);
     g_autofree double *from = g_new(double, m);
-    g_autofree double *q = g_new(double, pr->n_classes);
+    g_autofree double *q = g_new(double, pr->n * pr->n_classes + 1);
     double now, before;
     bool infinite = false;
     for (fit->iterations = 0; fit->iterations < MOST_ITERATIONS && !fit->converged; fit->iterations++) {

@@ -167,6 +167,7 @@ static size_t factor_ldl(double *a, size_t p, bool *dropped) {
     for (size_t i = 0; i < p; i++)
         largest = fmax(largest, a[i * p + i]);
     const double tolerance = largest > 0 ? pow(0x1p-52, 0.75) * largest : 1;
+    g_autofree double *factor = g_new(double, p + 1);
     size_t rank = 0;
     for (size_t i = 0; i < p; i++) {
         double pivot = a[i * p + i];
@@ -177,43 +178,60 @@ static size_t factor_ldl(double *a, size_t p, bool *dropped) {
             continue;
         }
         rank++;
-        for (size_t j = i + 1; j < p; j++) {
-            double factor = a[j * p + i] / pivot;
-            for (size_t k = j; k < p; k++)
-                a[k * p + j] -= factor * a[k * p + i];
-        }
         for (size_t j = i + 1; j < p; j++)
-            a[j * p + i] /= pivot;
+            factor[j] = a[j * p + i] / pivot;
+        for (size_t k = i + 1; k < p; k++) {
+            double *row = a + k * p;
+            const double own = row[i];
+            for (size_t j = i + 1; j <= k; j++)
+                row[j] -= factor[j] * own;
+            row[i] = factor[k];
+        }
     }
     return rank;
 }
 
-/* Solves L D L' x = b in place; dropped columns give 0. */
-static void solve_ldl(const double *a, size_t p, const bool *dropped, double *b) {
-    for (size_t i = 0; i < p; i++)
-        for (size_t j = 0; j < i; j++)
-            b[i] -= a[i * p + j] * b[j];
-    for (size_t i = 0; i < p; i++)
-        b[i] = dropped[i] ? 0 : b[i] / a[i * p + i];
-    for (size_t i = p; i-- > 0;) {
-        if (dropped[i])
-            continue;
-        for (size_t j = i + 1; j < p; j++)
-            b[i] -= a[j * p + i] * b[j];
-    }
+#define SIDE 8 /* right sides solved together: what is read of the factor then serves them all */
+
+/* row less the products of from[begin .. end) with those rows of b [p][SIDE]. */
+static void subtract_rows(double *row, const double *from, const double *b, size_t begin, size_t end) {
+    double sum[SIDE];
+    memcpy(sum, row, sizeof sum);
+    for (size_t j = begin; j < end; j++)
+        for (size_t r = 0; r < SIDE; r++)
+            sum[r] -= from[j] * b[j * SIDE + r];
+    memcpy(row, sum, sizeof sum);
+}
+
+/* Solves L D L' x = b in place, b [p][SIDE] being 0 before row `first`; dropped columns give 0. a holds L
+ * below its diagonal, D on it, L' above. */
+static void solve_ldl(const double *a, size_t p, const bool *dropped, size_t first, double *b) {
+    for (size_t i = first; i < p; i++)
+        subtract_rows(b + i * SIDE, a + i * p, b, first, i);
+    for (size_t i = first; i < p; i++)
+        for (size_t r = 0; r < SIDE; r++)
+            b[i * SIDE + r] = dropped[i] ? 0 : b[i * SIDE + r] / a[i * p + i];
+    for (size_t i = p; i-- > 0;)
+        if (!dropped[i])
+            subtract_rows(b + i * SIDE, a + i * p, b, i + 1, p);
 }
 
 size_t lob_invert_psd(double *a, size_t p, bool *aliased) {
     g_autofree double *factor = g_memdup2(a, p * p * sizeof *a);
     g_autofree bool *dropped = g_new0(bool, p + 1);
-    g_autofree double *column = g_new(double, p + 1);
+    g_autofree double *columns = g_new(double, SIDE *p + 1);
     size_t rank = factor_ldl(factor, p, dropped);
-    for (size_t j = 0; j < p; j++) {
-        memset(column, 0, p * sizeof *column);
-        column[j] = dropped[j] ? 0 : 1;
-        solve_ldl(factor, p, dropped, column);
+    for (size_t i = 0; i < p; i++)
+        for (size_t j = i + 1; j < p; j++)
+            factor[i * p + j] = factor[j * p + i];
+    for (size_t first = 0; first < p; first += SIDE) {
+        const size_t n = MIN(SIDE, p - first);
+        memset(columns, 0, SIDE * p * sizeof *columns);
+        for (size_t r = 0; r < n; r++)
+            columns[(first + r) * SIDE + r] = dropped[first + r] ? 0 : 1;
+        solve_ldl(factor, p, dropped, first, columns);
         for (size_t i = 0; i < p; i++)
-            a[i * p + j] = column[i];
+            memcpy(a + i * p + first, columns + i * SIDE, n * sizeof *a);
     }
     if (aliased)
         memcpy(aliased, dropped, p * sizeof *dropped);

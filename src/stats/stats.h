@@ -422,7 +422,8 @@ void lob_propensity_weights(LobWeightKind kind, const double *probability, const
                             size_t n_arms, double *weight);
 double lob_effective_size(const double *weight, size_t n); /* (sum w)^2 / sum w^2 */
 /* Largest pairwise weighted standardised mean difference of one covariate over arms; the SD is the
- * unweighted one, pooled over arms. weight may be NULL. Arms without rows are left out. */
+ * unweighted one, pooled over arms. weight may be NULL. Arms without rows are left out. NAN where fewer than
+ * two have any, or where arms differ in what varies in none of them. */
 double lob_max_smd(const double *covariate, const uint32_t *arm, size_t n, size_t n_arms,
                    const double *weight);
 typedef struct {

@@ -54,8 +54,11 @@ double lob_max_smd(const double *covariate, const uint32_t *arm, size_t n, size_
     }
     if (arms < 2)
         return NAN;
-    double sd = sqrt(variance / arms);
-    return sd > 0 ? (most - least) / sd : most > least ? INFINITY : 0;
+    /* Means of a constant differ by rounding alone. */
+    const double sd = sqrt(variance / arms), rounding = 1e-12 * fmax(fabs(most), fabs(least));
+    if (most - least <= rounding)
+        return 0;
+    return sd > rounding ? (most - least) / sd : NAN;
 }
 
 LobPositivity lob_positivity(const double *probability, size_t n, size_t n_arms) {

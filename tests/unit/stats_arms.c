@@ -1,5 +1,6 @@
 /* Propensities, weights, policy value, targeting and the bootstrap. Goldens: nnet::multinom (reltol 1e-16) on
  * the lung table with arm = age mod 4. */
+#include "stats/stats_internal.h"
 #include "stats_fixture.h"
 
 #include <stdlib.h>
@@ -65,6 +66,46 @@ Test(stats_arms, overlap_weights_of_two_arms_balance_exactly) {
     for (size_t i = 0; i < lung.n; i++)
         sum += weight[i];
     expect_close(sum / 227, 1, 0.01, "stabilised weights average 1");
+}
+
+/* More columns than are solved together, of which one repeats another. */
+Test(stats_arms, inverse_of_many_columns) {
+    enum { P = 19, N = 40, TWIN = 11 };
+    double x[N][P], a[P * P], inverse[P * P];
+    bool aliased[P];
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < P; j++)
+            x[i][j] = j == TWIN ? x[i][3] : (double)((i * 37 + j * j * 11 + i * j * 5) % 101) / 50;
+    for (size_t j = 0; j < P; j++)
+        for (size_t k = 0; k < P; k++) {
+            a[j * P + k] = 0;
+            for (size_t i = 0; i < N; i++)
+                a[j * P + k] += x[i][j] * x[i][k];
+        }
+    memcpy(inverse, a, sizeof a);
+    cr_assert_eq(lob_invert_psd(inverse, P, aliased), P - 1);
+    for (size_t j = 0; j < P; j++) {
+        cr_expect_eq(aliased[j], j == TWIN);
+        for (size_t k = 0; k < P; k++) {
+            double sum = 0;
+            for (size_t l = 0; l < P; l++)
+                sum += inverse[j * P + l] * a[l * P + k];
+            if (j == TWIN)
+                cr_expect_eq(inverse[j * P + k], 0);
+            else if (k != TWIN)
+                cr_expect_float_eq(sum, j == k, 1e-8);
+        }
+    }
+}
+
+Test(stats_arms, a_covariate_without_spread_has_no_standardised_difference) {
+    static const double alike[] = {0.1, 0.1, 0.1, 0.1, 0.1, 0.1}, apart[] = {0.1, 0.1, 0.1, 0.3, 0.3, 0.3};
+    static const double weight[] = {0.3, 0.7, 0.11, 0.6, 0.13, 0.9};
+    static const uint32_t arm[] = {0, 0, 0, 1, 1, 1};
+    cr_expect_eq(lob_max_smd(alike, arm, 6, 2, NULL), 0);
+    cr_expect_eq(lob_max_smd(alike, arm, 6, 2, weight), 0);
+    cr_expect(isnan(lob_max_smd(apart, arm, 6, 2, NULL)));
+    cr_expect(isnan(lob_max_smd(apart, arm, 6, 2, weight)));
 }
 
 Test(stats_arms, impossible_and_missing_arms) {
