@@ -64,4 +64,14 @@ assert abs(v["features_gib"] * 2**30 / (60 * 50 * 32 * 2) - 1) < 0.3, v
 assert v["hours"] > 0
 PY
 grep -q 'groups of up to' "$work/said" || fail "nothing about validation is said to people"
+
+# Gigabytes of other tools' files are not read unasked, wherever their layout puts them.
+mkdir "$work/clam"
+mv "$work/bags/features" "$work/clam/h5_files"
+truncate -s 5G "$(find "$work/clam/h5_files" -type f | head -n 1)"
+sed 's#^features:.*#features: ../clam#' "$work/bags/study.yaml" >"$work/bags/clam.yaml"
+"$lobule" check "$work/bags/clam.yaml" >/dev/null 2>"$work/said" || { cat "$work/said"; fail "check of large files"; }
+grep -q 'not predicted: counting .* 5 GiB; --all does' "$work/said" || { cat "$work/said"; fail "large files are read"; }
+"$lobule" check --all "$work/bags/clam.yaml" >/dev/null 2>"$work/said" || { cat "$work/said"; fail "check --all"; }
+grep -q 'groups of up to' "$work/said" || { cat "$work/said"; fail "--all does not read large files"; }
 echo "passed"
