@@ -1,5 +1,4 @@
 #include "jobs/check_cost.h"
-#include "jobs/bench_lines.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -29,26 +28,14 @@ void lob_cost_defaults(LobCostAsk *ask) {
 
 /* ---- the encoder ---- */
 
-static bool from_bench(LobCost *cost, const LobStudy *study, GError **err) {
-    LobBenchEncoderLine line;
-    bool found;
-    const char *name = study->encoder.name, *precision = study->encoder.precision;
-    if (!lob_bench_lines_encoder(cost->ask.bench, name, precision, &line, &found, err))
+static bool from_bench(LobCost *cost, const LobEncoderInfo *encoder, GError **err) {
+    LobMeasured how;
+    if (!lob_capacity_measured(cost->ask.bench, encoder->name, encoder->precision, cost->ask.machine.cores,
+                               LOB_ALL_CORES, &cost->cost, &how, NULL, err))
         return false;
-    if (!found)
-        return lob_fail(
-            err, LOB_ERROR_INPUT,
-            "%s: no result of encoder %s in %s; lobule bench encoder %s --precision %s measures it",
-            cost->ask.bench, name, precision, name, precision);
-    const double slower = lob_capacity_slowdown(line.ranks, cost->ask.machine.cores, LOB_ALL_CORES);
-    cost->cost.seconds = slower / line.rate;
-    cost->cost.spread = line.spread >= 0 ? line.spread : lob_simulation_defaults.spread;
-    if (line.weights_mib > 0)
-        cost->cost.weights_gib = line.weights_mib / 1024;
-    if (line.working_mib > 0)
-        cost->cost.rank_gib = LOB_RANK_GIB + line.working_mib / 1024;
-    cost->how = g_strdup_printf("measured by %d ranks side by side%s", line.ranks,
-                                slower > 1 ? ", slowed down for busy neighbours by an assumed factor" : "");
+    cost->how =
+        g_strdup_printf("measured by %d ranks side by side%s", how.ranks,
+                        how.slowdown > 1 ? ", slowed down for busy neighbours by an assumed factor" : "");
     return true;
 }
 
@@ -80,7 +67,6 @@ static bool timed_here(LobCost *cost, const LobStudy *study, LobEncoder *encoder
     qsort(seconds, (size_t)timed, sizeof *seconds, by_value);
     const double slower = lob_capacity_slowdown(1, cost->ask.machine.cores, LOB_ALL_CORES);
     cost->cost.seconds = slower * seconds[timed / 2] / (double)n;
-    cost->cost.spread = lob_simulation_defaults.spread;
     cost->how = g_strdup_printf(
         "%d batch%s timed on this machine%s; --bench takes what lobule bench measured", timed,
         timed > 1 ? "es" : "", slower > 1 ? ", slowed down for busy neighbours by an assumed factor" : "");
@@ -91,11 +77,13 @@ bool lob_cost_of_encoder(LobCost *cost, const LobStudy *study, LobEncoder *encod
     const LobEncoderCost own = lob_encoder_cost(encoder);
     cost->embeds = true;
     cost->cost = (LobTileCost){
+        .spread = lob_simulation_defaults.spread,
         .weights_gib = (double)own.weight_bytes / (1 << 30),
         .rank_gib =
             LOB_RANK_GIB + (own.working_bytes > 0 ? (double)own.working_bytes / (1 << 30) : LOB_WORKING_GIB),
         .dim = lob_encoder_info(encoder)->dim};
-    return cost->ask.bench ? from_bench(cost, study, err) : timed_here(cost, study, encoder, err);
+    return cost->ask.bench ? from_bench(cost, lob_encoder_info(encoder), err)
+                           : timed_here(cost, study, encoder, err);
 }
 
 /* ---- embedding ---- */
@@ -138,15 +126,6 @@ bool lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *ti
 
 /* ---- validation ---- */
 
-static bool train_speed(LobCost *cost, GError **err) {
-    double measured = 0;
-    if (cost->ask.bench && !lob_bench_lines_train(cost->ask.bench, &measured, err))
-        return false;
-    cost->gflops_measured = measured > 0;
-    cost->training.gflops = measured > 0 ? measured : LOB_TRAIN_GFLOPS;
-    return true;
-}
-
 bool lob_cost_of_training(LobCost *cost, const LobCohort *cohort, const uint64_t *rows, int dim,
                           GError **err) {
     const LobStudy *study = cohort->study;
@@ -175,7 +154,7 @@ bool lob_cost_of_training(LobCost *cost, const LobCohort *cohort, const uint64_t
                                    .groups = study->site.groups,
                                    .memory_gib = study->site.memory_gib,
                                    .streams = study->site.stream != NULL};
-    if (!train_speed(cost, err))
+    if (!lob_capacity_train_speed(cost->ask.bench, &cost->training.gflops, &cost->gflops_measured, err))
         return false;
     cost->trains = true;
     g_autoptr(GError) problem = NULL;

@@ -1,5 +1,4 @@
 /* lobule simulate: the real scheduler, virtual ranks. No MPI. */
-#include "jobs/bench_lines.h"
 #include "jobs/jobs.h"
 #include "jobs/simulate_internal.h"
 
@@ -111,29 +110,21 @@ static bool parse_ranks(const char *text, GArray *ranks, GError **err) {
 
 /* Seconds a tile and the spread from what was measured; `how` says so to people. */
 static bool take_bench(Options *o, char **how, GError **err) {
-    LobBenchEncoderLine line;
-    bool found;
-    const char *precision = o->precision ? o->precision : "fp32";
+    LobTileCost cost = {.spread = o->sim.spread, .weights_gib = o->weights_gib};
+    LobMeasured measured;
     if (!o->bench)
         return true;
     if (!(o->all_cores > 0))
         return lob_fail(err, LOB_ERROR_INPUT, "--all-cores must be above 0");
-    if (!lob_bench_lines_encoder(o->bench, o->encoder, precision, &line, &found, err))
+    if (!lob_capacity_measured(o->bench, o->encoder, o->precision ? o->precision : "fp32", o->sim.node_ranks,
+                               o->all_cores, &cost, &measured, NULL, err))
         return false;
-    if (!found)
-        return lob_fail(
-            err, LOB_ERROR_INPUT,
-            "%s: no result of encoder %s in %s; lobule bench encoder %s --precision %s measures it", o->bench,
-            o->encoder, precision, o->encoder, precision);
-    const double slower = lob_capacity_slowdown(line.ranks, o->sim.node_ranks, o->all_cores);
-    o->sim.seconds_per_tile = slower / line.rate;
-    if (line.spread >= 0)
-        o->sim.spread = line.spread;
-    if (line.weights_mib > 0)
-        o->weights_gib = line.weights_mib / 1024;
-    *how =
-        g_strdup_printf("Measured with %d ranks of %d a node, each %.4g s a tile%s.\n", line.ranks,
-                        o->sim.node_ranks, 1 / line.rate, slower > 1 ? "; slowed down by --all-cores" : "");
+    o->sim.seconds_per_tile = cost.seconds;
+    o->sim.spread = cost.spread;
+    o->weights_gib = cost.weights_gib;
+    *how = g_strdup_printf("Measured with %d ranks of %d a node, each %.4g s a tile%s.\n", measured.ranks,
+                           o->sim.node_ranks, cost.seconds / measured.slowdown,
+                           measured.slowdown > 1 ? "; slowed down by --all-cores" : "");
     return true;
 }
 

@@ -43,6 +43,16 @@ assert not here["validation"]["gflops_measured"]
 assert "holds no rank" in tiny["embedding"]["problem"]
 PY
 
+# A preset of one's own is measured under its own name, whatever name: says of its network.
+tiny=${LOB_SOURCE:?root of the source}/tests/oracles/vit/tiny-timm
+cp "$tiny/preset.yaml" "$work/c/ours.yaml"
+sed "/^encoder/d; s#^cohort.*#&\nencoder: {name: vit, config: ours.yaml, weights: $tiny/weights.safetensors}#" "$study" >"$work/c/ours-study.yaml"
+echo '{"bench":"encoder","case":"ours fp32","unit":"tiles/s","rate":4.0,"ranks":2}' >"$work/ours.jsonl"
+"$lobule" check "$work/c/ours-study.yaml" --json --bench "$work/ours.jsonl" --cores 2 --node-gib 64 >"$work/ours.json" 2>"$work/said" ||
+    { cat "$work/said"; fail "a preset of one's own"; }
+python3 -c 'import json, sys; e = json.load(open(sys.argv[1]))["embedding"]; assert e["seconds_a_tile"] == 0.5, e' "$work/ours.json" ||
+    fail "the speed of a preset of one's own"
+
 # An encoder that was not measured, files that are none, numbers without sense.
 echo '{"bench":"encoder","case":"uni fp32","unit":"tiles/s","rate":4.0,"ranks":2}' >"$work/other.jsonl"
 for wrong in "--bench $work/other.jsonl" "--bench $work/none" "--bench $work/here.txt" "--nodes 0" "--cores -1" "--node-gib 0" "--node-gib inf" "--walltime x"; do
