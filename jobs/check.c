@@ -104,8 +104,8 @@ static bool predict(Survey *survey, GError **err) {
     g_autofree uint64_t *rows = g_new0(uint64_t, cohort->n_patients);
     for (size_t s = 0; s < cohort->n_slides; s++)
         rows[cohort->slides[s].patient] += (uint64_t)survey->tiles[s];
-    return lob_cost_of_slides(&survey->cost, cohort, survey->tiles, err) &&
-           lob_cost_of_training(&survey->cost, cohort, rows, survey->cost.cost.dim, err);
+    lob_cost_of_slides(&survey->cost, cohort, survey->tiles);
+    return lob_cost_of_training(&survey->cost, cohort, rows, survey->cost.cost.dim, err);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -276,6 +276,7 @@ int lob_cmd_check(int argc, char **argv) {
     if (ok && walltime && (ask.machine.walltime_seconds = lob_parse_duration(walltime)) <= 0)
         ok = lob_fail(&err, LOB_ERROR_INPUT, "--walltime %s: expected seconds, H:M:S or D-H:M:S above 0",
                       walltime);
+    ok = ok && lob_cost_check_machine(&ask.machine, &err);
     if (!ok) {
         fprintf(stderr, "lobule check: %s\n", err->message);
         return LOB_EXIT_INPUT;

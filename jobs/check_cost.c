@@ -26,6 +26,14 @@ void lob_cost_defaults(LobCostAsk *ask) {
                                     .plan_seconds = LOB_PLAN_SECONDS}};
 }
 
+bool lob_cost_check_machine(const LobMachine *m, GError **err) {
+    return (m->nodes >= 1 && m->cores >= 1 && m->node_gib > 0 && !isinf(m->node_gib) &&
+            (double)m->nodes * m->cores <= 1e7) ||
+           lob_fail(err, LOB_ERROR_INPUT,
+                    "--nodes, --cores and --node-gib must be above 0, and no more than 10 million cores are "
+                    "planned with");
+}
+
 /* ---- the encoder ---- */
 
 static bool from_bench(LobCost *cost, const LobEncoderInfo *encoder, GError **err) {
@@ -88,21 +96,10 @@ bool lob_cost_of_encoder(LobCost *cost, const LobStudy *study, LobEncoder *encod
 
 /* ---- embedding ---- */
 
-/* What the machine cannot do is told, not failed for; numbers without sense are refused before. */
-static bool check_machine(const LobMachine *m, GError **err) {
-    return (m->nodes >= 1 && m->cores >= 1 && m->node_gib > 0 && !isinf(m->node_gib) &&
-            m->walltime_seconds >= 0 && (double)m->nodes * m->cores <= 1e7) ||
-           lob_fail(err, LOB_ERROR_INPUT,
-                    "--nodes, --cores and --node-gib must be above 0, and no more than 10 million cores are "
-                    "planned with");
-}
-
-bool lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *tiles, GError **err) {
+void lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *tiles) {
     g_autofree uint32_t *sizes = g_new(uint32_t, cohort->n_slides),
                         *centers = g_new(uint32_t, cohort->n_slides);
     uint32_t n = 0;
-    if (!check_machine(&cost->ask.machine, err))
-        return false;
     for (size_t s = 0; s < cohort->n_slides; s++) {
         cost->tiles += tiles[s];
         if (tiles[s] < 0.5)
@@ -121,7 +118,6 @@ bool lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *ti
     else if (!lob_capacity_embed(&cost->ask.machine, &cost->cost, &base, sizes, centers, n, &cost->need,
                                  &problem))
         cost->problem = g_strdup(problem->message);
-    return true;
 }
 
 /* ---- validation ---- */
@@ -134,9 +130,8 @@ bool lob_cost_of_training(LobCost *cost, const LobCohort *cohort, const uint64_t
         return true;
     LobModelOptions model;
     g_autoptr(LobFolds) folds = lob_folds_make(cohort, err);
-    if (!folds || !check_machine(&cost->ask.machine, err) ||
-        !lob_model_options_from_study(&model, study, kind, study->endpoints[0].kind, study->validation.seed,
-                                      err))
+    if (!folds || !lob_model_options_from_study(&model, study, kind, study->endpoints[0].kind,
+                                                study->validation.seed, err))
         return false;
     cost->training = (LobTraining){.rows = rows,
                                    .n_patients = cohort->n_patients,

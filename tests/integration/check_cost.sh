@@ -62,6 +62,9 @@ for wrong in "--bench $work/other.jsonl" "--bench $work/none" "--bench $work/her
     [ "$code" = 2 ] && grep -q 'lobule check: .' "$work/said" || fail "check $wrong: exit code $code"
 done
 
+"$lobule" check "$work/none.yaml" --cores 0 2>"$work/said" && fail "no cores at all"
+grep -q -- '--cores and --node-gib must be above 0' "$work/said" || { cat "$work/said"; fail "the study is read before --cores is looked at"; }
+
 # From features alone: what validation takes.
 "$lobule" demo --bags --patients 60 --centers 3 --tiles 50 --dim 32 "$work/bags" >"$work/log" 2>&1 || { cat "$work/log"; fail "demo --bags"; }
 "$lobule" check "$work/bags/study.yaml" --json --nodes 2 --cores 4 >"$work/bags.json" 2>"$work/said" || { cat "$work/said"; fail "check of features"; }
