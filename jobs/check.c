@@ -88,10 +88,11 @@ static bool probe_slides(Survey *survey, size_t most, GError **err) {
     return true;
 }
 
-/* Opens the study's encoder, which checks its weights. */
+/* Opens the study's encoder, which checks its weights; they are loaded only where it is to be timed. */
 static bool probe_encoder(Survey *survey, GError **err) {
     const LobStudy *study = survey->cohort->study;
-    const LobEncoderOptions options = lob_stage_encoder_options(study);
+    LobEncoderOptions options = lob_stage_encoder_options(study);
+    options.describe = survey->cost.ask.bench != NULL;
     g_autoptr(LobEncoder) encoder = lob_stage_encoder(study, &options, err);
     if (!encoder)
         return false;

@@ -32,8 +32,9 @@ typedef struct {
 void lob_cost_defaults(LobCostAsk *ask);
 /* INPUT error: numbers without sense. What such nodes cannot do is no error, it is told as a problem. */
 bool lob_cost_check_machine(const LobMachine *machine, GError **err);
-/* Seconds of a tile: from the bench file, which must have the study's encoder, else timed here: one tile to
- * warm up, then whole batches, the median of up to three while they are quick. */
+/* Seconds of a tile: from the bench file, which must have the study's encoder (it may then be opened to
+ * describe), else timed here: one tile to warm up, then whole batches, the median of up to three while they
+ * are quick. */
 bool lob_cost_of_encoder(LobCost *cost, const LobStudy *study, LobEncoder *encoder, GError **err);
 /* tiles [n_slides], 0 where a slide gives none. */
 void lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *tiles);
