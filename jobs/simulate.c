@@ -215,7 +215,11 @@ static bool simulate(Options *o, const LobSizes *sizes, GError **err) {
     o->sim.centers = sizes->centers;
     o->sim.n_slides = sizes->n;
     o->sim.ranks = g_array_index(ranks, int, 0);
-    if (!lob_simulate_check(&o->sim, err))
+    const bool measures = isnan(o->sim.record_seconds);
+    if (measures)
+        o->sim.record_seconds = 0;
+    if (!lob_simulate_check(&o->sim, err) ||
+        (measures && !lob_simulate_record_cost(&o->sim.record_seconds, err)))
         return false;
     print_head(o, sizes, how);
     for (guint i = 0; i < ranks->len; i++) {
@@ -235,7 +239,7 @@ static bool simulate(Options *o, const LobSizes *sizes, GError **err) {
 }
 
 /* From the units of the command line to those of the simulation. */
-static bool take_units(Options *o, GError **err) {
+static void take_units(Options *o) {
     LobSimulation *s = &o->sim;
     if (isnan(o->node_mtbf_hours)) /* not given */
         o->node_mtbf_hours = o->wants_capacity && !(o->mtbf_hours > 0) ? LOB_NODE_MTBF_HOURS : 0;
@@ -245,7 +249,8 @@ static bool take_units(Options *o, GError **err) {
     s->node_mtbf_seconds = 3600 * o->node_mtbf_hours;
     s->walltime_seconds = o->machine.walltime_seconds = 3600 * o->walltime_hours;
     s->restart_seconds = 60 * o->restart_minutes;
-    return !isnan(s->record_seconds) || lob_simulate_record_cost(&s->record_seconds, err);
+    if (o->wants_capacity) /* which does not ask how busy rank 0 is */
+        s->record_seconds = 0;
 }
 
 static void clear(Options *o) {
@@ -273,9 +278,10 @@ int lob_cmd_simulate(int argc, char **argv) {
     g_autoptr(GError) err = NULL;
     o.sim.sched = lob_sched_defaults;
     o.sim.record_seconds = NAN; /* not given */
-    const bool ok = parse(&o, &argc, &argv, &err) && take_units(&o, &err) &&
-                    lob_simulate_sizes(&o, &sizes, &err) &&
-                    (o.wants_capacity ? lob_simulate_capacity(&o, &sizes, &err) : simulate(&o, &sizes, &err));
+    bool ok = parse(&o, &argc, &argv, &err);
+    take_units(&o);
+    ok = ok && lob_simulate_sizes(&o, &sizes, &err) &&
+         (o.wants_capacity ? lob_simulate_capacity(&o, &sizes, &err) : simulate(&o, &sizes, &err));
     if (!ok)
         fprintf(stderr, "lobule simulate: %s\n", err->message);
     lob_simulate_sizes_clear(&sizes);
