@@ -231,7 +231,8 @@ typedef struct {
 
 typedef struct LobJournal LobJournal;
 typedef void (*LobJournalVisit)(const LobJournalRecord *record, void *user);
-/* Opens for appending, creates where absent, after handing every valid record to visit. Local (rank 0). */
+/* Opens for appending, creates where absent, after handing every valid record to visit (or NULL). Local (rank
+ * 0). */
 LobJournal *lob_journal_open(const char *path, LobJournalVisit visit, void *user, GError **err);
 /* Read only, for status and verify; a torn tail is ignored. */
 bool lob_journal_read(const char *path, LobJournalVisit visit, void *user, GError **err);

@@ -9,11 +9,11 @@
 #include "jobs/jobs.h"
 #include "mpi/stage.h"
 #include "slide/slide.h"
+#include "stats/stats.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Share of a resection slide's area that is tissue: an assumption, printed as one; `plan` counts. */
@@ -109,11 +109,6 @@ static bool predict(Survey *survey, GError **err) {
     return lob_cost_of_training(&survey->cost, cohort, rows, survey->cost.cost.dim, err);
 }
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* One line a center: how many slides were looked at, the spread of mpp and where it came from. */
 static void print_scale_audit(const Survey *survey, FILE *to) {
     const LobCohort *cohort = survey->cohort;
@@ -129,15 +124,14 @@ static void print_scale_audit(const Survey *survey, FILE *to) {
             if (survey->info[i].mpp_x > 0)
                 mpp[n++] = survey->info[i].mpp_x;
         }
-        qsort(mpp, n, sizeof *mpp, by_value);
         g_autoptr(GString) names = g_string_new(NULL);
         for (int s = 0; s <= LOB_MPP_TIFF; s++)
             if (sources[s])
                 g_string_append_printf(names, "%s%s %zu", names->len ? ", " : "",
                                        lob_mpp_source_name((LobMppSource)s), sources[s]);
         if (n)
-            fprintf(to, "  %-20s %6zu %8.4f %8.4f %8.4f  %s\n", cohort->centers[c], n, mpp[n / 2], mpp[0],
-                    mpp[n - 1], names->str);
+            fprintf(to, "  %-20s %6zu %8.4f %8.4f %8.4f  %s\n", cohort->centers[c], n,
+                    lob_quantile(mpp, n, 0.5), lob_quantile(mpp, n, 0), lob_quantile(mpp, n, 1), names->str);
         else
             fprintf(to, "  %-20s %6d %8s %8s %8s  %s\n", cohort->centers[c], 0, "-", "-", "-", names->str);
     }

@@ -1,9 +1,9 @@
 #include "jobs/check_cost.h"
 #include "model/model.h"
+#include "stats/stats.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Batches timed, while all of them take no longer than this. */
@@ -12,17 +12,10 @@ enum { BATCHES = 3 };
 
 /* ---- the machine ---- */
 
-static double memory_gib(void) {
-    g_autofree char *text = NULL;
-    const char *line =
-        g_file_get_contents("/proc/meminfo", &text, NULL, NULL) ? strstr(text, "MemTotal:") : NULL;
-    return line ? g_ascii_strtod(line + strlen("MemTotal:"), NULL) / 1048576 : 0;
-}
-
 void lob_cost_defaults(LobCostAsk *ask) {
     *ask = (LobCostAsk){.machine = {.nodes = 1,
                                     .cores = (int)g_get_num_processors(),
-                                    .node_gib = memory_gib(),
+                                    .node_gib = lob_proc_number("/proc/meminfo", "MemTotal") / 1048576,
                                     .plan_seconds = LOB_PLAN_SECONDS}};
 }
 
@@ -47,11 +40,6 @@ static bool from_bench(LobCost *cost, const LobEncoderInfo *encoder, GError **er
     return true;
 }
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static bool timed_here(LobCost *cost, const LobStudy *study, LobEncoder *encoder, GError **err) {
     const size_t pixels = (size_t)study->tiles.size * (size_t)study->tiles.size * 3;
     const size_t n = (size_t)study->encoder.batch;
@@ -72,9 +60,8 @@ static bool timed_here(LobCost *cost, const LobStudy *study, LobEncoder *encoder
         seconds[timed] = lob_clock() - start;
         all += seconds[timed++];
     } while (timed < BATCHES && all * (timed + 1) / timed < TIMING_SECONDS);
-    qsort(seconds, (size_t)timed, sizeof *seconds, by_value);
     const double slower = lob_capacity_slowdown(1, cost->ask.machine.cores, LOB_ALL_CORES);
-    cost->cost.seconds = slower * seconds[timed / 2] / (double)n;
+    cost->cost.seconds = slower * lob_quantile(seconds, (size_t)timed, 0.5) / (double)n;
     cost->how = g_strdup_printf(
         "%d batch%s timed on this machine%s; --bench takes what lobule bench measured", timed,
         timed > 1 ? "es" : "", slower > 1 ? ", slowed down for busy neighbours by an assumed factor" : "");
