@@ -1,5 +1,6 @@
 /* Bags: all patients' rows in one block of binary16, from lobule stores or a folder of other tools' files. */
 #include "hdf5io/feature_file.h"
+#include <glib/gstdio.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -206,15 +207,21 @@ static bool place_file(Loader *loader, size_t index, const char *folder, GError 
     return true;
 }
 
-/* Before any of them is read here. */
-static bool probe_files(const Loader *loader, GError **err) {
-    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+/* Of the study's slides, in other tools' folders. */
+static GPtrArray *foreign_files(const Loader *loader) {
+    GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
     for (size_t i = 0; i < loader->cohort->n_slides; i++)
         for (guint f = 0; f < loader->folders->len; f++) {
             char *path = lob_feature_file_find(loader->folders->pdata[f], loader->cohort->slides[i].slide_id);
             if (path)
                 g_ptr_array_add(paths, path);
         }
+    return paths;
+}
+
+/* Before any of them is read here. */
+static bool probe_files(const Loader *loader, GError **err) {
+    g_autoptr(GPtrArray) paths = foreign_files(loader);
     return lob_feature_files_probe((const char *const *)paths->pdata, paths->len, wanted_encoder(loader),
                                    err);
 }
@@ -385,13 +392,18 @@ static bool read_place(Loader *loader, const Place *place, uint16_t *out, GError
     return lob_feature_file_read_halves(file, 0, place->rows, out, err);
 }
 
+static void count_rows(const Loader *loader, uint64_t *rows) {
+    memset(rows, 0, loader->cohort->n_patients * sizeof *rows);
+    for (size_t i = 0; i < loader->cohort->n_slides; i++)
+        rows[loader->cohort->slides[i].patient] += loader->places[i].rows;
+}
+
 /* All are wanted, unless the caller chooses. */
 static bool choose_patients(const Loader *loader, GError **err) {
     const LobCohort *cohort = loader->cohort;
     g_autofree uint64_t *rows = g_new0(uint64_t, MAX(cohort->n_patients, 1));
     memset(loader->wanted, 1, cohort->n_patients);
-    for (size_t i = 0; i < cohort->n_slides; i++)
-        rows[cohort->slides[i].patient] += loader->places[i].rows;
+    count_rows(loader, rows);
     return !loader->choose || loader->choose(loader->user, rows, (size_t)loader->dim, loader->wanted, err);
 }
 
@@ -466,26 +478,59 @@ bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
     return lob_bags_load_some(cohort, sources, NULL, alloc, user, set, err);
 }
 
+static Loader loader_of(const LobCohort *cohort, LobBagSet *set) {
+    *set = (LobBagSet){0};
+    return (Loader){.cohort = cohort,
+                    .set = set,
+                    .stores = g_ptr_array_new_with_free_func((GDestroyNotify)lob_store_close),
+                    .store_paths = g_ptr_array_new_with_free_func(g_free),
+                    .folders = g_ptr_array_new_with_free_func(g_free),
+                    .trouble = g_string_new(NULL),
+                    .left_out = g_string_new(NULL),
+                    .filtered = lob_filters_text(cohort->study)};
+}
+
 bool lob_bags_load_some(const LobCohort *cohort, const char *const *sources,
                         bool (*choose)(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted,
                                        GError **err),
                         void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err) {
-    *set = (LobBagSet){0};
-    g_auto(Loader) loader = {.cohort = cohort,
-                             .choose = choose,
-                             .user = user,
-                             .set = set,
-                             .stores = g_ptr_array_new_with_free_func((GDestroyNotify)lob_store_close),
-                             .store_paths = g_ptr_array_new_with_free_func(g_free),
-                             .folders = g_ptr_array_new_with_free_func(g_free),
-                             .trouble = g_string_new(NULL),
-                             .left_out = g_string_new(NULL)};
-    loader.filtered = lob_filters_text(cohort->study);
+    g_auto(Loader) loader = loader_of(cohort, set);
+    loader.choose = choose;
+    loader.user = user;
     if (add_sources(&loader, sources, err) && filters_can_work(&loader, err) && place_slides(&loader, err) &&
         fill_set(&loader, alloc, user, err))
         return true;
     lob_bag_set_clear(set);
     return false;
+}
+
+static double foreign_bytes(const Loader *loader) {
+    g_autoptr(GPtrArray) paths = foreign_files(loader);
+    double bytes = 0;
+    for (guint i = 0; i < paths->len; i++) {
+        GStatBuf is;
+        bytes += g_stat(paths->pdata[i], &is) == 0 ? (double)is.st_size : 0;
+    }
+    return bytes;
+}
+
+bool lob_bags_count(const LobCohort *cohort, const char *const *sources, double most_bytes, uint64_t *rows,
+                    int *dim, double *bytes, GError **err) {
+    LobBagSet set;
+    g_auto(Loader) loader = loader_of(cohort, &set);
+    *dim = 0;
+    *bytes = 0;
+    if (!add_sources(&loader, sources, err))
+        return false;
+    if (!rows || (*bytes = foreign_bytes(&loader)) > most_bytes)
+        return true;
+    const bool ok = filters_can_work(&loader, err) && place_slides(&loader, err);
+    if (ok) {
+        count_rows(&loader, rows);
+        *dim = loader.dim;
+    }
+    lob_bag_set_clear(&set);
+    return ok;
 }
 
 void lob_bag_set_clear(LobBagSet *set) {

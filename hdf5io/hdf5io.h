@@ -231,7 +231,8 @@ typedef struct {
 
 typedef struct LobJournal LobJournal;
 typedef void (*LobJournalVisit)(const LobJournalRecord *record, void *user);
-/* Opens for appending, creates where absent, after handing every valid record to visit. Local (rank 0). */
+/* Opens for appending, creates where absent, after handing every valid record to visit (or NULL). Local (rank
+ * 0). */
 LobJournal *lob_journal_open(const char *path, LobJournalVisit visit, void *user, GError **err);
 /* Read only, for status and verify; a torn tail is ignored. */
 bool lob_journal_read(const char *path, LobJournalVisit visit, void *user, GError **err);
@@ -293,6 +294,12 @@ bool lob_bags_load_some(const LobCohort *cohort, const char *const *sources,
                         bool (*choose)(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted,
                                        GError **err),
                         void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
+/* What a load would find: rows [n_patients] and dim, with its errors and without features. Other tools' files
+ * are read for that: where those of the cohort's slides have more than most_bytes, *bytes in all, nothing is
+ * counted and dim is 0. rows NULL: only the sources are opened, which finds stores that are not finished or
+ * do not go together. */
+bool lob_bags_count(const LobCohort *cohort, const char *const *sources, double most_bytes, uint64_t *rows,
+                    int *dim, double *bytes, GError **err);
 void lob_bag_set_clear(LobBagSet *set); /* not the features' memory */
 
 /* ---- other tools' feature files ---- */

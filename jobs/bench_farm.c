@@ -5,6 +5,7 @@
 #include "jobs/bench_internal.h"
 #include "mpi/farm.h"
 #include "mpi/world.h"
+#include "stats/stats.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -197,17 +198,12 @@ static bool first_forgotten(void *user, double *values, GError **err) {
 
 /* ---- telling ---- */
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Milliseconds; clocks of several hosts are not compared. */
 static double latency(const Asking *a, double p) {
     const LobWorld *world = a->bench->world;
     if (world->node_size < world->size || a->answers->len == 0)
         return NAN;
-    return 1e3 * lob_bench_quantile((const double *)(const void *)a->answers->data, a->answers->len, p);
+    return 1e3 * lob_quantile((const double *)(const void *)a->answers->data, a->answers->len, p);
 }
 
 static json_t *tell_more(const Asking *a) {
@@ -230,7 +226,6 @@ static void report(Asking *a, const LobBenchSeries *turns) {
     const LobWorld *world = a->bench->world;
     if (world->rank != 0)
         return;
-    g_array_sort(a->answers, by_value);
     g_autofree char *what =
         g_strdup_printf("rank 0 and %d ranks, %s", lob_farm_workers(world), a->load->what);
     const double tiles = (double)a->tiles / (double)MAX(a->ranges, 1);
@@ -253,11 +248,6 @@ static void report(Asking *a, const LobBenchSeries *turns) {
 
 /* ---- the bench ---- */
 
-static void ignore_record(const LobJournalRecord *record, void *user) {
-    (void)record;
-    (void)user;
-}
-
 static bool bench_load(const LobBench *bench, const Load *load, GError **err) {
     const LobWorld *world = bench->world;
     LobBenchSeries turns;
@@ -265,7 +255,7 @@ static bool bench_load(const LobBench *bench, const Load *load, GError **err) {
     g_autofree char *path = g_strdup_printf("%s/lobule-bench-%d.journal", bench->dir, (int)getpid());
     GError *mine = NULL;
     if (world->rank == 0 && load->journal)
-        a.journal = lob_journal_open(path, ignore_record, NULL, &mine);
+        a.journal = lob_journal_open(path, NULL, NULL, &mine);
     if (!lob_world_agree(world, mine, err))
         return false;
     a.answers = g_array_new(FALSE, FALSE, sizeof(double));

@@ -42,7 +42,6 @@ typedef struct {
 
 /* Of n values, at most LOB_BENCH_MOST. */
 LobBenchRate lob_bench_summary(const double *values, int n);
-double lob_bench_quantile(const double *sorted, size_t n, double p);
 double lob_bench_cpu_seconds(void); /* of this process so far */
 
 /* One repetition: values [LOB_BENCH_VALUES] of this rank, which may leave those it has no use for. */

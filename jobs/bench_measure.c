@@ -1,6 +1,7 @@
 /* Measuring: repetitions that ranks begin together, and what can be said of so many. */
 #include "jobs/bench_internal.h"
 #include "mpi/world.h"
+#include "stats/stats.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,23 +15,16 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-double lob_bench_quantile(const double *sorted, size_t n, double p) {
-    const double at = p * (double)(n - 1);
-    const size_t low = (size_t)floor(at);
-    return low + 1 < n ? sorted[low] + (at - floor(at)) * (sorted[low + 1] - sorted[low]) : sorted[n - 1];
-}
-
 /* The interval is between order statistics whose ranks bound the median with at least 95 %, by the normal
  * approximation of the binomial. */
 LobBenchRate lob_bench_summary(const double *values, int n) {
     double sorted[LOB_BENCH_MOST];
     memcpy(sorted, values, (size_t)n * sizeof *sorted);
     qsort(sorted, (size_t)n, sizeof *sorted, by_value);
-    const double half = 1.96 * sqrt(n) / 2, median = lob_bench_quantile(sorted, (size_t)n, 0.5);
+    const double half = 1.96 * sqrt(n) / 2, median = lob_quantile(sorted, (size_t)n, 0.5);
     const int low = MAX((int)floor(n / 2.0 - half), 1), high = MIN((int)ceil(n / 2.0 + half) + 1, n);
     const bool bounded = n >= LOB_BENCH_LEAST;
-    const double quartiles =
-        lob_bench_quantile(sorted, (size_t)n, 0.75) - lob_bench_quantile(sorted, (size_t)n, 0.25);
+    const double quartiles = lob_quantile(sorted, (size_t)n, 0.75) - lob_quantile(sorted, (size_t)n, 0.25);
     return (LobBenchRate){.rate = median,
                           .lower = bounded ? sorted[low - 1] : NAN,
                           .upper = bounded ? sorted[high - 1] : NAN,

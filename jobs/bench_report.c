@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 static const char *const kinds[] = {"none", "bound", "reference", "budget"};
@@ -105,9 +104,6 @@ void lob_bench_forget_peak(void) {
 }
 
 double lob_bench_peak_bytes(void) {
-    g_autofree char *text = NULL;
-    if (!g_file_get_contents("/proc/self/status", &text, NULL, NULL))
-        return 0;
-    const char *line = strstr(text, "VmHWM:");
-    return line ? 1024 * g_ascii_strtod(line + strlen("VmHWM:"), NULL) : 0;
+    const double kib = lob_proc_number("/proc/self/status", "VmHWM");
+    return kib > 0 ? 1024 * kib : 0;
 }

@@ -148,11 +148,8 @@ static bool train_fold(void *user, double *values, GError **err) {
     return ok;
 }
 
-/* Operations of a tile, forward and back, two for each multiply-add: the first layer has no gradient to hand
- * on. */
 static double flops_a_tile(const LobBench *bench) {
-    double h = bench->train.hidden, a = bench->train.attention;
-    return 4 * bench->train.dim * h + 3 * 4 * h * a;
+    return lob_sweep_flops_a_tile(bench->train.dim, bench->train.hidden, bench->train.attention);
 }
 
 /* Products of the same precision bound what training reaches. */

@@ -1,5 +1,6 @@
 #include "jobs/capacity.h"
 #include "hdf5io/hdf5io.h"
+#include "jobs/bench_lines.h"
 
 #include <math.h>
 
@@ -11,6 +12,40 @@
 
 double lob_capacity_slowdown(int measured_ranks, int cores, double all_cores) {
     return measured_ranks < cores ? 1 / all_cores : 1;
+}
+
+bool lob_capacity_measured(const char *bench, const char *encoder, const char *precision, int cores,
+                           double all_cores, LobTileCost *cost, LobMeasured *how, bool *found, GError **err) {
+    LobBenchEncoderLine line;
+    bool has;
+    if (!lob_bench_lines_encoder(bench, encoder, precision, &line, &has, err))
+        return false;
+    if (found)
+        *found = has;
+    if (!has)
+        return found || lob_fail(err, LOB_ERROR_INPUT,
+                                 "%s: no result of encoder %s in %s; lobule bench encoder %s --precision %s "
+                                 "measures it",
+                                 bench, encoder, precision, encoder, precision);
+    *how = (LobMeasured){line.ranks, lob_capacity_slowdown(line.ranks, cores, all_cores)};
+    cost->seconds = how->slowdown / line.rate;
+    if (line.spread >= 0)
+        cost->spread = line.spread;
+    if (line.weights_mib > 0)
+        cost->weights_gib = line.weights_mib / 1024;
+    if (line.working_mib > 0)
+        cost->rank_gib = LOB_RANK_GIB + line.working_mib / 1024;
+    return true;
+}
+
+bool lob_capacity_train_speed(const char *bench, double *gflops, bool *measured, GError **err) {
+    *gflops = 0;
+    if (bench && !lob_bench_lines_train(bench, gflops, err))
+        return false;
+    *measured = *gflops > 0;
+    if (!*measured)
+        *gflops = LOB_TRAIN_GFLOPS;
+    return true;
 }
 
 double lob_capacity_row_bytes(int dim) {

@@ -38,6 +38,19 @@ typedef struct {
 double lob_capacity_slowdown(int measured_ranks, int cores, double all_cores);
 
 typedef struct {
+    int ranks;       /* that measured side by side */
+    double slowdown; /* for busy neighbours, that seconds were multiplied by */
+} LobMeasured;
+
+/* What a file of lobule bench's lines says of an encoder: seconds of a tile, and where it is told spread and
+ * memory, replace what cost has. INPUT error: the file cannot be read, or it lacks the encoder and found is
+ * NULL; else *found says whether it has it. */
+bool lob_capacity_measured(const char *bench, const char *encoder, const char *precision, int cores,
+                           double all_cores, LobTileCost *cost, LobMeasured *how, bool *found, GError **err);
+/* GFLOP/s of a core in training: *measured in the file, else (or where bench is NULL) LOB_TRAIN_GFLOPS. */
+bool lob_capacity_train_speed(const char *bench, double *gflops, bool *measured, GError **err);
+
+typedef struct {
     int ranks_node, ranks;
     double node_gib;         /* that they take on a node */
     double efficiency;       /* of embedding, simulated */

@@ -1,16 +1,12 @@
 /* Validation on paper: who would sit where, and how much of the machine would have work. */
 #include "jobs/capacity.h"
+#include "model/sweep.h"
 #include "mpi/validate.h"
 
 #include <math.h>
 
 /* Mini-batches drawn to find how unevenly their patients lie on the ranks of a group. */
 #define DRAWS 2000
-
-/* Operations of a tile, forward and back, two for each multiply-add: the first layer hands no gradient on. */
-static double flops_a_tile(const LobTraining *t) {
-    return 4.0 * t->dim * t->hidden + 12.0 * t->hidden * t->attention;
-}
 
 static double tiles_seen(const LobTraining *t, size_t p) {
     return t->max_tiles > 0 ? fmin((double)t->rows[p], t->max_tiles) : (double)t->rows[p];
@@ -105,8 +101,8 @@ bool lob_capacity_train(const LobMachine *machine, const LobTraining *t, uint64_
     need->turns = (need->bundles + need->groups - 1) / need->groups;
     need->speedup = need->group_ranks > 1 ? group_speedup(t, need->group_ranks, seed) : 1;
     need->useful = need->busy_groups * need->speedup;
-    const double flop =
-        need->tasks * passes(t) * (t->folds - 1) / t->folds * t->epochs * seen * flops_a_tile(t);
+    const double flop = need->tasks * passes(t) * (t->folds - 1) / t->folds * t->epochs * seen *
+                        lob_sweep_flops_a_tile(t->dim, t->hidden, t->attention);
     need->core_hours = flop / (1e9 * t->gflops) / 3600;
     need->hours = need->core_hours / need->bundles * need->turns / need->speedup;
     need->node_hours = need->hours * machine->nodes;

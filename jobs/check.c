@@ -9,12 +9,11 @@
 #include "jobs/jobs.h"
 #include "mpi/stage.h"
 #include "slide/slide.h"
+#include "stats/stats.h"
 
-#include <glib/gstdio.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Share of a resection slide's area that is tissue: an assumption, printed as one; `plan` counts. */
@@ -89,10 +88,11 @@ static bool probe_slides(Survey *survey, size_t most, GError **err) {
     return true;
 }
 
-/* Opens the study's encoder, which checks its weights. */
+/* Opens the study's encoder, which checks its weights; they are loaded only where it is to be timed. */
 static bool probe_encoder(Survey *survey, GError **err) {
     const LobStudy *study = survey->cohort->study;
-    const LobEncoderOptions options = lob_stage_encoder_options(study);
+    LobEncoderOptions options = lob_stage_encoder_options(study);
+    options.describe = survey->cost.ask.bench != NULL;
     g_autoptr(LobEncoder) encoder = lob_stage_encoder(study, &options, err);
     if (!encoder)
         return false;
@@ -105,13 +105,8 @@ static bool predict(Survey *survey, GError **err) {
     g_autofree uint64_t *rows = g_new0(uint64_t, cohort->n_patients);
     for (size_t s = 0; s < cohort->n_slides; s++)
         rows[cohort->slides[s].patient] += (uint64_t)survey->tiles[s];
-    return lob_cost_of_slides(&survey->cost, cohort, survey->tiles, err) &&
-           lob_cost_of_training(&survey->cost, cohort, rows, survey->cost.cost.dim, err);
-}
-
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    lob_cost_of_slides(&survey->cost, cohort, survey->tiles);
+    return lob_cost_of_training(&survey->cost, cohort, rows, survey->cost.cost.dim, err);
 }
 
 /* One line a center: how many slides were looked at, the spread of mpp and where it came from. */
@@ -129,15 +124,14 @@ static void print_scale_audit(const Survey *survey, FILE *to) {
             if (survey->info[i].mpp_x > 0)
                 mpp[n++] = survey->info[i].mpp_x;
         }
-        qsort(mpp, n, sizeof *mpp, by_value);
         g_autoptr(GString) names = g_string_new(NULL);
         for (int s = 0; s <= LOB_MPP_TIFF; s++)
             if (sources[s])
                 g_string_append_printf(names, "%s%s %zu", names->len ? ", " : "",
                                        lob_mpp_source_name((LobMppSource)s), sources[s]);
         if (n)
-            fprintf(to, "  %-20s %6zu %8.4f %8.4f %8.4f  %s\n", cohort->centers[c], n, mpp[n / 2], mpp[0],
-                    mpp[n - 1], names->str);
+            fprintf(to, "  %-20s %6zu %8.4f %8.4f %8.4f  %s\n", cohort->centers[c], n,
+                    lob_quantile(mpp, n, 0.5), lob_quantile(mpp, n, 0), lob_quantile(mpp, n, 1), names->str);
         else
             fprintf(to, "  %-20s %6d %8s %8s %8s  %s\n", cohort->centers[c], 0, "-", "-", "-", names->str);
     }
@@ -193,103 +187,27 @@ static bool check_validation(const LobCohort *cohort, GError **err) {
     return true;
 }
 
-/* Stores that cannot be opened, are not finished or do not go together. */
-static bool check_features(const LobStudy *study, GError **err) {
-    g_autoptr(LobStore) first = NULL;
-    g_autofree char *first_path = NULL;
-    for (char **source = study->features; source && *source; source++) {
-        g_autoptr(GError) problem = NULL;
-        g_auto(GStrv) parts = lob_store_find(*source, &problem);
-        if (problem) {
-            g_propagate_error(err, g_steal_pointer(&problem));
-            return false;
-        }
-        if (parts && !lob_feature_files_probe((const char *const *)parts, g_strv_length(parts), NULL, err))
-            return false;
-        for (char **part = parts; part && *part; part++) {
-            g_autoptr(LobStore) store = lob_store_open(*part, err);
-            if (!store)
-                return false;
-            if (!lob_store_finished(store))
-                return lob_fail(err, LOB_ERROR_INPUT,
-                                "%s: this store is not finished; run embed to its end before it is used",
-                                *part);
-            if (first && !lob_store_header_agree(lob_store_header(first), lob_store_header(store), first_path,
-                                                 *part, err))
-                return false;
-            if (!first) {
-                first = g_steal_pointer(&store);
-                first_path = g_strdup(*part);
-            }
-        }
-    }
-    return true;
-}
-
-/* ---- tiles of features ---- */
-
-typedef struct {
-    uint64_t *rows; /* [n_patients] */
-    size_t n_patients;
-    int dim;
-} Counted;
-
-/* Ends the loading as soon as it is known how much there is. */
-static bool count_and_leave(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted, GError **err) {
-    Counted *counted = user;
-    (void)wanted;
-    memcpy(counted->rows, rows, counted->n_patients * sizeof *rows);
-    counted->dim = (int)dim;
-    return lob_fail(err, LOB_ERROR_STOPPED, "counted");
-}
-
-static void *no_memory(void *user, size_t size) {
-    (void)user;
-    (void)size;
-    return NULL;
-}
-
-/* Bytes of the files that other tools made; stores count as nothing, whose rows need not be read. */
-static double foreign_bytes(const LobStudy *study) {
-    double bytes = 0;
-    for (char **source = study->features; *source; source++) {
-        g_auto(GStrv) parts = lob_store_find(*source, NULL);
-        g_autoptr(GDir) dir = parts ? NULL : g_dir_open(*source, 0, NULL);
-        for (const char *name = dir ? g_dir_read_name(dir) : NULL; name; name = g_dir_read_name(dir)) {
-            g_autofree char *path = g_build_filename(*source, name, NULL);
-            GStatBuf is;
-            bytes += g_stat(path, &is) == 0 && S_ISREG(is.st_mode) ? (double)is.st_size : 0;
-        }
-    }
-    return bytes;
-}
-
 /* Rows as a run would load them; what a run would refuse is refused here. */
 static bool predict_from_features(Survey *survey, bool all, GError **err) {
     const LobCohort *cohort = survey->cohort;
     const LobStudy *study = cohort->study;
+    const bool loads = study->n_endpoints > 0 && strcmp(study->model.kind, "clinical") != 0;
     g_autofree uint64_t *rows = g_new0(uint64_t, cohort->n_patients);
-    Counted counted = {rows, cohort->n_patients, 0};
-    LobBagSet set;
-    g_autoptr(GError) problem = NULL;
-    if (study->n_endpoints == 0 || strcmp(study->model.kind, "clinical") == 0)
-        return true;
-    const double gib = foreign_bytes(study) / (1 << 30);
-    if (gib > MOST_FOREIGN_GIB && !all) {
-        survey->cost.trains = true;
+    int dim;
+    double bytes;
+    if (!lob_bags_count(cohort, (const char *const *)study->features,
+                        all ? INFINITY : MOST_FOREIGN_GIB * (1 << 30), loads ? rows : NULL, &dim, &bytes,
+                        err))
+        return false;
+    if (dim > 0)
+        return lob_cost_of_training(&survey->cost, cohort, rows, dim, err);
+    survey->cost.trains = loads;
+    if (loads)
         survey->cost.training_problem =
             g_strdup_printf("not predicted: counting the tiles of other tools' files reads them, %.0f GiB; "
                             "--all does",
-                            gib);
-        return true;
-    }
-    (void)lob_bags_load_some(cohort, (const char *const *)study->features, count_and_leave, no_memory,
-                             &counted, &set, &problem);
-    if (counted.dim == 0) {
-        g_propagate_error(err, g_steal_pointer(&problem));
-        return false;
-    }
-    return lob_cost_of_training(&survey->cost, cohort, rows, counted.dim, err);
+                            bytes / (1 << 30));
+    return true;
 }
 
 static bool check_study(const char *path, const char *output, size_t most, bool json, const LobCostAsk *ask,
@@ -300,7 +218,7 @@ static bool check_study(const char *path, const char *output, size_t most, bool 
     g_autoptr(LobCohort) cohort = lob_cohort_read(study, err);
     if (!cohort)
         return false;
-    if (!check_validation(cohort, err) || !check_features(study, err))
+    if (!check_validation(cohort, err))
         return false;
     Survey survey = {.cohort = cohort, .cost.ask = *ask};
     survey.info = g_new0(LobSlideInfo, cohort->n_slides);
@@ -353,6 +271,7 @@ int lob_cmd_check(int argc, char **argv) {
     if (ok && walltime && (ask.machine.walltime_seconds = lob_parse_duration(walltime)) <= 0)
         ok = lob_fail(&err, LOB_ERROR_INPUT, "--walltime %s: expected seconds, H:M:S or D-H:M:S above 0",
                       walltime);
+    ok = ok && lob_cost_check_machine(&ask.machine, &err);
     if (!ok) {
         fprintf(stderr, "lobule check: %s\n", err->message);
         return LOB_EXIT_INPUT;

@@ -1,10 +1,9 @@
 #include "jobs/check_cost.h"
-#include "jobs/bench_lines.h"
 #include "model/model.h"
+#include "stats/stats.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Batches timed, while all of them take no longer than this. */
@@ -13,48 +12,32 @@ enum { BATCHES = 3 };
 
 /* ---- the machine ---- */
 
-static double memory_gib(void) {
-    g_autofree char *text = NULL;
-    const char *line =
-        g_file_get_contents("/proc/meminfo", &text, NULL, NULL) ? strstr(text, "MemTotal:") : NULL;
-    return line ? g_ascii_strtod(line + strlen("MemTotal:"), NULL) / 1048576 : 0;
-}
-
 void lob_cost_defaults(LobCostAsk *ask) {
     *ask = (LobCostAsk){.machine = {.nodes = 1,
                                     .cores = (int)g_get_num_processors(),
-                                    .node_gib = memory_gib(),
+                                    .node_gib = lob_proc_number("/proc/meminfo", "MemTotal") / 1048576,
                                     .plan_seconds = LOB_PLAN_SECONDS}};
+}
+
+bool lob_cost_check_machine(const LobMachine *m, GError **err) {
+    return (m->nodes >= 1 && m->cores >= 1 && m->node_gib > 0 && !isinf(m->node_gib) &&
+            (double)m->nodes * m->cores <= 1e7) ||
+           lob_fail(err, LOB_ERROR_INPUT,
+                    "--nodes, --cores and --node-gib must be above 0, and no more than 10 million cores are "
+                    "planned with");
 }
 
 /* ---- the encoder ---- */
 
-static bool from_bench(LobCost *cost, const LobStudy *study, GError **err) {
-    LobBenchEncoderLine line;
-    bool found;
-    const char *name = study->encoder.name, *precision = study->encoder.precision;
-    if (!lob_bench_lines_encoder(cost->ask.bench, name, precision, &line, &found, err))
+static bool from_bench(LobCost *cost, const LobEncoderInfo *encoder, GError **err) {
+    LobMeasured how;
+    if (!lob_capacity_measured(cost->ask.bench, encoder->name, encoder->precision, cost->ask.machine.cores,
+                               LOB_ALL_CORES, &cost->cost, &how, NULL, err))
         return false;
-    if (!found)
-        return lob_fail(
-            err, LOB_ERROR_INPUT,
-            "%s: no result of encoder %s in %s; lobule bench encoder %s --precision %s measures it",
-            cost->ask.bench, name, precision, name, precision);
-    const double slower = lob_capacity_slowdown(line.ranks, cost->ask.machine.cores, LOB_ALL_CORES);
-    cost->cost.seconds = slower / line.rate;
-    cost->cost.spread = line.spread >= 0 ? line.spread : lob_simulation_defaults.spread;
-    if (line.weights_mib > 0)
-        cost->cost.weights_gib = line.weights_mib / 1024;
-    if (line.working_mib > 0)
-        cost->cost.rank_gib = LOB_RANK_GIB + line.working_mib / 1024;
-    cost->how = g_strdup_printf("measured by %d ranks side by side%s", line.ranks,
-                                slower > 1 ? ", slowed down for busy neighbours by an assumed factor" : "");
+    cost->how =
+        g_strdup_printf("measured by %d ranks side by side%s", how.ranks,
+                        how.slowdown > 1 ? ", slowed down for busy neighbours by an assumed factor" : "");
     return true;
-}
-
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static bool timed_here(LobCost *cost, const LobStudy *study, LobEncoder *encoder, GError **err) {
@@ -77,10 +60,8 @@ static bool timed_here(LobCost *cost, const LobStudy *study, LobEncoder *encoder
         seconds[timed] = lob_clock() - start;
         all += seconds[timed++];
     } while (timed < BATCHES && all * (timed + 1) / timed < TIMING_SECONDS);
-    qsort(seconds, (size_t)timed, sizeof *seconds, by_value);
     const double slower = lob_capacity_slowdown(1, cost->ask.machine.cores, LOB_ALL_CORES);
-    cost->cost.seconds = slower * seconds[timed / 2] / (double)n;
-    cost->cost.spread = lob_simulation_defaults.spread;
+    cost->cost.seconds = slower * lob_quantile(seconds, (size_t)timed, 0.5) / (double)n;
     cost->how = g_strdup_printf(
         "%d batch%s timed on this machine%s; --bench takes what lobule bench measured", timed,
         timed > 1 ? "es" : "", slower > 1 ? ", slowed down for busy neighbours by an assumed factor" : "");
@@ -91,30 +72,21 @@ bool lob_cost_of_encoder(LobCost *cost, const LobStudy *study, LobEncoder *encod
     const LobEncoderCost own = lob_encoder_cost(encoder);
     cost->embeds = true;
     cost->cost = (LobTileCost){
+        .spread = lob_simulation_defaults.spread,
         .weights_gib = (double)own.weight_bytes / (1 << 30),
         .rank_gib =
             LOB_RANK_GIB + (own.working_bytes > 0 ? (double)own.working_bytes / (1 << 30) : LOB_WORKING_GIB),
         .dim = lob_encoder_info(encoder)->dim};
-    return cost->ask.bench ? from_bench(cost, study, err) : timed_here(cost, study, encoder, err);
+    return cost->ask.bench ? from_bench(cost, lob_encoder_info(encoder), err)
+                           : timed_here(cost, study, encoder, err);
 }
 
 /* ---- embedding ---- */
 
-/* What the machine cannot do is told, not failed for; numbers without sense are refused before. */
-static bool check_machine(const LobMachine *m, GError **err) {
-    return (m->nodes >= 1 && m->cores >= 1 && m->node_gib > 0 && !isinf(m->node_gib) &&
-            m->walltime_seconds >= 0 && (double)m->nodes * m->cores <= 1e7) ||
-           lob_fail(err, LOB_ERROR_INPUT,
-                    "--nodes, --cores and --node-gib must be above 0, and no more than 10 million cores are "
-                    "planned with");
-}
-
-bool lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *tiles, GError **err) {
+void lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *tiles) {
     g_autofree uint32_t *sizes = g_new(uint32_t, cohort->n_slides),
                         *centers = g_new(uint32_t, cohort->n_slides);
     uint32_t n = 0;
-    if (!check_machine(&cost->ask.machine, err))
-        return false;
     for (size_t s = 0; s < cohort->n_slides; s++) {
         cost->tiles += tiles[s];
         if (tiles[s] < 0.5)
@@ -133,19 +105,9 @@ bool lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *ti
     else if (!lob_capacity_embed(&cost->ask.machine, &cost->cost, &base, sizes, centers, n, &cost->need,
                                  &problem))
         cost->problem = g_strdup(problem->message);
-    return true;
 }
 
 /* ---- validation ---- */
-
-static bool train_speed(LobCost *cost, GError **err) {
-    double measured = 0;
-    if (cost->ask.bench && !lob_bench_lines_train(cost->ask.bench, &measured, err))
-        return false;
-    cost->gflops_measured = measured > 0;
-    cost->training.gflops = measured > 0 ? measured : LOB_TRAIN_GFLOPS;
-    return true;
-}
 
 bool lob_cost_of_training(LobCost *cost, const LobCohort *cohort, const uint64_t *rows, int dim,
                           GError **err) {
@@ -155,9 +117,8 @@ bool lob_cost_of_training(LobCost *cost, const LobCohort *cohort, const uint64_t
         return true;
     LobModelOptions model;
     g_autoptr(LobFolds) folds = lob_folds_make(cohort, err);
-    if (!folds || !check_machine(&cost->ask.machine, err) ||
-        !lob_model_options_from_study(&model, study, kind, study->endpoints[0].kind, study->validation.seed,
-                                      err))
+    if (!folds || !lob_model_options_from_study(&model, study, kind, study->endpoints[0].kind,
+                                                study->validation.seed, err))
         return false;
     cost->training = (LobTraining){.rows = rows,
                                    .n_patients = cohort->n_patients,
@@ -175,7 +136,7 @@ bool lob_cost_of_training(LobCost *cost, const LobCohort *cohort, const uint64_t
                                    .groups = study->site.groups,
                                    .memory_gib = study->site.memory_gib,
                                    .streams = study->site.stream != NULL};
-    if (!train_speed(cost, err))
+    if (!lob_capacity_train_speed(cost->ask.bench, &cost->training.gflops, &cost->gflops_measured, err))
         return false;
     cost->trains = true;
     g_autoptr(GError) problem = NULL;

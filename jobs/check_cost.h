@@ -30,11 +30,14 @@ typedef struct {
 
 /* One node: this machine. */
 void lob_cost_defaults(LobCostAsk *ask);
-/* Seconds of a tile: from the bench file, which must have the study's encoder, else timed here: one tile to
- * warm up, then whole batches, the median of up to three while they are quick. */
+/* INPUT error: numbers without sense. What such nodes cannot do is no error, it is told as a problem. */
+bool lob_cost_check_machine(const LobMachine *machine, GError **err);
+/* Seconds of a tile: from the bench file, which must have the study's encoder (it may then be opened to
+ * describe), else timed here: one tile to warm up, then whole batches, the median of up to three while they
+ * are quick. */
 bool lob_cost_of_encoder(LobCost *cost, const LobStudy *study, LobEncoder *encoder, GError **err);
 /* tiles [n_slides], 0 where a slide gives none. */
-bool lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *tiles, GError **err);
+void lob_cost_of_slides(LobCost *cost, const LobCohort *cohort, const double *tiles);
 /* rows [n_patients] of dim values each; where the study trains on tiles. */
 bool lob_cost_of_training(LobCost *cost, const LobCohort *cohort, const uint64_t *rows, int dim,
                           GError **err);

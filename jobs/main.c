@@ -1,24 +1,20 @@
 /* The entry: picks the subcommand from a table. */
 #include "base/base.h"
+#include "encoder/blas.h"
 #include "jobs/jobs.h"
 
-#include <cblas.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-#define BLAS_BUFFER_MIB 128
-#define SPARE_MIB 64 /* threads and tables beside it */
 
 typedef struct {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *what;
-    bool multiplies; /* matrices, with OpenBLAS */
+    bool multiplies; /* matrices, whatever the encoder: told before anything is read */
 } Command;
 
 static const Command commands[] = {
@@ -57,38 +53,6 @@ static void usage(FILE *to) {
             "76 halted, 1 anything else.\n");
 }
 
-/* One worker a core: a BLAS with threads of its own would oversubscribe the node, and its threads would be
- * forked. */
-static bool blas_is_single_threaded(void) {
-    openblas_set_num_threads(1);
-    if (openblas_get_num_threads() == 1)
-        return true;
-    fprintf(
-        stderr,
-        "lobule: OpenBLAS does not accept one thread; set OPENBLAS_NUM_THREADS=1 or link its serial build\n");
-    return false;
-}
-
-/* OpenBLAS takes a buffer at its first product and asks for it again for ever where there is no memory. The
- * product is large enough not to go without. */
-static bool blas_has_its_buffer(void) {
-    enum { N = 128 };
-    const size_t size = (size_t)(BLAS_BUFFER_MIB + SPARE_MIB) << 20;
-    void *buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (buffer == MAP_FAILED) {
-        fprintf(stderr,
-                "lobule: OpenBLAS needs a buffer of %d MiB, all else at least %d MiB: %s; give the job more "
-                "memory, or raise the "
-                "shell's limit (ulimit -v)\n",
-                BLAS_BUFFER_MIB, SPARE_MIB, g_strerror(errno));
-        return false;
-    }
-    munmap(buffer, size);
-    g_autofree float *zeros = g_new0(float, 2 * N * N);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N, N, N, 1, zeros, N, zeros, N, 0, zeros + N * N, N);
-    return true;
-}
-
 /* A store that got the number of a closed standard stream would have log lines written into it. Standard
  * output is opened for reading, so that what is lost is noticed. */
 static bool standard_streams_are_open(void) {
@@ -100,8 +64,11 @@ static bool standard_streams_are_open(void) {
 }
 
 static int run_command(const Command *command, int argc, char **argv) {
-    if (!blas_is_single_threaded() || (command->multiplies && !blas_has_its_buffer()))
-        return LOB_EXIT_OTHER;
+    g_autoptr(GError) err = NULL;
+    if (command->multiplies && !lob_blas_ready(&err)) {
+        fprintf(stderr, "lobule: %s\n", err->message);
+        return lob_error_exit_code(err);
+    }
     g_autofree char *name = g_strdup_printf("lobule %s", command->name);
     g_set_prgname(name);
     const int code = command->run(argc, argv);

@@ -1,5 +1,4 @@
 /* lobule simulate: the real scheduler, virtual ranks. No MPI. */
-#include "jobs/bench_lines.h"
 #include "jobs/jobs.h"
 #include "jobs/simulate_internal.h"
 
@@ -111,29 +110,21 @@ static bool parse_ranks(const char *text, GArray *ranks, GError **err) {
 
 /* Seconds a tile and the spread from what was measured; `how` says so to people. */
 static bool take_bench(Options *o, char **how, GError **err) {
-    LobBenchEncoderLine line;
-    bool found;
-    const char *precision = o->precision ? o->precision : "fp32";
+    LobTileCost cost = {.spread = o->sim.spread, .weights_gib = o->weights_gib};
+    LobMeasured measured;
     if (!o->bench)
         return true;
     if (!(o->all_cores > 0))
         return lob_fail(err, LOB_ERROR_INPUT, "--all-cores must be above 0");
-    if (!lob_bench_lines_encoder(o->bench, o->encoder, precision, &line, &found, err))
+    if (!lob_capacity_measured(o->bench, o->encoder, o->precision ? o->precision : "fp32", o->sim.node_ranks,
+                               o->all_cores, &cost, &measured, NULL, err))
         return false;
-    if (!found)
-        return lob_fail(
-            err, LOB_ERROR_INPUT,
-            "%s: no result of encoder %s in %s; lobule bench encoder %s --precision %s measures it", o->bench,
-            o->encoder, precision, o->encoder, precision);
-    const double slower = lob_capacity_slowdown(line.ranks, o->sim.node_ranks, o->all_cores);
-    o->sim.seconds_per_tile = slower / line.rate;
-    if (line.spread >= 0)
-        o->sim.spread = line.spread;
-    if (line.weights_mib > 0)
-        o->weights_gib = line.weights_mib / 1024;
-    *how =
-        g_strdup_printf("Measured with %d ranks of %d a node, each %.4g s a tile%s.\n", line.ranks,
-                        o->sim.node_ranks, 1 / line.rate, slower > 1 ? "; slowed down by --all-cores" : "");
+    o->sim.seconds_per_tile = cost.seconds;
+    o->sim.spread = cost.spread;
+    o->weights_gib = cost.weights_gib;
+    *how = g_strdup_printf("Measured with %d ranks of %d a node, each %.4g s a tile%s.\n", measured.ranks,
+                           o->sim.node_ranks, cost.seconds / measured.slowdown,
+                           measured.slowdown > 1 ? "; slowed down by --all-cores" : "");
     return true;
 }
 
@@ -224,7 +215,11 @@ static bool simulate(Options *o, const LobSizes *sizes, GError **err) {
     o->sim.centers = sizes->centers;
     o->sim.n_slides = sizes->n;
     o->sim.ranks = g_array_index(ranks, int, 0);
-    if (!lob_simulate_check(&o->sim, err))
+    const bool measures = isnan(o->sim.record_seconds);
+    if (measures)
+        o->sim.record_seconds = 0;
+    if (!lob_simulate_check(&o->sim, err) ||
+        (measures && !lob_simulate_record_cost(&o->sim.record_seconds, err)))
         return false;
     print_head(o, sizes, how);
     for (guint i = 0; i < ranks->len; i++) {
@@ -244,7 +239,7 @@ static bool simulate(Options *o, const LobSizes *sizes, GError **err) {
 }
 
 /* From the units of the command line to those of the simulation. */
-static bool take_units(Options *o, GError **err) {
+static void take_units(Options *o) {
     LobSimulation *s = &o->sim;
     if (isnan(o->node_mtbf_hours)) /* not given */
         o->node_mtbf_hours = o->wants_capacity && !(o->mtbf_hours > 0) ? LOB_NODE_MTBF_HOURS : 0;
@@ -254,7 +249,8 @@ static bool take_units(Options *o, GError **err) {
     s->node_mtbf_seconds = 3600 * o->node_mtbf_hours;
     s->walltime_seconds = o->machine.walltime_seconds = 3600 * o->walltime_hours;
     s->restart_seconds = 60 * o->restart_minutes;
-    return !isnan(s->record_seconds) || lob_simulate_record_cost(&s->record_seconds, err);
+    if (o->wants_capacity) /* which does not ask how busy rank 0 is */
+        s->record_seconds = 0;
 }
 
 static void clear(Options *o) {
@@ -282,9 +278,10 @@ int lob_cmd_simulate(int argc, char **argv) {
     g_autoptr(GError) err = NULL;
     o.sim.sched = lob_sched_defaults;
     o.sim.record_seconds = NAN; /* not given */
-    const bool ok = parse(&o, &argc, &argv, &err) && take_units(&o, &err) &&
-                    lob_simulate_sizes(&o, &sizes, &err) &&
-                    (o.wants_capacity ? lob_simulate_capacity(&o, &sizes, &err) : simulate(&o, &sizes, &err));
+    bool ok = parse(&o, &argc, &argv, &err);
+    take_units(&o);
+    ok = ok && lob_simulate_sizes(&o, &sizes, &err) &&
+         (o.wants_capacity ? lob_simulate_capacity(&o, &sizes, &err) : simulate(&o, &sizes, &err));
     if (!ok)
         fprintf(stderr, "lobule simulate: %s\n", err->message);
     lob_simulate_sizes_clear(&sizes);

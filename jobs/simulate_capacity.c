@@ -2,7 +2,6 @@
  */
 #include "encoder/encoder.h"
 #include "hdf5io/hdf5io.h"
-#include "jobs/bench_lines.h"
 #include "jobs/simulate_internal.h"
 #include "model/model.h"
 
@@ -32,33 +31,22 @@ typedef struct {
     bool measured;
 } Case;
 
-/* From the bench file, where it has this encoder: *found. */
+/* From the bench file; without found it must have this encoder. */
 static bool measured_cost(const LobSimulateOptions *o, Case *c, bool *found, GError **err) {
-    LobBenchEncoderLine line;
-    *found = false;
-    if (!o->bench)
-        return true;
-    if (!lob_bench_lines_encoder(o->bench, c->preset, c->precision, &line, found, err))
+    LobMeasured how;
+    if (!lob_capacity_measured(o->bench, c->preset, c->precision, o->machine.cores, o->all_cores, &c->cost,
+                               &how, found, err))
         return false;
-    if (!*found)
-        return true;
-    const double slower = lob_capacity_slowdown(line.ranks, o->machine.cores, o->all_cores);
-    c->cost.seconds = slower / line.rate;
-    if (line.spread >= 0)
-        c->cost.spread = line.spread;
-    if (line.weights_mib > 0)
-        c->cost.weights_gib = line.weights_mib / 1024;
-    if (line.working_mib > 0)
-        c->cost.rank_gib = LOB_RANK_GIB + line.working_mib / 1024;
-    c->measured = true;
-    c->how = slower > 1 ? g_strdup_printf("measured, %d of %d cores busy, x%.2f", line.ranks,
-                                          o->machine.cores, 1 / slower)
-                        : g_strdup_printf("measured, all %d cores busy", o->machine.cores);
+    c->measured = !found || *found;
+    if (c->measured)
+        c->how = how.slowdown > 1 ? g_strdup_printf("measured, %d of %d cores busy, x%.2f", how.ranks,
+                                                    o->machine.cores, 1 / how.slowdown)
+                                  : g_strdup_printf("measured, all %d cores busy", o->machine.cores);
     return true;
 }
 
 static bool trial_case(const LobSimulateOptions *o, const Model *model, bool bf16, Case *c, GError **err) {
-    bool found;
+    bool found = false;
     *c = (Case){.preset = model->preset, .precision = precisions[bf16]};
     c->cost =
         (LobTileCost){.seconds = model->gflop / (o->gflops_core * (bf16 ? o->bf16_factor : 1) * o->all_cores),
@@ -66,7 +54,7 @@ static bool trial_case(const LobSimulateOptions *o, const Model *model, bool bf1
                       .weights_gib = model->gib * (bf16 ? 0.5 : 1),
                       .rank_gib = LOB_RANK_GIB + LOB_WORKING_GIB,
                       .dim = model->dim};
-    if (!measured_cost(o, c, &found, err))
+    if (o->bench && !measured_cost(o, c, &found, err))
         return false;
     if (!found)
         c->how = g_strdup_printf("assumed, x%.2f", o->all_cores);
@@ -75,7 +63,6 @@ static bool trial_case(const LobSimulateOptions *o, const Model *model, bool bf1
 
 /* Any encoder that the program knows; its values a tile are asked of it without loading it. */
 static bool named_case(const LobSimulateOptions *o, Case *c, GError **err) {
-    bool found;
     *c = (Case){.preset = o->encoder, .precision = o->precision ? o->precision : "fp32"};
     const LobEncoderOptions options = {.name = o->encoder,
                                        .precision = c->precision,
@@ -90,12 +77,7 @@ static bool named_case(const LobSimulateOptions *o, Case *c, GError **err) {
     c->cost = (LobTileCost){.spread = o->sim.spread,
                             .rank_gib = LOB_RANK_GIB + LOB_WORKING_GIB,
                             .dim = lob_encoder_info(encoder)->dim};
-    if (!measured_cost(o, c, &found, err))
-        return false;
-    return found || lob_fail(err, LOB_ERROR_INPUT,
-                             "%s: no result of encoder %s in %s; lobule bench encoder %s --precision %s "
-                             "measures it",
-                             o->bench, c->preset, c->precision, c->preset, c->precision);
+    return measured_cost(o, c, NULL, err);
 }
 
 /* ---- embedding ---- */
@@ -188,17 +170,6 @@ static void print_training(const LobSimulateOptions *o, const LobTraining *t, co
     }
 }
 
-static bool train_speed(const LobSimulateOptions *o, double *gflops, GError **err) {
-    *gflops = o->train.gflops;
-    if (*gflops != 0)
-        return true;
-    if (o->bench && !lob_bench_lines_train(o->bench, gflops, err))
-        return false;
-    if (*gflops == 0)
-        *gflops = LOB_TRAIN_GFLOPS;
-    return true;
-}
-
 /* The nodes being too few for the features is an answer, not a failure. */
 static bool train(const LobSimulateOptions *o, const LobSizes *sizes, int dim, GError **err) {
     LobModelOptions model;
@@ -211,9 +182,11 @@ static bool train(const LobSimulateOptions *o, const LobSizes *sizes, int dim, G
                      .folds = o->train.centers,
                      .seeds = o->train.seeds,
                      .endpoints = 1,
-                     .groups = o->train.groups};
+                     .groups = o->train.groups,
+                     .gflops = o->train.gflops};
+    bool measured;
     if (!lob_model_defaults_of("abmil", LOB_ENDPOINT_SURVIVAL, &model, err) ||
-        !train_speed(o, &t.gflops, err))
+        (t.gflops == 0 && !lob_capacity_train_speed(o->bench, &t.gflops, &measured, err)))
         return false;
     t.epochs = o->train.epochs != 0 ? o->train.epochs : model.epochs;
     t.hidden = model.hidden;

@@ -5,7 +5,6 @@
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- options ---- */
@@ -24,6 +23,7 @@ static const struct {
     {"--node-ranks", SIMULATES},
     {"--weights-gib", SIMULATES},
     {"--row-bytes", SIMULATES},
+    {"--record-seconds", SIMULATES},
     {"--cores", PLANS_CAPACITY},
     {"--nodes", PLANS_CAPACITY},
     {"--node-gib", PLANS_CAPACITY},
@@ -96,14 +96,14 @@ static void add_machine(const LobSimulateOptions *o, json_t *all) {
 
 json_t *lob_simulate_options_json(const LobSimulateOptions *o) {
     const LobSimulation *s = &o->sim;
-    json_t *all = json_pack(
-        "{s:s?, s:b, s:i, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i}", "plan",
-        o->plan, "fit", o->fit, "slides", o->slides, "tiles_median", o->median, "tiles_sigma", o->sigma,
-        "seed", (json_int_t)o->seed, "seconds_per_tile", s->seconds_per_tile, "spread", s->spread,
-        "open_seconds", s->open_seconds, "write_seconds", s->write_seconds, "range_seconds",
-        s->sched.range_seconds, "latency", s->latency, "message_seconds", s->message_seconds,
-        "record_seconds", s->record_seconds, "sync_seconds", s->sync_seconds, "serve_seconds",
-        s->serve_seconds, "rank0_works_up_to", s->rank0_works_up_to, "node_ranks", s->node_ranks);
+    json_t *all =
+        json_pack("{s:s?, s:b, s:i, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i}",
+                  "plan", o->plan, "fit", o->fit, "slides", o->slides, "tiles_median", o->median,
+                  "tiles_sigma", o->sigma, "seed", (json_int_t)o->seed, "seconds_per_tile",
+                  s->seconds_per_tile, "spread", s->spread, "open_seconds", s->open_seconds, "write_seconds",
+                  s->write_seconds, "range_seconds", s->sched.range_seconds, "latency", s->latency,
+                  "message_seconds", s->message_seconds, "sync_seconds", s->sync_seconds, "serve_seconds",
+                  s->serve_seconds, "rank0_works_up_to", s->rank0_works_up_to, "node_ranks", s->node_ranks);
     json_t *rest = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s?, s:s?, s:s?, s:f}",
                              "fs_bandwidth_gb", o->gigabytes_second, "bytes_per_tile", s->bytes_per_tile,
                              "row_bytes", s->row_bytes, "weights_gib", o->weights_gib, "straggler_share",
@@ -115,6 +115,8 @@ json_t *lob_simulate_options_json(const LobSimulateOptions *o) {
     json_decref(rest);
     if (o->wants_capacity)
         add_machine(o, all);
+    else
+        json_object_set_new(all, "record_seconds", json_real(s->record_seconds));
     return all;
 }
 
@@ -183,17 +185,6 @@ void lob_simulate_sizes_clear(LobSizes *sizes) {
 
 /* ---- a record ---- */
 
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void no_record(const LobJournalRecord *record, void *user) {
-    (void)record;
-    (void)user;
-}
-
 /* A lease and a range in turn, as embed has them. */
 static bool append_records(LobJournal *journal, int n, GError **err) {
     g_autofree char *text = lob_journal_quality_text(0x12345678);
@@ -217,10 +208,10 @@ bool lob_simulate_record_cost(double *seconds, GError **err) {
     if (!dir)
         return false;
     g_autofree char *path = g_build_filename(dir, "records.journal", NULL);
-    LobJournal *journal = lob_journal_open(path, no_record, NULL, err);
-    const double start = cpu_seconds();
+    LobJournal *journal = lob_journal_open(path, NULL, NULL, err);
+    const double start = lob_thread_cpu_seconds();
     const bool ok = journal && append_records(journal, RECORDS, err);
-    *seconds = (cpu_seconds() - start) / RECORDS;
+    *seconds = (lob_thread_cpu_seconds() - start) / RECORDS;
     if (journal)
         lob_journal_close(journal);
     (void)remove(path);

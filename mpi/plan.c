@@ -166,11 +166,6 @@ static void explain(void *user, const char *why) {
     lob_stage_unlock(&plan->stage);
 }
 
-static void ignore_record(const LobJournalRecord *record, void *user) {
-    (void)record;
-    (void)user;
-}
-
 static bool is_hopeless(const LobCatalogSlide *slide) {
     return slide->attempts.lone_deaths >= LOB_LONE_DEATHS_TO_QUARANTINE;
 }
@@ -222,7 +217,7 @@ static bool open_plan(LobPlan *plan, GError **err) {
     /* A grid a slide, and a few of the job's own. */
     if (!lob_space_fits(plan->stage.cohort->study->output, 0, (uint64_t)plan->todo->len + 16, err))
         return false;
-    plan->journal = lob_journal_open(path, ignore_record, NULL, err);
+    plan->journal = lob_journal_open(path, NULL, NULL, err);
     return plan->journal && write_session(plan, LOB_J_START, text, err) && give_up_hopeless(plan, err) &&
            (plan->todo->len > 0 || write_session(plan, LOB_J_END, "done", err));
 }

@@ -8,7 +8,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 /* As the real farm and job have it: ranges a worker holds, naps while waiting, how often leases are looked
  * at, what part of a lease's patience a worker uses, and how long before the walltime a job stops. */
@@ -176,12 +175,6 @@ static void task_came(Sim *sim, const LobEvent *event) {
 
 /* ---- coordinator ---- */
 
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static bool rank0_works(const LobSimulation *o) {
     return o->ranks <= o->rank0_works_up_to;
 }
@@ -240,14 +233,14 @@ static void do_round(Sim *sim, double now) {
     const uint64_t messages = r->messages;
     g_autoptr(GArray) dealt = g_array_new(FALSE, FALSE, sizeof(LobEvent));
     sim->round_due = false;
-    const double cpu = cpu_seconds();
+    const double cpu = lob_thread_cpu_seconds();
     for (guint i = 0; i < sim->inbox->len; i++)
         take_result(sim, &g_array_index(sim->inbox, LobEvent, i), now);
     g_array_set_size(sim->inbox, 0);
     const uint32_t n_dealt = deal(sim, dealt, now);
     r->messages += n_dealt;
     r->records += n_dealt;
-    r->sched_seconds += cpu_seconds() - cpu;
+    r->sched_seconds += lob_thread_cpu_seconds() - cpu;
     sim->free_at = now + (double)(r->messages - messages) * sim->o->message_seconds;
     if (dealt->len > 0) {
         sim->free_at += sim->o->sync_seconds;
@@ -268,9 +261,9 @@ static double next_expiry(const Sim *sim, double now) {
 }
 
 static void expire(Sim *sim, double now) {
-    const double cpu = cpu_seconds();
+    const double cpu = lob_thread_cpu_seconds();
     const int late = lob_sched_expire(sim->sched, now);
-    sim->r->sched_seconds += cpu_seconds() - cpu;
+    sim->r->sched_seconds += lob_thread_cpu_seconds() - cpu;
     if (late > 0)
         want_round(sim, now);
     lob_events_push(&sim->events, (LobEvent){.time = next_expiry(sim, now), .kind = EVENT_EXPIRE});

@@ -250,19 +250,12 @@ bool lob_resident_load(LobResident *resident, const LobWorld *world, const LobPl
     return ok;
 }
 
-/* A number behind a name in one of the kernel's tables of this process; NAN where there is none. */
-static double own_number(const char *path, const char *name) {
-    g_autofree char *text = NULL;
-    const char *at = g_file_get_contents(path, &text, NULL, NULL) ? strstr(text, name) : NULL;
-    return at ? g_ascii_strtod(at + strlen(name), NULL) : NAN;
-}
-
 void lob_resident_log(const LobResident *resident) {
     const double mb = 1e6;
     lob_info("features of %.1f MB are resident; rank 0 has read %.1f MB in all, and held %.1f MB at most",
              (double)resident->n_rows * (double)resident->bags.dim * 2 / mb,
-             own_number("/proc/self/io", "rchar:") / mb,
-             own_number("/proc/self/status", "VmHWM:") * 1024 / mb);
+             lob_proc_number("/proc/self/io", "rchar") / mb,
+             lob_proc_number("/proc/self/status", "VmHWM") * 1024 / mb);
 }
 
 void lob_resident_clear(LobResident *resident) {

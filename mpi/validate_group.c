@@ -6,14 +6,6 @@
 
 /* ---- nodes ---- */
 
-/* Bytes the kernel says can be had without swapping; 0: it does not say. */
-static double memory_available(void) {
-    g_autofree char *text = NULL;
-    const char *line =
-        g_file_get_contents("/proc/meminfo", &text, NULL, NULL) ? strstr(text, "MemAvailable:") : NULL;
-    return line ? 1024 * g_ascii_strtod(line + strlen("MemAvailable:"), NULL) : 0;
-}
-
 void lob_layout_init(LobLayout *layout, const LobWorld *world, double gib) {
     const size_t n = (size_t)world->size;
     g_autofree double *all = g_new0(double, 3 * n);
@@ -24,7 +16,9 @@ void lob_layout_init(LobLayout *layout, const LobWorld *world, double gib) {
     /* a rank's node goes by the world's number of its first rank */
     all[3 * (size_t)world->rank] = first;
     all[3 * (size_t)world->rank + 1] = world->node_rank;
-    all[3 * (size_t)world->rank + 2] = gib > 0 ? gib * (1 << 30) : 0.8 * memory_available();
+    /* what can be had without swapping; NAN where the kernel does not say */
+    const double available = 1024 * lob_proc_number("/proc/meminfo", "MemAvailable");
+    all[3 * (size_t)world->rank + 2] = gib > 0 ? gib * (1 << 30) : 0.8 * available;
     if (world->has_mpi)
         lob_mpi_allreduce_sum(lob_world_comm(world), all, 3 * world->size);
     layout->memory = G_MAXDOUBLE;

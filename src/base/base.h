@@ -66,6 +66,13 @@ void lob_log(LobLogLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Seconds since an arbitrary start, monotonic. */
 double lob_clock(void);
+/* Processor time of the calling thread so far. */
+double lob_thread_cpu_seconds(void);
+
+/* ---- the kernel's tables ---- */
+/* The number behind "name:" at the beginning of a line of one of them ("/proc/meminfo", "MemTotal"), in the
+ * table's unit; NAN where there is none. */
+double lob_proc_number(const char *path, const char *name);
 
 /* ---- random numbers ----
  * Counter-based: a stream is named by a seed and a text (a patient's id, "fold/2/seed/1"), so a draw depends

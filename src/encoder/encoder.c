@@ -1,7 +1,7 @@
+#include "encoder/blas.h"
 #include "encoder/encoder_internal.h"
 #include "encoder/loader.h"
 
-#include <cblas.h>
 #include <string.h>
 
 typedef struct {
@@ -89,11 +89,8 @@ static bool check_options(const LobEncoderOptions *options, const LobPreset *pre
                         "encoder %s: precision %s is for network vit; this one has fp32", preset->name,
                         options->precision);
     }
-    /* a second thread would fight with the rank on the next core */
-    openblas_set_num_threads(1);
-    if (openblas_get_num_threads() != 1) {
-        return lob_fail(err, LOB_ERROR_INTERNAL, "OpenBLAS runs %d threads and cannot be set to one",
-                        openblas_get_num_threads());
+    if (!lob_blas_ready(err)) {
+        return false;
     }
     const double advised = preset->recommended_mpp;
     if (advised > 0 && (options->mpp < 0.9 * advised || options->mpp > 1.1 * advised)) {

@@ -26,7 +26,7 @@ typedef struct {
     double mpp;            /* um/px of those tiles */
     size_t batch;          /* most tiles a call */
     bool random_weights;   /* bench only: true shapes, seeded values, no file */
-    bool describe;         /* the weights are checked whole, but not loaded: for lob_encoder_info alone */
+    bool describe;         /* the weights are checked whole, but not loaded: for lob_encoder_info and _cost */
     const LobEncoderMemory *memory;
 } LobEncoderOptions;
 
@@ -67,7 +67,7 @@ typedef struct {
     double seconds; /* since the encoder was opened */
 } LobEncoderStage;
 
-/* The stages are the encoder's. */
+/* The stages are the encoder's. Opened to describe: of what it would be. */
 typedef struct {
     double flop;          /* of a tile's matrix products, two a multiply-add; 0 where they are not counted */
     size_t weight_bytes;  /* prepared, once a node where they are shared */

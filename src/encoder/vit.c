@@ -344,7 +344,7 @@ static double count_flop(const LobVit *v) {
     return 2 * products;
 }
 
-static void set_cost(LobVit *v) {
+static void set_cost(LobVit *v, size_t batch) {
     static const char *const names[LOB_VIT_STAGES] = {
         [LOB_VIT_PATCHES] = "patches",     [LOB_VIT_NORMS] = "norms",           [LOB_VIT_QKV] = "qkv",
         [LOB_VIT_ATTENTION] = "attention", [LOB_VIT_PROJECTION] = "projection", [LOB_VIT_MLP_IN] = "mlp in",
@@ -354,14 +354,14 @@ static void set_cost(LobVit *v) {
         v->stages[i].name = names[i];
     }
     v->base.stages = v->stages;
-    v->base.cost = (LobEncoderCost){
-        .flop = count_flop(v),
-        .weight_bytes = v->prepared.size,
-        .working_bytes =
-            sizeof(float) * (v->base.batch * v->spacing * (2 * v->width + widest(v)) + v->tokens * v->tokens +
-                             v->tokens + 3 * v->patches * v->patch * v->patch),
-        .stages = v->stages,
-        .n_stages = LOB_VIT_STAGES};
+    v->base.cost =
+        (LobEncoderCost){.flop = count_flop(v),
+                         .weight_bytes = v->prepared.size,
+                         .working_bytes = sizeof(float) * (batch * v->spacing * (2 * v->width + widest(v)) +
+                                                           v->tokens * v->tokens + v->tokens +
+                                                           3 * v->patches * v->patch * v->patch),
+                         .stages = v->stages,
+                         .n_stages = LOB_VIT_STAGES};
 }
 
 static int output_width(const LobVit *v) {
@@ -389,7 +389,7 @@ LobEncoder *lob_vit_open(const LobEncoderOptions *options, LobPreset *preset, GE
         vit_free(&v->base);
         return NULL;
     }
-    set_cost(v);
+    set_cost(v, MAX(options->batch, 1));
     v->base.info = (LobEncoderInfo){.name = preset->name,
                                     .weights_sha256 = v->prepared.sha256,
                                     .transform = v->transform.description,

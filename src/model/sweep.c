@@ -20,6 +20,10 @@ typedef struct {
     double seconds;                 /* in training passes */
 } Sweep;
 
+double lob_sweep_flops_a_tile(double dim, double hidden, double attention) {
+    return 4 * dim * hidden + 12 * hidden * attention;
+}
+
 bool lob_sweep_serves(const LobModelOptions *options) {
     return strcmp(options->kind, "abmil") == 0 && !options->cox && options->n_tune_lr == 0 &&
            options->n_tune_weight_decay == 0;

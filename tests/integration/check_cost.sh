@@ -43,6 +43,16 @@ assert not here["validation"]["gflops_measured"]
 assert "holds no rank" in tiny["embedding"]["problem"]
 PY
 
+# A preset of one's own is measured under its own name, whatever name: says of its network.
+tiny=${LOB_SOURCE:?root of the source}/tests/oracles/vit/tiny-timm
+cp "$tiny/preset.yaml" "$work/c/ours.yaml"
+sed "/^encoder/d; s#^cohort.*#&\nencoder: {name: vit, config: ours.yaml, weights: $tiny/weights.safetensors}#" "$study" >"$work/c/ours-study.yaml"
+echo '{"bench":"encoder","case":"ours fp32","unit":"tiles/s","rate":4.0,"ranks":2}' >"$work/ours.jsonl"
+"$lobule" check "$work/c/ours-study.yaml" --json --bench "$work/ours.jsonl" --cores 2 --node-gib 64 >"$work/ours.json" 2>"$work/said" ||
+    { cat "$work/said"; fail "a preset of one's own"; }
+python3 -c 'import json, sys; e = json.load(open(sys.argv[1]))["embedding"]; assert e["seconds_a_tile"] == 0.5, e' "$work/ours.json" ||
+    fail "the speed of a preset of one's own"
+
 # An encoder that was not measured, files that are none, numbers without sense.
 echo '{"bench":"encoder","case":"uni fp32","unit":"tiles/s","rate":4.0,"ranks":2}' >"$work/other.jsonl"
 for wrong in "--bench $work/other.jsonl" "--bench $work/none" "--bench $work/here.txt" "--nodes 0" "--cores -1" "--node-gib 0" "--node-gib inf" "--walltime x"; do
@@ -51,6 +61,9 @@ for wrong in "--bench $work/other.jsonl" "--bench $work/none" "--bench $work/her
     "$lobule" check "$study" $wrong >/dev/null 2>"$work/said" || code=$?
     [ "$code" = 2 ] && grep -q 'lobule check: .' "$work/said" || fail "check $wrong: exit code $code"
 done
+
+"$lobule" check "$work/none.yaml" --cores 0 2>"$work/said" && fail "no cores at all"
+grep -q -- '--cores and --node-gib must be above 0' "$work/said" || { cat "$work/said"; fail "the study is read before --cores is looked at"; }
 
 # From features alone: what validation takes.
 "$lobule" demo --bags --patients 60 --centers 3 --tiles 50 --dim 32 "$work/bags" >"$work/log" 2>&1 || { cat "$work/log"; fail "demo --bags"; }
@@ -64,4 +77,14 @@ assert abs(v["features_gib"] * 2**30 / (60 * 50 * 32 * 2) - 1) < 0.3, v
 assert v["hours"] > 0
 PY
 grep -q 'groups of up to' "$work/said" || fail "nothing about validation is said to people"
+
+# Gigabytes of other tools' files are not read unasked, wherever their layout puts them.
+mkdir "$work/clam"
+mv "$work/bags/features" "$work/clam/h5_files"
+truncate -s 5G "$(find "$work/clam/h5_files" -type f | head -n 1)"
+sed 's#^features:.*#features: ../clam#' "$work/bags/study.yaml" >"$work/bags/clam.yaml"
+"$lobule" check "$work/bags/clam.yaml" >/dev/null 2>"$work/said" || { cat "$work/said"; fail "check of large files"; }
+grep -q 'not predicted: counting .* 5 GiB; --all does' "$work/said" || { cat "$work/said"; fail "large files are read"; }
+"$lobule" check --all "$work/bags/clam.yaml" >/dev/null 2>"$work/said" || { cat "$work/said"; fail "check --all"; }
+grep -q 'groups of up to' "$work/said" || { cat "$work/said"; fail "--all does not read large files"; }
 echo "passed"

@@ -51,7 +51,7 @@ cat >"$work/bench.jsonl" <<'J'
 {"bench":"train","case":"abmil","unit":"tiles/s","rate":1.0,"ranks":2,"gflops":14.0}
 J
 small=(--slides 300 --capacity --bench "$work/bench.jsonl" --json)
-"$lobule" simulate "${small[@]}" --cores 2 --nodes 1 --node-gib 16 --all-cores 0.5 2>/dev/null >"$work/busy.json" || fail "capacity of busy cores"
+TMPDIR=$work/none "$lobule" simulate "${small[@]}" --cores 2 --nodes 1 --node-gib 16 --all-cores 0.5 2>/dev/null >"$work/busy.json" || fail "capacity of busy cores"
 "$lobule" simulate "${small[@]}" --cores 8 --nodes 2 --node-gib 10 --all-cores 0.5 --encoder uni 2>/dev/null >"$work/half.json" || fail "capacity of half busy cores"
 "$lobule" simulate "${small[@]}" --cores 4 --nodes 8 --node-gib 8 --encoder texture --train-dim 1024 --train-tiles 8000 --patients 1000 2>/dev/null >"$work/spread.json" || fail "capacity of texture"
 python3 - "$work" <<'PY' || fail "capacity"
@@ -60,7 +60,7 @@ busy, half, spread = ([json.loads(line) for line in open(f"{sys.argv[1]}/{name}.
 rows = {(r["capacity"], r.get("precision")): r for r in busy if r["capacity"] != "validation"}
 uni = rows["uni", "fp32"]
 assert uni["measured"] and abs(uni["rate"] - 4 / 2) < 1e-6 and abs(uni["inputs"]["spread"] - 0.1) < 1e-6, uni
-assert "all 2 cores" in uni["rate_from"]
+assert "all 2 cores" in uni["rate_from"] and "record_seconds" not in uni["inputs"]   # no record is timed, no folder needed
 assert not rows["uni", "bf16"]["measured"] and "assumed" in rows["uni", "bf16"]["rate_from"] and len(rows) == 4
 assert abs(rows["h-optimus-1", "fp32"]["rate"] - 90 * 0.5 / 592) < 1e-5
 assert [r["dim"] for r in busy[4:]] == [1024, 1536]
@@ -87,7 +87,7 @@ PY
     python3 -c 'import json,sys; r = json.load(sys.stdin)["inputs"]; assert abs(r["seconds_per_tile"] - 0.5) < 1e-9 and abs(r["spread"] - 0.1) < 1e-6 and r["weights_gib"] == 1, r' || fail "simulate --bench"
 
 for wrong in "--bench $work/bench.jsonl" "--bench $work/bench.jsonl --encoder uni --precision bf16" "--bench $work/bench.jsonl --encoder uni --spread 0.1" \
-    "--encoder uni" "--capacity --svg $work/x.svg" "--capacity --ranks 3" "--capacity --static" "--capacity --seconds-per-tile=1" "--cores 3" \
+    "--encoder uni" "--capacity --svg $work/x.svg" "--capacity --ranks 3" "--capacity --static" "--capacity --seconds-per-tile=1" "--capacity --record-seconds 1e-6" "--cores 3" \
     "--nodes 3" "--node-gib 64" "--fit" "--plan $work/out --slides 10" "--plan $work/out --tiles-median 10" "--plan $work/out --tiles-sigma 1 --fit" \
     "--message-seconds -1" "--sync-seconds -0.1" "--open-seconds -1" "--write-seconds=-3" "--bytes-per-tile -5" "--range-seconds 0" "--latency inf" \
     "--node-mtbf-hours -1" "--record-seconds -1" "--capacity --cores 0" "--capacity --node-gib 1" "--capacity --epochs -1" \

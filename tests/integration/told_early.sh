@@ -53,15 +53,20 @@ for share in 0/2 3/2 half 1/2x; do
 done
 lobule validate --share 1/2 "$study"; expect "--share where it does not apply" 2 $?
 
-for limit in 200 250 300 320 400; do # MB: it starts or not, has room for all or not; it never waits for memory
-  (ulimit -v $((limit * 1000)); exec timeout 20 "$LOBULE" validate "$dir/b/nosuch.yaml") >"$dir/out" 2>"$dir/log"
-  case $? in
-    1 | 2 | 127) ;;
-    *) cat "$dir/log"; fail "$limit MB of memory" ;;
-  esac
-  cat "$dir/log" >>"$dir/memory"
+tiny=$LOB_SOURCE/tests/oracles/vit/tiny-timm
+sed "/^features/d; s#^cohort.*#&\nencoder: {config: $tiny/preset.yaml, weights: $tiny/weights.safetensors}#; s#^output.*#output: tiny#" \
+  "$dir/b/plain.yaml" >"$dir/b/tiny.yaml"
+for command in "validate nosuch" "check tiny" "plan tiny"; do
+  for limit in 200 250 300 320 400; do # MB: it starts or not, has room for all or not; it never waits for memory
+    (ulimit -v $((limit * 1000)); exec timeout -k 1 20 "$LOBULE" ${command% *} "$dir/b/${command#* }.yaml") >"$dir/out" 2>"$dir/log"
+    case $? in
+      1 | 2 | 3 | 127) ;;
+      *) cat "$dir/log"; fail "$command with $limit MB of memory" ;;
+    esac
+    cat "$dir/log" >>"$dir/memory"
+  done
+  mv "$dir/memory" "$dir/log"; said "$command: too little memory for products of matrices" "OpenBLAS needs a buffer of 128 MiB"
 done
-cp "$dir/memory" "$dir/log"; said "too little memory for products of matrices" "OpenBLAS needs a buffer of 128 MiB"
 
 : >"$dir/b/file"
 sed 's#^output.*#output: file/out#' "$dir/b/plain.yaml" >"$dir/b/nowhere.yaml"

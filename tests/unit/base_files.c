@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,6 +66,21 @@ Test(base_file, mode_follows_the_umask) {
     cr_assert(lob_file_replace(path, "x", 1, NULL));
     cr_assert_eq(stat(path, &info), 0);
     cr_assert_eq(info.st_mode & 0777, 0640);
+}
+
+Test(base_file, numbers_of_the_kernels_tables) {
+    char path[] = "/tmp/lob-proc-XXXXXX";
+    close(g_mkstemp(path));
+    static const char table[] = "MemTotal:   8 kB\nVmHWM:\t 12.5 kB\nempty:\nchar: 3\nrchar: 7";
+    cr_assert(g_file_set_contents(path, table, -1, NULL));
+    cr_expect_eq(lob_proc_number(path, "VmHWM"), 12.5);
+    cr_expect_eq(lob_proc_number(path, "char"), 3);
+    cr_expect_eq(lob_proc_number(path, "rchar"), 7);
+    cr_expect(isnan(lob_proc_number(path, "Mem")) && isnan(lob_proc_number(path, "Total")));
+    cr_expect(isnan(lob_proc_number(path, "empty")));
+    (void)remove(path);
+    cr_expect(isnan(lob_proc_number(path, "VmHWM")));
+    cr_expect_gt(lob_proc_number("/proc/meminfo", "MemTotal"), 0);
 }
 
 Test(base_file, path_beside) {

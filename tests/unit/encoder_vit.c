@@ -275,6 +275,9 @@ Test(vit, is_described_without_being_loaded) {
     cr_assert_str_eq(a->transform, b->transform);
     cr_assert_eq(a->dim, b->dim);
     cr_assert_eq(strlen(b->weights_sha256), 64);
+    const LobEncoderCost full = lob_encoder_cost(whole), told = lob_encoder_cost(described);
+    cr_assert(full.working_bytes > c.tiles && told.working_bytes == full.working_bytes);
+    cr_assert(full.weight_bytes > 0 && told.weight_bytes == full.weight_bytes);
     cr_assert_eq(node.allocated, 0);
     cr_assert_not(lob_encoder_encode(described, (uint8_t *)c.tiles_data, 1, out, NULL, NULL, &err));
     case_clear(&c);

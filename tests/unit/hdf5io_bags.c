@@ -151,9 +151,20 @@ Test(hdf5io_bags, two_stores_equal_one) {
     FIX_OK(load(hand, west, east, &b, &two, err));
     cr_expect(memcmp(a.count, b.count, 4 * sizeof *a.count) == 0);
     cr_expect(memcmp(a.bags.features, b.bags.features, 42 * FIX_DIM * 2) == 0);
+    uint64_t counts[4];
+    memcpy(counts, a.count, sizeof counts);
     lob_bag_set_clear(&a);
     lob_bag_set_clear(&b);
     FIX_FAILS(load(hand, whole, east, &a, &one, err), LOB_ERROR_INPUT, "slide a is in ");
+    const char *const both[] = {west, east, NULL}, *const twice[] = {whole, east, NULL};
+    uint64_t rows[4];
+    int dim;
+    double bytes;
+    FIX_OK(lob_bags_count(&hand->cohort, both, 0, rows, &dim, &bytes, err));
+    cr_expect(memcmp(rows, counts, sizeof rows) == 0 && dim == FIX_DIM && bytes == 0);
+    FIX_FAILS(lob_bags_count(&hand->cohort, twice, 0, rows, &dim, &bytes, err), LOB_ERROR_INPUT,
+              "slide a is in ");
+    FIX_OK(lob_bags_count(&hand->cohort, twice, 0, NULL, &dim, &bytes, err));
     w.header.encoder = "uni";
     unlink(west);
     w.n_slides = 0;
@@ -177,6 +188,11 @@ Test(hdf5io_bags, damage_and_unfinished_stores_are_refused) {
     g_autofree void *block = NULL;
     LobBagSet set;
     FIX_FAILS(load(hand, path, NULL, &set, &block, err), LOB_ERROR_INPUT, "not finished");
+    const char *const sources[] = {path, NULL};
+    int dim;
+    double bytes;
+    FIX_FAILS(lob_bags_count(&hand->cohort, sources, 0, NULL, &dim, &bytes, err), LOB_ERROR_INPUT,
+              "not finished");
     LobPart *part = lob_part_open(path, MPI_COMM_NULL, NULL);
     FIX_OK(lob_part_finish(part, f.slides, 4, err));
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), set_id = H5Dopen2(file, "features", H5P_DEFAULT);
@@ -346,6 +362,15 @@ Test(hdf5io_foreign, a_folder_becomes_bags_and_misfits_are_errors) {
     g_autofree char *hex = hex_of(set.bags.features + 24, 24);
     cr_expect_str_eq(hex, wanted);
     lob_bag_set_clear(&set);
+    const char *const sources[] = {folder, NULL};
+    uint64_t rows[4];
+    int dim;
+    double bytes;
+    FIX_OK(lob_bags_count(&hand->cohort, sources, INFINITY, rows, &dim, &bytes, err));
+    cr_expect(memcmp(rows, counts, sizeof counts) == 0 && dim == 4 && bytes > 0);
+    const double all = bytes;
+    FIX_OK(lob_bags_count(&hand->cohort, sources, all - 1, rows, &dim, &bytes, err));
+    cr_expect(dim == 0 && fabs(bytes - all) < 0.5);
     g_autoptr(Hand) two = g_new0(Hand, 1);
     hand_add(two, "stamp", "p1");
     hand_add(two, "trident", "p2");
