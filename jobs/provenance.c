@@ -100,14 +100,13 @@ bool lob_provenance_write(const LobWorld *world, const LobCohort *cohort, GError
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_autofree char *time = g_date_time_format_iso8601(now);
     g_autofree char *path = lob_study_out(study, "provenance.json");
-    g_autofree char *encoder = lob_encoder_name(study->encoder.name, study->encoder.config);
     json_t *root = lob_provenance_program();
     json_t *job =
         json_pack("{s:s, s:i, s:s, s:{s:I, s:I, s:I}, s:{s:s, s:s}, s:s}", "time", time, "ranks", world->size,
                   "study_sha256", study->text_sha256, "cohort", "patients", (json_int_t)cohort->n_patients,
                   "slides", (json_int_t)cohort->n_slides, "centers", (json_int_t)cohort->n_centers, "encoder",
-                  "name", study->features ? "as in features" : encoder, "precision", study->encoder.precision,
-                  "model", study->model.kind);
+                  "name", study->features ? "as in features" : study->encoder.stored, "precision",
+                  study->encoder.precision, "model", study->model.kind);
     if (!root || !job) {
         json_decref(root);
         json_decref(job);
