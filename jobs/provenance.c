@@ -1,5 +1,4 @@
 #include "jobs/provenance.h"
-#include "encoder/encoder.h"
 #include "mpi/space.h"
 #include "mpi/stage.h"
 
@@ -39,14 +38,6 @@ json_t *lob_provenance_program(void) {
 
 /* ---- the machine ---- */
 
-static char *cpu_model(void) {
-    g_autofree char *text = NULL;
-    if (!g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL))
-        return g_strdup("unknown");
-    const char *line = strstr(text, "model name"), *colon = line ? strchr(line, ':') : NULL;
-    return colon ? g_strndup(colon + 2, strcspn(colon + 2, "\n")) : g_strdup("unknown");
-}
-
 /* How many ranks are on which host, on rank 0. */
 static json_t *rank_map(const LobWorld *world) {
     char mine[256] = {0};
@@ -73,14 +64,11 @@ json_t *lob_provenance_machine(const LobWorld *world, const char *dir) {
     json_t *map = rank_map(world);
     if (world->rank != 0)
         return NULL;
-    g_autofree char *model = cpu_model();
     struct utsname kernel = {0};
     const char *module = g_getenv("OMPI_MCA_io");
     json_t *root = lob_provenance_program();
     json_t *machine = json_object();
     (void)uname(&kernel);
-    json_object_set(machine, "cpu_type", json_object_get(root, "cpu"));
-    json_object_set_new(machine, "cpu", json_string(model));
     json_object_set_new(machine, "openblas_core", json_string(openblas_get_corename()));
     json_object_set_new(machine, "host", json_string(g_get_host_name()));
     json_object_set_new(machine, "kernel", json_sprintf("%s %s", kernel.sysname, kernel.release));
