@@ -110,8 +110,8 @@ static bool tell_jpeg(const LobBench *bench, GError **err) {
     lob_rng_init(&rng, 1, "bench/jpeg");
     for (int i = 0; i < SIDE * SIDE * 3; i++)
         rgb[i] = (uint8_t)(160 + (i / 24 + i / (SIDE * 24)) % 64 + (int)lob_rng_below(&rng, 16));
-    g_autoptr(LobBenchJpegs) jpegs = lob_bench_jpegs_from(rgb, SIDE);
-    if (!lob_bench_jpegs_measure(bench, jpegs, SIDE, &rate, err))
+    g_autoptr(LobBenchJpegs) jpegs = lob_bench_jpegs_from(rgb, SIDE, err);
+    if (!jpegs || !lob_bench_jpegs_measure(bench, jpegs, SIDE, &rate, err))
         return false;
     tell(bench, "JPEG decoding, a painted 256 px tile", "tiles/s", &rate, 0);
     return true;

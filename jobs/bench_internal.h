@@ -102,7 +102,7 @@ typedef struct LobBenchJpegs LobBenchJpegs;
 LobBenchJpegs *lob_bench_jpegs_of(const char *path, int64_t width, int64_t height, int side,
                                   const int32_t (*xy)[2], size_t n);
 /* One picture [side][side][3], compressed as slides usually are. */
-LobBenchJpegs *lob_bench_jpegs_from(const uint8_t *rgb, int side);
+LobBenchJpegs *lob_bench_jpegs_from(const uint8_t *rgb, int side, GError **err);
 void lob_bench_jpegs_free(LobBenchJpegs *jpegs);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobBenchJpegs, lob_bench_jpegs_free)
 /* Decoding them alone: squares of `side` px a second. */

@@ -1,13 +1,9 @@
 /* Bare JPEG decoding: a slide's own tiles where it is a tiled TIFF, or a picture compressed here. */
 #include "jobs/bench_internal.h"
+#include "slide/jpeg.h"
 
-#include <setjmp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <tiffio.h>
-
-#include <jpeglib.h>
 
 #define MOST_BYTES ((size_t)256 << 20)
 enum { QUALITY = 80, DECODES = 50 };
@@ -19,9 +15,7 @@ typedef struct {
 
 struct LobBenchJpegs {
     GArray *jpegs; /* of Jpeg */
-    Jpeg tables;   /* quantisation and Huffman tables of all, or empty */
-    bool ycbcr;
-    int width, height; /* px of each */
+    LobTiffJpeg form;
     uint8_t *rgb;
     size_t at;
     int side; /* px of the squares that are counted */
@@ -30,9 +24,7 @@ struct LobBenchJpegs {
 static LobBenchJpegs *jpegs_new(int width, int height) {
     LobBenchJpegs *j = g_new0(LobBenchJpegs, 1);
     j->jpegs = g_array_new(FALSE, TRUE, sizeof(Jpeg));
-    j->ycbcr = true;
-    j->width = width;
-    j->height = height;
+    j->form = (LobTiffJpeg){.ycbcr = true, .width = width, .height = height};
     j->rgb = g_malloc((size_t)width * (size_t)height * 3);
     return j;
 }
@@ -43,39 +35,24 @@ void lob_bench_jpegs_free(LobBenchJpegs *j) {
     for (guint i = 0; i < j->jpegs->len; i++)
         g_free(g_array_index(j->jpegs, Jpeg, i).data);
     g_array_unref(j->jpegs);
-    g_free(j->tables.data);
+    g_free(j->form.tables);
     g_free(j->rgb);
     g_free(j);
 }
 
 /* ---- from a picture ---- */
 
-LobBenchJpegs *lob_bench_jpegs_from(const uint8_t *rgb, int side) {
-    LobBenchJpegs *j = jpegs_new(side, side);
-    struct jpeg_compress_struct c;
-    struct jpeg_error_mgr errors;
+LobBenchJpegs *lob_bench_jpegs_from(const uint8_t *rgb, int side, GError **err) {
+    g_autoptr(LobBenchJpegs) j = jpegs_new(side, side);
     unsigned char *data = NULL;
     unsigned long size = 0;
-    memcpy(j->rgb, rgb, (size_t)side * (size_t)side * 3);
-    c.err = jpeg_std_error(&errors);
-    jpeg_create_compress(&c);
-    jpeg_mem_dest(&c, &data, &size);
-    c.image_width = c.image_height = (JDIMENSION)side;
-    c.input_components = 3;
-    c.in_color_space = JCS_RGB;
-    jpeg_set_defaults(&c);
-    jpeg_set_quality(&c, QUALITY, TRUE);
-    jpeg_start_compress(&c, TRUE);
-    while (c.next_scanline < c.image_height) {
-        JSAMPROW row = j->rgb + (size_t)c.next_scanline * (size_t)side * 3;
-        (void)jpeg_write_scanlines(&c, &row, 1);
-    }
-    jpeg_finish_compress(&c);
-    jpeg_destroy_compress(&c);
-    const Jpeg jpeg = {g_memdup2(data, size), size};
-    g_array_append_val(j->jpegs, jpeg);
+    const bool ok = lob_jpeg_compress(rgb, side, side, QUALITY, &data, &size, err);
+    const Jpeg jpeg = {ok ? g_memdup2(data, size) : NULL, size};
     free(data);
-    return j;
+    if (!ok)
+        return NULL;
+    g_array_append_val(j->jpegs, jpeg);
+    return g_steal_pointer(&j);
 }
 
 /* ---- from a slide ---- */
@@ -116,8 +93,8 @@ static void take_under(TIFF *tiff, LobBenchJpegs *j, int64_t across, int side, c
     g_autoptr(GHashTable) taken = g_hash_table_new(g_direct_hash, g_direct_equal);
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++)
-        for (int64_t ty = xy[i][1] / j->height; ty * j->height < xy[i][1] + side; ty++)
-            for (int64_t tx = xy[i][0] / j->width; tx * j->width < xy[i][0] + side; tx++) {
+        for (int64_t ty = xy[i][1] / j->form.height; ty * j->form.height < xy[i][1] + side; ty++)
+            for (int64_t tx = xy[i][0] / j->form.width; tx * j->form.width < xy[i][0] + side; tx++) {
                 const int64_t tile = ty * across + tx;
                 if (g_hash_table_add(taken, GSIZE_TO_POINTER(tile + 1)))
                     take_tile(tiff, j, (uint32_t)tile, &bytes);
@@ -134,9 +111,9 @@ static LobBenchJpegs *take_from(TIFF *tiff, int64_t width, int64_t height, int s
         TIFFGetField(tiff, TIFFTAG_TILELENGTH, &tile_height) != 1 || tile_width > 4096 || tile_height > 4096)
         return NULL;
     LobBenchJpegs *j = jpegs_new((int)tile_width, (int)tile_height);
-    j->ycbcr = ycbcr;
+    j->form.ycbcr = ycbcr;
     if (TIFFGetField(tiff, TIFFTAG_JPEGTABLES, &size, &tables) == 1 && size > 0)
-        j->tables = (Jpeg){g_memdup2(tables, size), size};
+        j->form.tables = g_memdup2(tables, size), j->form.tables_size = size;
     take_under(tiff, j, (width + tile_width - 1) / tile_width, side, xy, n);
     if (j->jpegs->len > 0)
         return j;
@@ -158,55 +135,14 @@ LobBenchJpegs *lob_bench_jpegs_of(const char *path, int64_t width, int64_t heigh
 
 /* ---- decoding, with the settings that slides are read with ---- */
 
-typedef struct {
-    struct jpeg_error_mgr base;
-    jmp_buf escape;
-} Errors;
-
-_Noreturn static void on_error(j_common_ptr jpeg) {
-    longjmp(((Errors *)(void *)jpeg->err)->escape, 1);
-}
-
-static bool begin(struct jpeg_decompress_struct *d, const LobBenchJpegs *j, const Jpeg *jpeg) {
-    if (j->tables.size > 0) {
-        jpeg_mem_src(d, j->tables.data, j->tables.size);
-        if (jpeg_read_header(d, FALSE) != JPEG_HEADER_TABLES_ONLY)
-            return false;
-    }
-    jpeg_mem_src(d, jpeg->data, jpeg->size);
-    if (jpeg_read_header(d, TRUE) != JPEG_HEADER_OK || d->num_components != 3)
-        return false;
-    d->jpeg_color_space = j->ycbcr ? JCS_YCbCr : JCS_RGB;
-    d->out_color_space = JCS_RGB;
-    return jpeg_start_decompress(d) && d->output_width == (JDIMENSION)j->width &&
-           d->output_height == (JDIMENSION)j->height;
-}
-
-static bool decode(LobBenchJpegs *j, const Jpeg *jpeg) {
-    struct jpeg_decompress_struct d;
-    Errors errors;
-    d.err = jpeg_std_error(&errors.base);
-    errors.base.error_exit = on_error;
-    if (setjmp(errors.escape) != 0) {
-        jpeg_destroy_decompress(&d);
-        return false;
-    }
-    jpeg_create_decompress(&d);
-    bool ok = begin(&d, j, jpeg);
-    while (ok && d.output_scanline < d.output_height) {
-        JSAMPROW row = j->rgb + (size_t)d.output_scanline * (size_t)j->width * 3;
-        ok = jpeg_read_scanlines(&d, &row, 1) == 1;
-    }
-    jpeg_destroy_decompress(&d);
-    return ok;
-}
-
 static bool run_decode(void *user, double *units, GError **err) {
     LobBenchJpegs *j = user;
-    for (int i = 0; i < DECODES; i++)
-        if (!decode(j, &g_array_index(j->jpegs, Jpeg, j->at++ % j->jpegs->len)))
+    for (int i = 0; i < DECODES; i++) {
+        const Jpeg *jpeg = &g_array_index(j->jpegs, Jpeg, j->at++ % j->jpegs->len);
+        if (!lob_tiff_jpeg_decode(&j->form, jpeg->data, jpeg->size, JCS_RGB, j->rgb))
             return lob_fail(err, LOB_ERROR_SLIDE, "a tile does not decode");
-    *units = DECODES * (double)j->width * j->height / ((double)j->side * j->side);
+    }
+    *units = DECODES * (double)j->form.width * j->form.height / ((double)j->side * j->side);
     return true;
 }
 

@@ -182,7 +182,7 @@ static bool take_jpegs(Reading *r, const char *path, GError **err) {
     r->jpegs = lob_bench_jpegs_of(path, info->width, info->height, TILE, (const int32_t(*)[2])r->xy, r->n);
     r->own = r->jpegs != NULL;
     if (!r->own && lob_slide_tile(r->slide, &r->spec, middle[0], middle[1], r->rgb, err))
-        r->jpegs = lob_bench_jpegs_from(r->rgb, TILE);
+        r->jpegs = lob_bench_jpegs_from(r->rgb, TILE, err);
     return r->jpegs != NULL;
 }
 

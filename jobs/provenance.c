@@ -1,5 +1,4 @@
 #include "jobs/provenance.h"
-#include "encoder/encoder.h"
 #include "mpi/space.h"
 #include "mpi/stage.h"
 
@@ -39,14 +38,6 @@ json_t *lob_provenance_program(void) {
 
 /* ---- the machine ---- */
 
-static char *cpu_model(void) {
-    g_autofree char *text = NULL;
-    if (!g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL))
-        return g_strdup("unknown");
-    const char *line = strstr(text, "model name"), *colon = line ? strchr(line, ':') : NULL;
-    return colon ? g_strndup(colon + 2, strcspn(colon + 2, "\n")) : g_strdup("unknown");
-}
-
 /* How many ranks are on which host, on rank 0. */
 static json_t *rank_map(const LobWorld *world) {
     char mine[256] = {0};
@@ -73,14 +64,11 @@ json_t *lob_provenance_machine(const LobWorld *world, const char *dir) {
     json_t *map = rank_map(world);
     if (world->rank != 0)
         return NULL;
-    g_autofree char *model = cpu_model();
     struct utsname kernel = {0};
     const char *module = g_getenv("OMPI_MCA_io");
     json_t *root = lob_provenance_program();
     json_t *machine = json_object();
     (void)uname(&kernel);
-    json_object_set(machine, "cpu_type", json_object_get(root, "cpu"));
-    json_object_set_new(machine, "cpu", json_string(model));
     json_object_set_new(machine, "openblas_core", json_string(openblas_get_corename()));
     json_object_set_new(machine, "host", json_string(g_get_host_name()));
     json_object_set_new(machine, "kernel", json_sprintf("%s %s", kernel.sysname, kernel.release));
@@ -100,14 +88,13 @@ bool lob_provenance_write(const LobWorld *world, const LobCohort *cohort, GError
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_autofree char *time = g_date_time_format_iso8601(now);
     g_autofree char *path = lob_study_out(study, "provenance.json");
-    g_autofree char *encoder = lob_encoder_name(study->encoder.name, study->encoder.config);
     json_t *root = lob_provenance_program();
     json_t *job =
         json_pack("{s:s, s:i, s:s, s:{s:I, s:I, s:I}, s:{s:s, s:s}, s:s}", "time", time, "ranks", world->size,
                   "study_sha256", study->text_sha256, "cohort", "patients", (json_int_t)cohort->n_patients,
                   "slides", (json_int_t)cohort->n_slides, "centers", (json_int_t)cohort->n_centers, "encoder",
-                  "name", study->features ? "as in features" : encoder, "precision", study->encoder.precision,
-                  "model", study->model.kind);
+                  "name", study->features ? "as in features" : study->encoder.stored, "precision",
+                  study->encoder.precision, "model", study->model.kind);
     if (!root || !job) {
         json_decref(root);
         json_decref(job);

@@ -229,8 +229,7 @@ static void differ_number(GString *list, const char *what, double model, double 
 bool lob_setting_check_encoder(const LobStudy *study, const LobModelFile *file, GError **err) {
     const LobStoreHeader *model = &file->features;
     g_autoptr(GString) list = g_string_new(NULL);
-    g_autofree char *encoder = lob_encoder_name(study->encoder.name, study->encoder.config);
-    differ(list, "encoder", model->encoder, encoder);
+    differ(list, "encoder", model->encoder, study->encoder.stored);
     differ(list, "precision", model->precision, study->encoder.precision);
     differ_number(list, "tile size", model->tile_size, study->tiles.size);
     differ_number(list, "tile overlap", model->overlap, study->tiles.overlap);

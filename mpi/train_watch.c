@@ -58,6 +58,11 @@ void lob_train_watch_begin(const LobWorld *world, const LobCohort *cohort, const
     lob_nap_set_hook(lob_train_watch_tick);
 }
 
+static void tell(void) {
+    watch.counts.epochs = lob_model_epochs_trained() - watch.epochs_before;
+    lob_progress_update(watch.progress, &watch.counts, NULL);
+}
+
 void lob_train_watch_tick(void) {
     const double now = lob_clock();
     if (!watch.progress || now - watch.ticked < TICK_SECONDS)
@@ -67,14 +72,12 @@ void lob_train_watch_tick(void) {
         watch.looked = now;
         look();
     }
-    watch.counts.epochs = lob_model_epochs_trained() - watch.epochs_before;
-    lob_progress_update(watch.progress, &watch.counts, NULL);
+    tell();
 }
 
 static void catch_up(void) {
     look();
-    watch.counts.epochs = lob_model_epochs_trained() - watch.epochs_before;
-    lob_progress_update(watch.progress, &watch.counts, NULL);
+    tell();
 }
 
 void lob_train_watch_follows(const char *words) {

@@ -138,6 +138,8 @@ bool lob_file_replace(const char *path, const void *data, size_t size, GError **
 bool lob_make_dirs(const char *path, GError **err);
 /* `name` as seen from the folder of `base_file`; absolute names are kept. Caller frees. */
 char *lob_path_beside(const char *base_file, const char *name);
+/* The file's name without its folder and, where it ends so, `suffix`. Caller frees. */
+char *lob_path_stem(const char *path, const char *suffix);
 
 /* ---- checksums ---- */
 /* CRC-32C (Castagnoli), as iSCSI and ext4 use it; start with 0, chain by passing the last value. SSE4.2 where

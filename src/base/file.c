@@ -123,3 +123,10 @@ char *lob_path_beside(const char *base_file, const char *name) {
     g_autofree char *folder = g_path_get_dirname(base_file);
     return g_strcmp0(folder, ".") == 0 ? g_strdup(name) : g_build_filename(folder, name, NULL);
 }
+
+char *lob_path_stem(const char *path, const char *suffix) {
+    char *stem = g_path_get_basename(path);
+    if (g_str_has_suffix(stem, suffix))
+        stem[strlen(stem) - strlen(suffix)] = '\0';
+    return stem;
+}

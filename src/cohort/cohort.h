@@ -90,6 +90,7 @@ typedef struct {
     } stain;
     struct {
         char *name, *weights, *config, *precision;
+        char *stored; /* the name that a store records: of the preset `config`, else `name` */
         int batch;
         size_t line; /* of the file, for messages */
     } encoder;

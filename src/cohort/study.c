@@ -350,6 +350,8 @@ static LobStudy *study_from(LobYaml *yaml, const char *path, const char *output,
     }
     study->model.benefit = study->model.benefit && study->n_arms > 0;
     study->text_sha256 = g_strdup(yaml->sha256);
+    if (!study->encoder.stored)
+        study->encoder.stored = g_strdup(study->encoder.name);
     study->model.kind_line = lob_yaml_at(yaml, "model.kind")->start_mark.line + 1;
     study->encoder.line = lob_yaml_at(yaml, "encoder.name")->start_mark.line + 1;
     return g_steal_pointer(&study);
@@ -408,6 +410,7 @@ void lob_study_free(LobStudy *study) {
     g_free(study->stain.normalise);
     g_free(study->tissue.masks);
     g_free(study->encoder.name);
+    g_free(study->encoder.stored);
     g_free(study->encoder.weights);
     g_free(study->encoder.config);
     g_free(study->encoder.precision);

@@ -126,21 +126,15 @@ bool lob_study_section_stain(LobYaml *yaml, Node *value, const char *key, void *
     return lob_yaml_map(yaml, value, key, stain_fields, G_N_ELEMENTS(stain_fields), study, err);
 }
 
-/* A preset of one's own goes by its file's name where none is given. */
-static char *name_of_preset(const char *config) {
-    char *name = g_path_get_basename(config);
-    if (g_str_has_suffix(name, ".yaml"))
-        name[strlen(name) - strlen(".yaml")] = '\0';
-    return name;
-}
-
 bool lob_study_section_encoder(LobYaml *yaml, Node *value, const char *key, void *user, GError **err) {
     LobStudy *study = user;
     g_autofree char *usual = g_steal_pointer(&study->encoder.name);
     const bool ok = lob_yaml_map(yaml, value, key, encoder_fields, G_N_ELEMENTS(encoder_fields), study, err);
+    if (study->encoder.config)
+        study->encoder.stored = lob_path_stem(study->encoder.config, ".yaml");
     if (!study->encoder.name)
         study->encoder.name =
-            study->encoder.config ? name_of_preset(study->encoder.config) : g_steal_pointer(&usual);
+            study->encoder.config ? g_strdup(study->encoder.stored) : g_steal_pointer(&usual);
     return ok;
 }
 

@@ -40,7 +40,7 @@ static const char *const *collect_names(void) {
     }
     while (dir && (file = g_dir_read_name(dir)) != NULL) {
         if (g_str_has_suffix(file, ".yaml")) {
-            g_ptr_array_add(presets, g_strndup(file, strlen(file) - strlen(".yaml")));
+            g_ptr_array_add(presets, lob_path_stem(file, ".yaml"));
         }
     }
     g_ptr_array_sort(presets, compare_names);
@@ -57,15 +57,6 @@ const char *const *lob_encoder_names(void) {
         g_once_init_leave(&once, 1);
     }
     return names;
-}
-
-char *lob_encoder_name(const char *name, const char *config) {
-    if (!config) {
-        return g_strdup(name);
-    }
-    g_autofree char *base = g_path_get_basename(config);
-    return g_str_has_suffix(base, ".yaml") ? g_strndup(base, strlen(base) - strlen(".yaml"))
-                                           : g_steal_pointer(&base);
 }
 
 /* A name beside a preset of one's own may say the network or repeat the preset; any other would be ignored.

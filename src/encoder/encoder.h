@@ -86,10 +86,6 @@ bool lob_encoder_product_run(LobEncoderProduct *product, GError **err);
 void lob_encoder_product_free(LobEncoderProduct *product);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobEncoderProduct, lob_encoder_product_free)
 
-/* The name under which a store records an encoder: its own preset file's, without .yaml, else `name`. Caller
- * frees. */
-char *lob_encoder_name(const char *name, const char *config);
-
 /* Names of all encoders, NULL-terminated, for messages and help. */
 const char *const *lob_encoder_names(void);
 

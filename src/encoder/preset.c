@@ -272,7 +272,7 @@ LobPreset *lob_preset_read(const char *path, GError **err) {
     yaml_parser_t parser;
     FILE *file = fopen(path, "re");
     preset->path = g_strdup(path);
-    preset->name = lob_encoder_name(NULL, path);
+    preset->name = lob_path_stem(path, ".yaml");
     for (int c = 0; c < 3; c++) {
         preset->mean[c] = NAN;
     }

@@ -1,13 +1,10 @@
 #include "report/picture.h"
+#include "slide/jpeg.h"
 
 #include <errno.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <jpeglib.h>
 
 #define QUALITY 82
 #define PLAIN 0.93 /* grey of what is not drawn */
@@ -119,50 +116,10 @@ bool lob_picture_save_png(const LobPicture *p, const char *path, GError **err) {
 
 /* ---- JPEG, for the page: photographs as PNG would make it ten times as large ---- */
 
-typedef struct {
-    struct jpeg_error_mgr base;
-    jmp_buf out;
-    char text[JMSG_LENGTH_MAX];
-} Trouble;
-
-static void give_up(j_common_ptr jpeg) {
-    Trouble *trouble = (Trouble *)(void *)jpeg->err;
-    jpeg->err->format_message(jpeg, trouble->text);
-    longjmp(trouble->out, 1);
-}
-
-static bool compress(const uint8_t *rgb, int width, int height, unsigned char **data, unsigned long *size,
-                     GError **err) {
-    struct jpeg_compress_struct jpeg;
-    Trouble trouble = {0};
-    jpeg.err = jpeg_std_error(&trouble.base);
-    trouble.base.error_exit = give_up;
-    if (setjmp(trouble.out)) {
-        jpeg_destroy_compress(&jpeg);
-        return lob_fail(err, LOB_ERROR_INTERNAL, "a picture of %d x %d px: %s", width, height, trouble.text);
-    }
-    jpeg_create_compress(&jpeg);
-    jpeg_mem_dest(&jpeg, data, size);
-    jpeg.image_width = (JDIMENSION)width;
-    jpeg.image_height = (JDIMENSION)height;
-    jpeg.input_components = 3;
-    jpeg.in_color_space = JCS_RGB;
-    jpeg_set_defaults(&jpeg);
-    jpeg_set_quality(&jpeg, QUALITY, TRUE);
-    jpeg_start_compress(&jpeg, TRUE);
-    while (jpeg.next_scanline < jpeg.image_height) {
-        JSAMPROW row = (JSAMPROW)(rgb + 3 * (size_t)width * jpeg.next_scanline);
-        jpeg_write_scanlines(&jpeg, &row, 1);
-    }
-    jpeg_finish_compress(&jpeg);
-    jpeg_destroy_compress(&jpeg);
-    return true;
-}
-
 bool lob_image_append_uri(GString *out, const uint8_t *rgb, int width, int height, GError **err) {
     unsigned char *data = NULL;
     unsigned long size = 0;
-    const bool ok = compress(rgb, width, height, &data, &size, err);
+    const bool ok = lob_jpeg_compress(rgb, width, height, QUALITY, &data, &size, err);
     if (ok) {
         g_autofree char *text = g_base64_encode(data, size);
         g_string_append(out, "data:image/jpeg;base64,");

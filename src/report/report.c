@@ -70,7 +70,7 @@ static void head(LobPage *page, const char *body) {
     lob_page_external_heading(page, out);
     lob_html_printf(out, "<p class=\"lead\">%zu patients, %zu slides, %zu centers; encoder ",
                     page->cohort->n_patients, page->cohort->n_slides, page->cohort->n_centers);
-    lob_html_text(out, study->features ? "as in the given features" : study->encoder.name);
+    lob_html_text(out, study->features ? "as in the given features" : study->encoder.stored);
     g_string_append(out, ", model ");
     lob_html_text(out, study->model.kind);
     lob_html_printf(out, ", %d seed%s. Made by lobule %s.</p><nav aria-label=\"sections\">",

@@ -5,18 +5,15 @@
  * at whole pixels of a level of Aperio's and generic TIFFs whose tiles are JPEG. Whatever is not so, and
  * whatever does not decode, is left to OpenSlide, whose word on errors counts. The JPEG decoder and its
  * settings are the ones that OpenSlide uses. */
+#include "slide/jpeg.h"
 #include "slide/slide_internal.h"
 
 #include <fcntl.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <tiffio.h>
 #include <unistd.h>
-
-#include <jpeglib.h>
 
 #define CACHE_BYTES ((size_t)32 << 20)
 #define MOST_DIRECTORIES 256
@@ -26,11 +23,8 @@
 typedef struct {
     bool found, usable;
     int64_t width, height, across;
-    int tile_width, tile_height;
-    bool ycbcr;
+    LobTiffJpeg tile;
     uint64_t n, *offset, *size; /* [n] */
-    uint8_t *tables;
-    size_t tables_size;
 } Level;
 
 typedef struct {
@@ -66,8 +60,8 @@ static void take_tables(TIFF *tiff, Level *level) {
     uint32_t size = 0;
     void *tables = NULL;
     if (TIFFGetField(tiff, TIFFTAG_JPEGTABLES, &size, &tables) == 1 && tables != NULL && size > 0) {
-        level->tables = g_memdup2(tables, size);
-        level->tables_size = size;
+        level->tile.tables = g_memdup2(tables, size);
+        level->tile.tables_size = size;
     }
 }
 
@@ -86,12 +80,12 @@ static bool is_plain_jpeg(TIFF *tiff, bool *ycbcr) {
 
 static bool fill_level(TIFF *tiff, Level *level) {
     uint32_t tile_width = 0, tile_height = 0;
-    if (!is_plain_jpeg(tiff, &level->ycbcr) || TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width) != 1 ||
+    if (!is_plain_jpeg(tiff, &level->tile.ycbcr) || TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width) != 1 ||
         TIFFGetField(tiff, TIFFTAG_TILELENGTH, &tile_height) != 1 || tile_width < 1 ||
         tile_width > MOST_SIDE || tile_height < 1 || tile_height > MOST_SIDE)
         return false;
-    level->tile_width = (int)tile_width;
-    level->tile_height = (int)tile_height;
+    level->tile.width = (int)tile_width;
+    level->tile.height = (int)tile_height;
     level->across = (level->width + tile_width - 1) / tile_width;
     level->n = (uint64_t)level->across * (uint64_t)((level->height + tile_height - 1) / tile_height);
     if (TIFFNumberOfTiles(tiff) != level->n)
@@ -135,63 +129,12 @@ static bool read_directories(const char *path, LobTiffTiles *tiles) {
         any |= level->usable;
         if (level->usable)
             tiles->slot_pixels =
-                MAX(tiles->slot_pixels, (size_t)level->tile_width * (size_t)level->tile_height);
+                MAX(tiles->slot_pixels, (size_t)level->tile.width * (size_t)level->tile.height);
     }
     return any;
 }
 
 /* ---- one tile ---- */
-
-typedef struct {
-    struct jpeg_error_mgr base;
-    jmp_buf escape;
-} JpegErrors;
-
-_Noreturn static void on_jpeg_error(j_common_ptr jpeg) {
-    longjmp(((JpegErrors *)(void *)jpeg->err)->escape, 1);
-}
-
-/* Warnings are of damaged data, and errors to OpenSlide too. */
-static void on_jpeg_message(j_common_ptr jpeg, int level) {
-    if (level < 0)
-        on_jpeg_error(jpeg);
-}
-
-static bool start_jpeg(struct jpeg_decompress_struct *jpeg, const Level *level, const uint8_t *data,
-                       size_t size) {
-    if (level->tables != NULL) {
-        jpeg_mem_src(jpeg, level->tables, level->tables_size);
-        if (jpeg_read_header(jpeg, FALSE) != JPEG_HEADER_TABLES_ONLY)
-            return false;
-    }
-    jpeg_mem_src(jpeg, data, size);
-    if (jpeg_read_header(jpeg, TRUE) != JPEG_HEADER_OK || jpeg->num_components != 3)
-        return false;
-    jpeg->jpeg_color_space = level->ycbcr ? JCS_YCbCr : JCS_RGB;
-    jpeg->out_color_space = JCS_EXT_BGRA;
-    return jpeg_start_decompress(jpeg) && jpeg->output_width == (JDIMENSION)level->tile_width &&
-           jpeg->output_height == (JDIMENSION)level->tile_height;
-}
-
-static bool decode(const Level *level, const uint8_t *data, size_t size, uint32_t *pixels) {
-    struct jpeg_decompress_struct jpeg;
-    JpegErrors errors;
-    jpeg.err = jpeg_std_error(&errors.base);
-    errors.base.error_exit = on_jpeg_error;
-    errors.base.emit_message = on_jpeg_message;
-    if (setjmp(errors.escape) != 0) {
-        jpeg_destroy_decompress(&jpeg);
-        return false;
-    }
-    jpeg_create_decompress(&jpeg);
-    bool ok = start_jpeg(&jpeg, level, data, size);
-    while (ok && jpeg.output_scanline < jpeg.output_height) {
-        JSAMPROW row = (JSAMPROW)(pixels + (size_t)jpeg.output_scanline * (size_t)level->tile_width);
-        ok = jpeg_read_scanlines(&jpeg, &row, 1) == 1;
-    }
-    jpeg_destroy_decompress(&jpeg);
-    return ok;
-}
 
 static bool load_compressed(LobTiffTiles *tiles, uint64_t offset, uint64_t size) {
     if (size == 0 || size > MOST_TILE_BYTES || offset > tiles->file_size || size > tiles->file_size - offset)
@@ -219,7 +162,8 @@ static const uint32_t *tile_pixels(LobTiffTiles *tiles, int l, uint64_t tile) {
     if (!load_compressed(tiles, level->offset[tile], level->size[tile]))
         return NULL;
     uint32_t *pixels = slot->pixels != NULL ? slot->pixels : g_new(uint32_t, tiles->slot_pixels);
-    if (!decode(level, tiles->compressed, level->size[tile], pixels)) {
+    if (!lob_tiff_jpeg_decode(&level->tile, tiles->compressed, level->size[tile], JCS_EXT_BGRA,
+                              (uint8_t *)pixels)) {
         g_free(pixels);
         slot->pixels = NULL;
         return NULL;
@@ -237,11 +181,11 @@ static bool copy_tile(LobTiffTiles *tiles, int l, int64_t tx, int64_t ty, int64_
     const uint32_t *pixels = tile_pixels(tiles, l, (uint64_t)(ty * level->across + tx));
     if (pixels == NULL)
         return false;
-    int64_t left = tx * level->tile_width, top = ty * level->tile_height;
-    int64_t x0 = MAX(left, column), x1 = MIN(MIN(left + level->tile_width, column + width), level->width);
-    int64_t y0 = MAX(top, row), y1 = MIN(MIN(top + level->tile_height, row + height), level->height);
+    int64_t left = tx * level->tile.width, top = ty * level->tile.height;
+    int64_t x0 = MAX(left, column), x1 = MIN(MIN(left + level->tile.width, column + width), level->width);
+    int64_t y0 = MAX(top, row), y1 = MIN(MIN(top + level->tile.height, row + height), level->height);
     for (int64_t y = y0; x0 < x1 && y < y1; y++)
-        memcpy(argb + (y - row) * width + (x0 - column), pixels + (y - top) * level->tile_width + (x0 - left),
+        memcpy(argb + (y - row) * width + (x0 - column), pixels + (y - top) * level->tile.width + (x0 - left),
                (size_t)(x1 - x0) * sizeof *argb);
     return true;
 }
@@ -258,8 +202,8 @@ bool lob_tiff_tiles_read(LobTiffTiles *tiles, int l, int64_t x, int64_t y, int w
     if (column < 0 || row < 0 || column + width > level->width || row + height > level->height)
         memset(argb, 0, (size_t)width * (size_t)height * sizeof *argb);
     int64_t right = MIN(column + width, level->width), bottom = MIN(row + height, level->height);
-    for (int64_t ty = MAX(row, 0) / level->tile_height; ty * level->tile_height < bottom; ty++)
-        for (int64_t tx = MAX(column, 0) / level->tile_width; tx * level->tile_width < right; tx++)
+    for (int64_t ty = MAX(row, 0) / level->tile.height; ty * level->tile.height < bottom; ty++)
+        for (int64_t tx = MAX(column, 0) / level->tile.width; tx * level->tile.width < right; tx++)
             if (!copy_tile(tiles, l, tx, ty, column, row, width, height, argb))
                 return false;
     return true;
@@ -310,7 +254,7 @@ void lob_tiff_tiles_close(LobTiffTiles *tiles) {
     for (int i = 0; i < tiles->n_levels; i++) {
         g_free(tiles->level[i].offset);
         g_free(tiles->level[i].size);
-        g_free(tiles->level[i].tables);
+        g_free(tiles->level[i].tile.tables);
     }
     for (size_t i = 0; tiles->slots != NULL && i < tiles->n_slots; i++)
         g_free(tiles->slots[i].pixels);

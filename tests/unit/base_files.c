@@ -94,6 +94,15 @@ Test(base_file, path_beside) {
     }
 }
 
+Test(base_file, path_stem) {
+    static const char *const cases[][2] = {
+        {"/a/own.yaml", "own"}, {"own.yaml", "own"}, {"a.b/own", "own"}, {"own.yaml.yaml", "own.yaml"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *stem = lob_path_stem(cases[i][0], ".yaml");
+        cr_assert_str_eq(stem, cases[i][1]);
+    }
+}
+
 Test(base_checksum, sha256_of_a_file) {
     g_autofree char *folder = g_dir_make_tmp("lob-files-XXXXXX", NULL);
     g_autofree char *path = g_build_filename(folder, "f", NULL);

@@ -45,8 +45,6 @@ Test(cohort, preserved_folds_hold_whole_centers_in_balance) {
     }
     for (int f = 0; f < 3; f++)
         cr_expect_eq(load[f], 80, "fold %d (%s) has %zu of 240", f, folds->names[f], load[f]);
-    (void)remove(s->patients);
-    (void)remove(folder);
 }
 
 static void check_refused(const char *keys, const char *says) {

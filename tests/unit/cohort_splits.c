@@ -49,8 +49,6 @@ static void unload(Fixture *f) {
     lob_cohort_free(f->cohort);
     lob_study_free(f->study);
     g_clear_error(&f->error);
-    g_autofree char *command = g_strdup_printf("rm -rf '%s'", f->folder);
-    cr_expect_eq(system(command), 0);
     g_free(f->folder);
 }
 

@@ -55,17 +55,20 @@ Test(cohort_study, defaults) {
 /* A preset of one's own has its file's name, unless one is given. */
 Test(cohort_study, encoder_named_by_its_preset) {
     const struct {
-        const char *text, *name;
+        const char *text, *name, *stored;
     } cases[] = {
-        {BASE "encoder: {config: /dev/null}\n", "null"},
-        {BASE "encoder: {config: /dev/null, name: vit}\n", "vit"},
-        {BASE "encoder: {config: null}\n", "texture"},
+        {BASE "encoder: {config: /dev/null}\n", "null", "null"},
+        {BASE "encoder: {config: /dev/null, name: vit}\n", "vit", "null"},
+        {BASE "encoder: {config: null}\n", "texture", "texture"},
+        {BASE "encoder: {name: phikon}\n", "phikon", "phikon"},
+        {BASE, "texture", "texture"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GError) error = NULL;
         g_autoptr(LobStudy) study = parse(cases[i].text, &error);
         cr_assert_not_null(study, "%s", error != NULL ? error->message : "");
         cr_assert_str_eq(study->encoder.name, cases[i].name);
+        cr_assert_str_eq(study->encoder.stored, cases[i].stored);
     }
 }
 

@@ -42,12 +42,6 @@ LobEncoder *case_open(const Case *c, const char *weights, const char *precision,
     return lob_encoder_open(&options, err);
 }
 
-void case_remove(const char *folder) {
-    const char *argv[] = {"rm", "-rf", "--", folder, NULL};
-    g_spawn_sync(NULL, (char **)(void *)(uintptr_t)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL,
-                 NULL, NULL);
-}
-
 const char *case_full_depth(void) {
     return g_getenv("LOB_FULL_DEPTH");
 }

@@ -27,6 +27,5 @@ void case_check_bf16(const char *folder, const char *weights);
 char *case_bf16_missing(const char *folder, const char *weights);
 /* LOB_FULL_DEPTH=NAME,...: these presets at their full depth; figures are told. Minutes and gigabytes. */
 const char *case_full_depth(void);
-void case_remove(const char *folder);
 
 #endif

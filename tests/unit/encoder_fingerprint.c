@@ -40,14 +40,6 @@ static char *scratch_folder(void) {
     return folder;
 }
 
-static void remove_folder(const char *folder) {
-    static const char *const names[] = {"weights", "lobule/weights.sha256", "lobule", ""};
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        g_autofree char *path = in(folder, names[i]);
-        (void)remove(path);
-    }
-}
-
 Test(fingerprint, is_remembered_until_the_file_changes) {
     g_autofree char *folder = scratch_folder(), *path = in(folder, "weights"),
                     *cache = in(folder, "lobule/weights.sha256"), *text = NULL;
@@ -66,7 +58,6 @@ Test(fingerprint, is_remembered_until_the_file_changes) {
     cr_assert_str_eq(changed, other);
     cr_assert_str_eq(recalled, other);
     cr_assert_str_neq(other, whole);
-    remove_folder(folder);
 }
 
 Test(fingerprint, needs_no_cache) {
@@ -77,7 +68,6 @@ Test(fingerprint, needs_no_cache) {
     g_autofree char *whole = hash(path), *first = fingerprint(path), *again = fingerprint(path);
     cr_assert_str_eq(first, whole);
     cr_assert_str_eq(again, whole);
-    remove_folder(folder);
 }
 
 Test(fingerprint, small_files_are_hashed_each_time) {
@@ -92,5 +82,4 @@ Test(fingerprint, small_files_are_hashed_each_time) {
     g_clear_error(&err);
     cr_assert_null(lob_fingerprint("/no/such/weights", &err));
     cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT));
-    remove_folder(folder);
 }

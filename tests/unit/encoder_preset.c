@@ -25,9 +25,7 @@ static LobEncoder *open_changed(const char *weights, const char *from, const cha
                                        .tile_size = 24,
                                        .mpp = 0.5,
                                        .batch = 2};
-    LobEncoder *encoder = lob_encoder_open(&options, err);
-    case_remove(folder);
-    return encoder;
+    return lob_encoder_open(&options, err);
 }
 
 static char *refusal(const char *weights, const char *from, const char *to) {
@@ -93,7 +91,6 @@ static LobEncoder *open_text(const char *text, const char *name, GError **err) {
                                        .batch = 1,
                                        .random_weights = true};
     LobEncoder *encoder = lob_encoder_open(&options, err);
-    case_remove(folder);
     cr_assert(encoder || g_error_matches(*err, LOB_ERROR, LOB_ERROR_INPUT));
     return encoder;
 }

@@ -2,6 +2,7 @@
  * recipe (tests/oracles/seeded.py), expected rows are checked in. Vision transformers have one layer, the
  * other networks are whole. */
 #include "encoder_case.h"
+#include "scratch.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@ static void check_seeded(const char *name) {
     g_autofree char *cooked = case_cook(folder);
     g_autofree char *weights = g_build_filename(cooked, "weights.safetensors", NULL);
     case_check(folder, weights);
-    case_remove(cooked);
+    scratch_remove(cooked);
 }
 
 static void check_seeded_bf16(const char *name) {
@@ -23,7 +24,7 @@ static void check_seeded_bf16(const char *name) {
     if (!missing) {
         case_check_bf16(folder, weights);
     }
-    case_remove(cooked);
+    scratch_remove(cooked);
     if (missing) {
         cr_skip_test("%s", missing);
     }
@@ -111,6 +112,5 @@ Test(seeded, negative_variances_are_refused) {
         cr_assert_not_null(strstr(err->message, "layer1.0.bn2.running_var is a variance and has a negative"),
                            "%s", err->message);
     }
-    case_remove(cooked);
-    case_remove(folder);
+    scratch_remove(cooked);
 }

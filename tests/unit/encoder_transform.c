@@ -52,9 +52,7 @@ static LobPreset *preset_from(const char *text, GError **err) {
     g_autofree char *path = NULL;
     const int fd = g_file_open_tmp("lobule-XXXXXX.yaml", &path, NULL);
     cr_assert(fd >= 0 && g_file_set_contents(path, text, -1, NULL) && g_close(fd, NULL));
-    LobPreset *preset = lob_preset_read(path, err);
-    cr_assert_eq(g_remove(path), 0);
-    return preset;
+    return lob_preset_read(path, err);
 }
 
 static const char *const SMALL = "network: vit\nimage: 8\nresize: 11\nfilter: bicubic\nmean: [0.5, 0.25, 0]\n"

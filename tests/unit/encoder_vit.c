@@ -2,6 +2,7 @@
  * presets at true width and reduced depth where Python has torch. encoder_seeded.c has true widths without
  * it. */
 #include "encoder_case.h"
+#include "scratch.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -85,7 +86,7 @@ static void check_preset(const char *preset, const char *depth) {
     } else {
         check_folders(folder, case_check_bf16);
     }
-    case_remove(folder);
+    scratch_remove(folder);
 }
 
 /* Beside encoder_seeded.c: weights in float32, also as a PyTorch file. LOB_ALL_PRESETS=1 takes every shipped
@@ -146,14 +147,13 @@ static void check_convolutional(const char *name) {
                           NULL};
     int status = 1;
     if (!python_has_torch()) {
-        case_remove(folder);
         cr_skip_test("no python3-torch, Pillow, numpy here");
     }
     cr_assert(g_spawn_sync(NULL, (char **)(void *)(uintptr_t)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL,
                            NULL, &status, NULL) &&
               status == 0);
     check_folders(folder, case_check);
-    case_remove(folder);
+    scratch_remove(folder);
 }
 
 Test(networks, truncated_resnet_as_in_pytorch) {
@@ -316,7 +316,6 @@ Test(vit, describing_sees_damage) {
     cr_assert(g_file_set_contents(path, data, (gssize)size / 2, NULL));
     cr_assert_null(lob_encoder_open(&options, &err));
     cr_assert(g_error_matches(err, LOB_ERROR, LOB_ERROR_INPUT));
-    case_remove(folder);
 }
 
 static bool count_down(void *user) {

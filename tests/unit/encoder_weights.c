@@ -117,12 +117,11 @@ Test(weights, values_must_be_finite) {
 
 /* A file's mapping of whole pages with another one right behind it, as the kernel lays them out. */
 static uint8_t *map_with_neighbour(const GByteArray *bytes, size_t size, uint8_t **neighbour, size_t extra) {
-    g_autofree char *path = g_strdup("/tmp/lobule-weights-XXXXXX");
-    const int fd = g_mkstemp(path);
+    g_autofree char *path = NULL;
+    const int fd = g_file_open_tmp("lobule-weights-XXXXXX", &path, NULL);
     cr_assert(fd >= 0 && write(fd, bytes->data, bytes->len) == (ssize_t)bytes->len);
     uint8_t *map = mmap(NULL, size + extra, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     cr_assert(map != MAP_FAILED && mmap(map, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == map);
-    unlink(path);
     close(fd);
     *neighbour = map + size;
     memset(*neighbour, 7, extra);

@@ -94,7 +94,6 @@ Test(hdf5io_bags, a_store_in_patient_order_without_unreadable_and_failed) {
         lob_bag_set_clear(&set);
         fix_clear(&f);
     }
-    fix_remove(folder);
 }
 
 /* 65504 is the largest half; 1e6 becomes an infinity, which no model can be trained on. */
@@ -118,7 +117,6 @@ Test(hdf5io_bags, infinities_are_refused_and_large_values_kept) {
                   "row 10 holds a NaN or an infinity");
         fix_clear(&f);
     }
-    fix_remove(folder);
 }
 
 /* Two hospitals embed apart; together they give what one store of both gives. */
@@ -176,7 +174,6 @@ Test(hdf5io_bags, two_stores_equal_one) {
     fix_clear(&f);
     fix_clear(&e);
     fix_clear(&w);
-    fix_remove(folder);
 }
 
 Test(hdf5io_bags, damage_and_unfinished_stores_are_refused) {
@@ -202,7 +199,6 @@ Test(hdf5io_bags, damage_and_unfinished_stores_are_refused) {
     H5Fclose(file);
     FIX_FAILS(load(hand, path, NULL, &set, &block, err), LOB_ERROR_IO, "slide c: rows 3..43 are damaged");
     fix_clear(&f);
-    fix_remove(folder);
 }
 
 /* ---- other tools' files, written by h5py as the tools write them ---- */
@@ -315,7 +311,6 @@ Test(hdf5io_foreign, every_variant_gives_the_same_rows_and_pixels) {
         FIX_OK(lob_feature_file_read_coords(file, mpp, xy, err));
         cr_expect(xy[1][0] == 512 && xy[5][0] == 1024 && xy[5][1] == 512, "%s: %d", cases[i].name, xy[1][0]);
     }
-    fix_remove(folder);
 }
 
 Test(hdf5io_foreign, faults_are_named_with_their_file) {
@@ -342,7 +337,6 @@ Test(hdf5io_foreign, faults_are_named_with_their_file) {
     FIX_FAILS(lob_feature_file_read_halves(large, 0, 6, halves, err), LOB_ERROR_INPUT, "range of float16");
     FIX_FAILS(lob_feature_file_read_coords(stamp, 0, xy, err), LOB_ERROR_INPUT, "mpp is needed");
     FIX_FAILS(lob_feature_file_read_coords(kronos, 0, xy, err), LOB_ERROR_INPUT, "no coordinates");
-    fix_remove(folder);
 }
 
 Test(hdf5io_foreign, a_folder_becomes_bags_and_misfits_are_errors) {
@@ -384,7 +378,6 @@ Test(hdf5io_foreign, a_folder_becomes_bags_and_misfits_are_errors) {
     rename_text(&two->slides[0].slide_id, "absent");
     rename_text(&two->slides[1].slide_id, "absent");
     FIX_FAILS(load(two, folder, NULL, &set, &block, err), LOB_ERROR_INPUT, "none of the study's 2 slides");
-    fix_remove(folder);
 }
 
 /* The written files as h5py sees them: names, types, attributes. */
@@ -437,7 +430,6 @@ Test(hdf5io_foreign, written_files_are_what_the_tools_write) {
         "stamp_version='2.4.0':str tile_size_px=224:int64 tile_size_um=112.0:float64 unit='um':str\n"
         "  coords float32 (2, 2) [0.0, 112.0, 224.0, 112.0] \n"
         "  feats float16 (2, 3) [1.0, 2.0, 3.0, 4.0, 5.0, 6.5] \n");
-    fix_remove(folder);
 }
 
 /* Python's own zip and pickle readers stand in for torch: archive, checksums, alignment, and the call that
@@ -475,7 +467,6 @@ Test(hdf5io_foreign, pt_files_are_what_torch_saves) {
                      "('torch._utils', '_rebuild_tensor_v2', ('storage', ('torch', 'FloatStorage'), '0', "
                      "'cpu', 0), 0, (0, 3), "
                      "(3, 1), False, OrderedDict())\n0 ()\n");
-    fix_remove(folder);
 }
 
 /* The classic benchmark, present where the shared data are: 92 bags, 476 instances, 166 features. */

@@ -25,7 +25,6 @@ static Work work_new(void) {
 }
 
 static void work_clear(Work *w) {
-    fix_remove(w->folder);
     fix_clear(&w->fixture);
     g_free(w->folder);
     g_free(w->store);

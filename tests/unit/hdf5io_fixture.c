@@ -10,12 +10,6 @@ char *fix_folder(void) {
     return folder;
 }
 
-void fix_remove(const char *folder) {
-    const char *argv[] = {"rm", "-rf", folder, NULL};
-    cr_assert(
-        g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL));
-}
-
 static char *const column_names[] = {"nuclei", "size", "chromatin", "h", "e", NULL};
 
 Fixture fix_make(void) {

@@ -17,9 +17,8 @@ typedef struct {
     float *features; /* [rows][FIX_DIM] */
 } Fixture;
 
-char *fix_folder(void);              /* a new empty folder */
-void fix_remove(const char *folder); /* and all that is in it */
-Fixture fix_make(void);              /* slides a (3 rows), b (0), c (40), d (2, failed) */
+char *fix_folder(void); /* a new empty folder; scratch.c removes it */
+Fixture fix_make(void); /* slides a (3 rows), b (0), c (40), d (2, failed) */
 /* Writes it; unreadable tile: row 1 of slide c becomes NaN. finish = false leaves the part unfinished. */
 void fix_write(Fixture *fixture, const char *path, bool finish);
 void fix_clear(Fixture *fixture);

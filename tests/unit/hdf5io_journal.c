@@ -65,7 +65,6 @@ Test(hdf5io_journal, records_come_back_as_they_went_in) {
     cr_expect_str_eq(seen.last_text, "a\\b\nc");
     cr_expect(seen.last.crc == 0xdeadbeef && seen.last.unreadable == 2 && seen.last.seconds == 1.25);
     cr_expect(seen.last.kind == LOB_J_RANGE && seen.last.count == 16);
-    fix_remove(folder);
 }
 
 Test(hdf5io_journal, what_was_not_synced_does_not_count) {
@@ -78,7 +77,6 @@ Test(hdf5io_journal, what_was_not_synced_does_not_count) {
     g_auto(Seen) seen = {0};
     FIX_OK(lob_journal_read(path, see, &seen, err));
     cr_expect(seen.n == 0);
-    fix_remove(folder);
 }
 
 /* A crash can cut anywhere: exactly the whole lines count, and appending goes on after them. */
@@ -102,7 +100,6 @@ Test(hdf5io_journal, one_that_was_taken_over_writes_nothing_more) {
     FIX_OK(lob_journal_read(path, see, &seen, err));
     cr_expect(seen.n == 4 && seen.sum == 0 + 1 + 7 + 8, "%zu records", seen.n);
     cr_expect_str_eq(seen.last_slide, "slide\tone");
-    fix_remove(folder);
 }
 
 Test(hdf5io_journal, a_failed_write_is_repeated_whole) {
@@ -127,7 +124,6 @@ Test(hdf5io_journal, a_failed_write_is_repeated_whole) {
     g_auto(Seen) seen = {0};
     FIX_OK(lob_journal_read(path, see, &seen, err));
     cr_expect(seen.n == 2 && seen.last.first == 9);
-    fix_remove(folder);
 }
 
 Test(hdf5io_journal, torn_at_every_byte_of_its_last_200) {
@@ -155,7 +151,6 @@ Test(hdf5io_journal, torn_at_every_byte_of_its_last_200) {
         FIX_OK(lob_journal_read(path, see, &after, err));
         cr_expect(after.n == whole && after.last.first == 1000);
     }
-    fix_remove(folder);
 }
 
 Test(hdf5io_journal, a_torn_first_line_is_a_new_journal) {
@@ -166,7 +161,6 @@ Test(hdf5io_journal, a_torn_first_line_is_a_new_journal) {
     g_auto(Seen) seen = {0};
     FIX_OK(lob_journal_read(path, see, &seen, err));
     cr_expect(seen.n == 1);
-    fix_remove(folder);
 }
 
 Test(hdf5io_journal, every_flipped_byte_is_found) {
@@ -191,7 +185,6 @@ Test(hdf5io_journal, every_flipped_byte_is_found) {
             FIX_FAILS(lob_journal_read(path, see, &seen, err), LOB_ERROR_INPUT, "line ");
         }
     }
-    fix_remove(folder);
 }
 
 Test(hdf5io_journal, other_files_are_left_alone) {
@@ -202,7 +195,6 @@ Test(hdf5io_journal, other_files_are_left_alone) {
     g_autofree char *data = NULL;
     cr_assert(g_file_get_contents(path, &data, NULL, NULL));
     cr_expect_str_eq(data, "my notes\n");
-    fix_remove(folder);
 }
 
 /* ---- lock ---- */
@@ -241,7 +233,6 @@ Test(hdf5io_lock, a_living_holder_is_named) {
     lob_lock_release(lock);
     g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
     cr_expect(g_dir_read_name(dir) == NULL, "nothing is left behind");
-    fix_remove(folder);
 }
 
 Test(hdf5io_lock, a_dead_holder_is_succeeded) {
@@ -256,7 +247,6 @@ Test(hdf5io_lock, a_dead_holder_is_succeeded) {
     LobLock *lock = NULL;
     FIX_OK((lock = lob_lock_take(path, err)) != NULL);
     lob_lock_release(lock);
-    fix_remove(folder);
 }
 
 Test(hdf5io_lock, a_zombie_and_a_reused_pid_are_dead) {
@@ -277,7 +267,6 @@ Test(hdf5io_lock, a_zombie_and_a_reused_pid_are_dead) {
     lob_lock_release(lock);
     cr_expect(g_file_test(path, G_FILE_TEST_EXISTS), "another's lock is not removed");
     lob_lock_release(second);
-    fix_remove(folder);
 }
 
 /* Elsewhere the process table says nothing: a beating heart is respected, silence of 10 minutes is not. */
@@ -295,7 +284,6 @@ Test(hdf5io_lock, another_host_lives_by_its_heartbeat) {
     FIX_OK((second = lob_lock_take(path, err)) != NULL);
     lob_lock_release(second);
     lob_lock_release(lock);
-    fix_remove(folder);
 }
 
 /* Another host's fresh lock of job 77, which `restarts` then says has been restarted. */
@@ -312,7 +300,6 @@ static void expect_succession(const char *job, const char *restarts) {
     FIX_OK((second = lob_lock_take(path, err)) != NULL);
     lob_lock_release(second);
     lob_lock_release(lock);
-    fix_remove(folder);
 }
 
 Test(hdf5io_lock, other_schedulers_jobs_are_named) {
@@ -325,7 +312,6 @@ Test(hdf5io_lock, other_schedulers_jobs_are_named) {
     replace_line(path, "boot", "another");
     FIX_FAILS(lob_lock_take(path, err), LOB_ERROR_INPUT, "job 4711.head");
     lob_lock_release(lock);
-    fix_remove(folder);
 }
 
 Test(hdf5io_lock, a_requeued_job_succeeds_itself) {
@@ -378,7 +364,6 @@ Test(hdf5io_lock, of_many_takers_of_a_stale_lock_one_wins, .timeout = 60) {
         cr_expect(winners == 1, "round %d: %d of 16 hold the lock", round, winners);
     }
     lob_lock_release(dead);
-    fix_remove(folder);
 }
 
 /* One that judged a lock to be stale and is held up then must not take away the lock of who came meanwhile.
@@ -408,7 +393,6 @@ Test(hdf5io_lock, who_is_held_up_takes_no_living_lock_away, .timeout = 60) {
     lob_lock_release(dead);
     g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
     cr_expect(g_dir_read_name(dir) == NULL, "nothing is left behind");
-    fix_remove(folder);
 }
 
 Test(hdf5io_lock, a_folder_that_is_not_there_is_an_io_error) {

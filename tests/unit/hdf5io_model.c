@@ -121,7 +121,6 @@ Test(model_file, comes_back_as_it_was) {
     cr_assert_arr_eq(back.registered->third, file.registered->third, sizeof file.registered->third);
     lob_model_file_clear(&file);
     lob_model_file_clear(&back);
-    fix_remove(folder);
 }
 
 /* Whatever is changed in the content changes the hash. */
@@ -166,7 +165,6 @@ Test(model_file, locked_one_is_kept) {
     cr_assert_eq(size, again);
     cr_assert_arr_eq(bytes, there, size);
     lob_model_file_clear(&file);
-    fix_remove(folder);
 }
 
 /* A turned bit fails at the seal; a forger who seals again fails at HDF5, the checks or the hash, unless the
@@ -198,7 +196,6 @@ Test(model_file, damage_is_found) {
         FIX_FAILS(lob_model_file_parse(path, copy, cut, &back, err), LOB_ERROR_INPUT, "model.h5");
     }
     lob_model_file_clear(&file);
-    fix_remove(folder);
 }
 
 /* Whole, sealed and hashed, but not what training makes. */
@@ -227,7 +224,6 @@ Test(model_file, what_does_not_fit_is_refused) {
         FIX_FAILS(lob_model_file_parse(path, bytes, size, &back, err), LOB_ERROR_INPUT, ".h5");
         lob_model_file_clear(&file);
     }
-    fix_remove(folder);
 }
 
 static const char h5py[] = "import h5py, sys\n"
@@ -244,5 +240,4 @@ Test(model_file, other_tools_read_it) {
     else
         fprintf(stderr, "h5py is not there: reading by another tool is not shown\n");
     lob_model_file_clear(&file);
-    fix_remove(folder);
 }

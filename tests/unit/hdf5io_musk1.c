@@ -34,8 +34,6 @@ static void load(Musk *m, const char *folder) {
     g_autofree char *path = g_build_filename(dir, "study.yaml", NULL);
     cr_assert(g_file_set_contents(path, text, -1, NULL));
     m->study = lob_study_read(path, NULL, &err);
-    (void)g_unlink(path);
-    (void)g_rmdir(dir);
     m->cohort = m->study ? lob_cohort_read(m->study, &err) : NULL;
     m->folds = m->cohort ? lob_folds_make(m->cohort, &err) : NULL;
     cr_assert(m->folds && lob_bags_load(m->cohort, (const char *const *)m->study->features, allocate,

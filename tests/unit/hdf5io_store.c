@@ -62,7 +62,6 @@ static void round_trip(bool float32) {
     MPI_Initialized(&initialised);
     cr_expect(!initialised, "a serial store needs no MPI_Init");
     fix_clear(&f);
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, round_trip_of_float16) {
@@ -92,7 +91,6 @@ Test(hdf5io_store, a_part_without_rows_or_slides) {
         cr_expect(slides == n && lob_store_rows(store) == 0 && lob_store_finished(store));
     }
     fix_clear(&f);
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, an_unfinished_part_is_continued) {
@@ -113,7 +111,6 @@ Test(hdf5io_store, an_unfinished_part_is_continued) {
     cr_expect(lob_store_finished(store));
     expect_rows(store, &f);
     fix_clear(&f);
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, finishing_is_refused_while_slides_are_pending_or_others) {
@@ -132,7 +129,6 @@ Test(hdf5io_store, finishing_is_refused_while_slides_are_pending_or_others) {
     cr_assert(store != NULL);
     cr_expect(!lob_store_finished(store));
     fix_clear(&f);
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, rows_survive_sigkill_of_the_writer) {
@@ -159,7 +155,6 @@ Test(hdf5io_store, rows_survive_sigkill_of_the_writer) {
     cr_assert(lob_store_read_halves(store, 3, 20, halves, &err));
     cr_expect(memcmp(halves, wanted, sizeof wanted) == 0);
     fix_clear(&f);
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, h5py_reads_it_as_plain_numpy) {
@@ -192,7 +187,6 @@ Test(hdf5io_store, h5py_reads_it_as_plain_numpy) {
     g_string_append(wanted, " True 5\n");
     cr_expect_str_eq(out, wanted->str);
     fix_clear(&f);
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, contents_hold_no_path_and_no_time) {
@@ -210,7 +204,6 @@ Test(hdf5io_store, contents_hold_no_path_and_no_time) {
     cr_expect(size[0] == size[1] && memcmp(data[0], data[1], size[0]) == 0, "two writings are the same file");
     g_free(data[0]);
     g_free(data[1]);
-    fix_remove(folder);
 }
 
 /* ---- stores made to mislead ---- */
@@ -271,7 +264,6 @@ Test(hdf5io_store, missing_and_misshapen_datasets_are_named) {
         WITH_STORE(path);
         replace_dataset(path, cases[i].name, H5T_STD_I32LE, cases[i].rank, cases[i].dims);
         expect_refused(path, cases[i].says);
-        fix_remove(folder);
     }
 }
 
@@ -301,7 +293,6 @@ Test(hdf5io_store, impossible_slide_tables_are_named) {
                                 : H5T_STD_U8LE,
                        &cases[i].value);
         expect_refused(path, cases[i].says);
-        fix_remove(folder);
     }
 }
 
@@ -321,7 +312,6 @@ Test(hdf5io_store, newer_versions_and_other_files_are_refused) {
     expect_refused(folder, "not a file");
     g_autofree char *none = path_in(folder, "none.h5");
     expect_refused(none, "no such file");
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, links_to_other_files_are_refused) {
@@ -331,7 +321,6 @@ Test(hdf5io_store, links_to_other_files_are_refused) {
     cr_assert(H5Lcreate_external(path, "/real", file, "features", H5P_DEFAULT, H5P_DEFAULT) >= 0);
     H5Fclose(file);
     expect_refused(path, "points outside this file");
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, every_truncation_is_refused_or_read) {
@@ -346,7 +335,6 @@ Test(hdf5io_store, every_truncation_is_refused_or_read) {
         cr_expect(store == NULL, "a store cut at %zu of %zu bytes opens", cut, size);
         cr_expect(store != NULL || err != NULL);
     }
-    fix_remove(folder);
 }
 
 Test(hdf5io_store, headers_that_differ_say_how) {

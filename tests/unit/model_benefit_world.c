@@ -80,14 +80,9 @@ World *benefit_world_new(const Plan *plan) {
 }
 
 void benefit_world_free(World *w) {
-    static const char *const names[] = {"study.yaml", "patients.csv", "features", ""};
     lob_folds_free(w->folds);
     lob_cohort_free(w->cohort);
     lob_study_free(w->study);
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        g_autofree char *path = g_build_filename(w->dir, names[i], NULL);
-        (void)remove(path);
-    }
     g_free(w->dir);
     g_free(w);
 }

@@ -84,14 +84,9 @@ static World *world_new(int patients, const char *endpoint) {
 }
 
 static void world_free(World *w) {
-    static const char *const names[] = {"study.yaml", "patients.csv", "slides.csv", "features", ""};
     lob_folds_free(w->folds);
     lob_cohort_free(w->cohort);
     lob_study_free(w->study);
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        g_autofree char *path = g_build_filename(w->dir, names[i], NULL);
-        (void)remove(path);
-    }
     g_free(w->dir);
     g_free(w);
 }

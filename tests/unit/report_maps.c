@@ -67,8 +67,6 @@ static Fixture fixture(void) {
 static void fixture_clear(Fixture *f) {
     lob_cohort_free(f->cohort);
     lob_study_free(f->study);
-    g_autofree char *command = g_strdup_printf("rm -r %s", f->dir);
-    cr_assert(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
     g_free(f->dir);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Fixture, fixture_clear)

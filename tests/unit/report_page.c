@@ -134,21 +134,9 @@ static Fixture fixture(const char *const *centers, bool own) {
     return f;
 }
 
-static void remove_tree(const char *path) {
-    GDir *dir = g_dir_open(path, 0, NULL);
-    for (const char *name; dir && (name = g_dir_read_name(dir));) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-        remove_tree(child);
-    }
-    if (dir)
-        g_dir_close(dir);
-    g_remove(path);
-}
-
 static void fixture_clear(Fixture *f) {
     lob_cohort_free(f->cohort);
     lob_study_free(f->study);
-    remove_tree(f->dir);
     g_free(f->study_path);
     g_free(f->dir);
 }

@@ -9,9 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-TestSuite(slide, .fini = scratch_remove);
-TestSuite(scale, .fini = scratch_remove);
-
 static void expect_refused(const char *path, const char *words) {
     g_autoptr(GError) err = NULL;
     g_autoptr(LobSlide) slide = lob_slide_open(&(LobSlideSpec){path, 0, LOB_MPP_UNKNOWN}, &err);

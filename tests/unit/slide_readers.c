@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-TestSuite(readers, .timeout = 60, .fini = scratch_remove);
+TestSuite(readers, .timeout = 60);
 
 static const LobTileSpec spec = {0.5, 64, 0, 1.1};
 static LobReaderLimits limits = {3, 1, (size_t)256 << 20, 256, 64};

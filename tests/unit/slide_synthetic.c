@@ -7,22 +7,8 @@
 #include <tiffio.h>
 #include <unistd.h>
 
-static char *scratch_folder(void) {
-    return g_strdup_printf("%s/lobule-slide-test-%d", g_get_tmp_dir(), (int)getpid());
-}
-
-void scratch_remove(void) {
-    g_autofree char *folder = scratch_folder();
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
-    for (const char *name = NULL; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
-        g_autofree char *path = g_build_filename(folder, name, NULL);
-        g_unlink(path);
-    }
-    g_rmdir(folder);
-}
-
 char *scratch_path(const char *name) {
-    g_autofree char *folder = scratch_folder();
+    g_autofree char *folder = g_strdup_printf("%s/%d", g_get_tmp_dir(), (int)getpid());
     g_mkdir_with_parents(folder, 0700);
     return g_build_filename(folder, name, NULL);
 }

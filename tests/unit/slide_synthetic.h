@@ -16,7 +16,6 @@ void draw_grid(double x, double y, double mpp_x, double mpp_y, uint8_t rgb[3]);
 void draw_pattern(double x, double y, double mpp_x, double mpp_y, uint8_t rgb[3]);
 
 char *scratch_path(const char *name); /* in a folder of this process; caller frees */
-void scratch_remove(void);            /* that folder; every suite's .fini */
 /* A real slide, or NULL after saying that the test is skipped; caller frees. */
 char *shared_file(const char *name);
 /* All tiles of a slide on a grid from 0,0; *n of them. */

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <tiffio.h>
 
-TestSuite(tiff_tiles, .fini = scratch_remove);
-
 enum { WIDTH = 700, HEIGHT = 500 };
 
 /* One directory of a tiled JPEG TIFF with shared tables, each pixel standing for scale x scale of level 0. */

@@ -234,16 +234,6 @@ static void compute_set(const char *folder, uint64_t number) {
     cr_assert(fclose(f) == 0);
 }
 
-static void remove_folder(const char *folder, uint64_t sets) {
-    for (uint64_t k = 1; k <= sets; k++)
-        for (int i = 0; i < 2; i++) {
-            g_autofree char *path =
-                g_strdup_printf("%s/%s%03" G_GUINT64_FORMAT ".csv", folder, i ? "set" : "figures", k);
-            g_unlink(path);
-        }
-    g_rmdir(folder);
-}
-
 Test(stats_live, random_sets_in_r, .timeout = 300) {
     g_autofree char *rscript = g_find_program_in_path("Rscript");
     if (!rscript)
@@ -262,7 +252,6 @@ Test(stats_live, random_sets_in_r, .timeout = 300) {
     int status = -1;
     cr_assert(g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &out, &complaint, &status, &err),
               "%s", err ? err->message : "");
-    remove_folder(folder, sets);
     if (g_spawn_check_wait_status(status, NULL)) {
         const char *last_line = strstr(out, "largest difference of all");
         cr_assert(last_line);

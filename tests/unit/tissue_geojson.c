@@ -83,8 +83,6 @@ Test(tissue_geojson, a_mask_comes_back_to_the_pixel) {
         read_back(folder, &mask, &again);
         cr_assert_arr_eq(mask.image.data, again.image.data, WIDTH * HEIGHT, "density %g", i / 20.0);
     }
-    g_unlink(path);
-    g_rmdir(folder);
 }
 
 Test(tissue_geojson, an_empty_and_a_full_mask) {
@@ -145,6 +143,4 @@ Test(tissue_geojson, tiles_hold_what_qupath_looks_for) {
     cr_expect_str_eq(json_string_value(json_object_get(plain, "objectType")), "tile");
     cr_expect_null(json_object_get(plain, "classification"));
     json_decref(root);
-    g_unlink(path);
-    g_rmdir(folder);
 }

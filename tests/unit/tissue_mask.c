@@ -250,10 +250,6 @@ Test(tissue, masks_come_from_polygons_and_pictures) {
     g_clear_error(&err);
     cr_expect_not(from_file(folder, "missing", &none, &err));
     cr_expect_not_null(strstr(err->message, "missing.png"));
-    g_unlink(json);
-    g_unlink(png);
-    g_unlink(bad);
-    g_rmdir(folder);
 }
 
 /* As QuPath 0.4 exports: classes with names, an ignored one, a multipart class, a point; holes by option. */
@@ -323,8 +319,4 @@ Test(tissue, masks_with_classes_and_holes) {
     }
     g_auto(LobMask) none = {0};
     cr_expect_not(from_file(folder, "c", &none, NULL), "a file of ignored annotations alone is no mask");
-    g_unlink(json);
-    g_unlink(png);
-    g_unlink(only);
-    g_rmdir(folder);
 }
