@@ -40,8 +40,10 @@ void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const c
 char *lob_session_text(const char *head, int ranks) {
     int64_t restart = 0;
     const char *job = lob_job_id(&restart);
-    if (g_getenv("LOBULE_CHAIN"))
-        restart = 0;
+    if (g_getenv("LOBULE_CHAIN")) {
+        const char *explained = g_getenv("LOBULE_CHAIN_EXPLAINED");
+        restart = explained ? g_ascii_strtoll(explained, NULL, 10) : 0;
+    }
     return g_strdup_printf("%s\nhost %s pid %d job %s restart %" G_GINT64_FORMAT " ranks %d", head,
                            g_get_host_name(), (int)getpid(), *job ? job : "-", restart, ranks);
 }
