@@ -385,6 +385,12 @@ static bool read_place(Loader *loader, const Place *place, uint16_t *out, GError
     return lob_feature_file_read_halves(file, 0, place->rows, out, err);
 }
 
+static bool (*goes_on)(GError **err);
+
+void lob_bags_set_go_on(bool (*go_on)(GError **err)) {
+    goes_on = go_on;
+}
+
 /* All are wanted, unless the caller chooses. */
 static bool choose_patients(const Loader *loader, GError **err) {
     const LobCohort *cohort = loader->cohort;
@@ -422,7 +428,8 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
             const Place *place = &loader->places[patient->slides[s]];
             if (!place->store && !place->file)
                 continue;
-            if (loader->wanted[p] && !read_place(loader, place, features + at * width, err))
+            if (loader->wanted[p] &&
+                ((goes_on && !goes_on(err)) || !read_place(loader, place, features + at * width, err)))
                 return false;
             if (loader->wanted[p])
                 cap_slide(loader, place, cohort->slides[patient->slides[s]].slide_id, features + at * width);

@@ -299,6 +299,9 @@ typedef struct {
 } LobBagSet;
 bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
                    void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
+/* Asked before each slide is read from now on (NULL: nobody): where it fails, so does the loading, which may
+ * take minutes. */
+void lob_bags_set_go_on(bool (*go_on)(GError **err));
 /* The same where not all is read here: `choose` (NULL: all) is called once, before alloc, with the rows of
  * every patient, and sets to 1 which of wanted [n_patients] are read; the others keep their place in
  * features, untouched. */
