@@ -120,8 +120,12 @@ static void visit_plan(const LobJournalRecord *record, void *user) {
 static bool read_plan(LobCatalog *catalog, GError **err) {
     g_autofree char *path = lob_plan_journal_path(catalog->cohort->study);
     g_autofree char *now = lob_session_text("", 1);
-    if (g_file_test(path, G_FILE_TEST_EXISTS) && !lob_journal_read(path, visit_plan, catalog, err))
-        return false;
+    g_autoptr(GError) problem = NULL;
+    if (g_file_test(path, G_FILE_TEST_EXISTS) && !lob_journal_read(path, visit_plan, catalog, &problem))
+        return lob_fail(err, (LobErrorCode)problem->code,
+                        "%s; restore it from a copy, or remove it: slides that are not done are then planned "
+                        "again",
+                        problem->message);
     end_session(catalog, catalog->session && lob_session_was_restarted(catalog->session, now));
     return true;
 }

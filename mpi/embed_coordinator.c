@@ -157,6 +157,9 @@ static bool add_slide(LobEmbed *embed, uint32_t s, GError **err) {
                           i < 0 ? "no longer in the slide table" : "taken up anew elsewhere", false, err);
     if (!slide->planned)
         return fail_slide(embed, s, LOB_J_FAILED, "its plan is lost: run plan again", false, err);
+    if (slide->facts.tiles != stored->count)
+        return fail_slide(embed, s, LOB_J_FAILED, "its plan is another one than this part was made from",
+                          false, err);
     if (record->lone_deaths < LOB_LONE_DEATHS_TO_QUARANTINE)
         return true;
     g_autofree char *reason = g_strdup_printf(

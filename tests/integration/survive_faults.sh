@@ -121,6 +121,28 @@ flip_bits() {
   said "what to do is told" 'remove it together with' "$out"
 }
 
+# What plan knew is damaged while a part is unfinished: told, and nothing that was embedded is lost without it.
+lost_plan() {
+  local out=$work/plan-journal grid
+  cut_off "$out"
+  sed -i '3s/lease/leave/' "$out/plan/plan.journal"
+  of=$tiny run 1 embed "$out"; expect "embed with a damaged journal of plan" 2 $?
+  said "what to do is told" 'plan.journal: line 3 .* or remove it' "$out"
+  rm "$out/plan/plan.journal"
+  of=$tiny run 1 embed "$out"; expect "embed with the plan made again" 0 $?
+  expect "store with the plan made again" "$tiny_calm" "$(digest "$out")"
+  expect "tiles embedded twice" 0 "$(journalled_twice "$out")"
+
+  out=$work/plan-grid
+  of=$tiny run 1 plan "$out"
+  for grid in "$out"/plan/*.grid; do flip "$grid" 10; done
+  of=$tiny run 1 embed "$out"; expect "embed with damaged grids" 1 $?
+  said "what to do is told" 'remove the plan folder' "$out"
+  rm -r "$out/plan"
+  of=$tiny run 2 embed "$out"; expect "embed with the grids made again" 0 $?
+  expect "store with the grids made again" "$tiny_calm" "$(digest "$out")"
+}
+
 locks() {
   local out=$work/lock
   cut_off "$out"
@@ -192,6 +214,6 @@ late_writer() {
 }
 
 tiles_tiny=$("$LOBULE" store ls --json "$cohort/tiny-out/store/part-0001.h5" | sed -n 's/.*"rows": *\([0-9]*\).*/\1/p')
-for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits locks taken_over_twice late_writer}; do $part; done
+for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits lost_plan locks taken_over_twice late_writer}; do $part; done
 expect "processes left behind" 0 "$(leftovers)"
 finish
