@@ -398,6 +398,12 @@ static void count_rows(const Loader *loader, uint64_t *rows) {
         rows[loader->cohort->slides[i].patient] += loader->places[i].rows;
 }
 
+static bool (*goes_on)(GError **err);
+
+void lob_bags_set_go_on(bool (*go_on)(GError **err)) {
+    goes_on = go_on;
+}
+
 /* All are wanted, unless the caller chooses. */
 static bool choose_patients(const Loader *loader, GError **err) {
     const LobCohort *cohort = loader->cohort;
@@ -434,7 +440,8 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
             const Place *place = &loader->places[patient->slides[s]];
             if (!place->store && !place->file)
                 continue;
-            if (loader->wanted[p] && !read_place(loader, place, features + at * width, err))
+            if (loader->wanted[p] &&
+                ((goes_on && !goes_on(err)) || !read_place(loader, place, features + at * width, err)))
                 return false;
             if (loader->wanted[p])
                 cap_slide(loader, place, cohort->slides[patient->slides[s]].slide_id, features + at * width);

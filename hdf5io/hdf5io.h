@@ -118,6 +118,16 @@ bool lob_part_finish(LobPart *part, const LobStoreSlide *slides, size_t n_slides
 /* Collective. Closes without finishing. */
 void lob_part_close(LobPart *part);
 
+/* A slide's rows that are to be written anew, and what was known of their tiles when the part was laid out.
+ */
+typedef struct {
+    uint64_t first, count; /* rows of the part */
+    LobPartTiles tiles;    /* of these rows alone; pen and fold are needed where the part has quality */
+} LobPartRedo;
+/* Local; nobody has the part open. Makes a finished part unfinished: from then on its journal says what of it
+ * counts. The tiles' columns of the rows named are laid down again, nothing else is touched. */
+bool lob_part_reopen(const char *path, const LobPartRedo *redo, size_t n, GError **err);
+
 /* ---- reading (local, serial) ---- */
 typedef struct LobStore LobStore;
 LobStore *lob_store_open(const char *path, GError **err); /* INPUT errors say what is wrong and where */
@@ -239,6 +249,9 @@ bool lob_journal_read(const char *path, LobJournalVisit visit, void *user, GErro
 bool lob_journal_append(LobJournal *journal, const LobJournalRecord *record, GError **err); /* buffered */
 bool lob_journal_sync(LobJournal *journal, GError **err); /* group commit: fdatasync */
 void lob_journal_close(LobJournal *journal);
+/* Puts a new journal of these records in the place of the one at path, or of none: the old one or the whole
+ * new one is there at any time. */
+bool lob_journal_replace(const char *path, const LobJournalRecord *records, size_t n, GError **err);
 
 /* ---- lock: O_EXCL file with host, pid, pid start time, job id, restart count, heartbeat ---- */
 typedef struct LobLock LobLock;
@@ -287,6 +300,9 @@ typedef struct {
 } LobBagSet;
 bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
                    void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
+/* Asked before each slide is read from now on (NULL: nobody): where it fails, so does the loading, which may
+ * take minutes. */
+void lob_bags_set_go_on(bool (*go_on)(GError **err));
 /* The same where not all is read here: `choose` (NULL: all) is called once, before alloc, with the rows of
  * every patient, and sets to 1 which of wanted [n_patients] are read; the others keep their place in
  * features, untouched. */

@@ -320,3 +320,23 @@ void lob_journal_close(LobJournal *journal) {
     g_free(journal->path);
     g_free(journal);
 }
+
+static bool write_records(const char *path, const LobJournalRecord *records, size_t n, GError **err) {
+    LobJournal *journal = lob_journal_open(path, NULL, NULL, err);
+    bool ok = journal != NULL;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = lob_journal_append(journal, &records[i], err);
+    ok = ok && lob_journal_sync(journal, err);
+    lob_journal_close(journal);
+    return ok;
+}
+
+bool lob_journal_replace(const char *path, const LobJournalRecord *records, size_t n, GError **err) {
+    g_autofree char *temporary = g_strconcat(path, ".new", NULL);
+    if (unlink(temporary) != 0 && errno != ENOENT)
+        return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot be removed", temporary);
+    return write_records(temporary, records, n, err) &&
+           (rename(temporary, path) == 0 ||
+            lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot be put in place", temporary)) &&
+           lob_sync_folder(path, err);
+}

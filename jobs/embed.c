@@ -3,11 +3,18 @@
 #include "jobs/jobs.h"
 
 int lob_cmd_embed(int argc, char **argv) {
+    gboolean verify = FALSE;
+    const GOptionEntry options[] = {
+        {"verify", 0, 0, G_OPTION_ARG_NONE, &verify,
+         "Read all finished parts again first; slides whose rows are not as they were written are made again",
+         NULL},
+        {NULL, 0, 0, 0, NULL, NULL, NULL}};
     const LobJobSpec spec = {.name = "embed",
                              .summary =
                                  "Computes the embeddings of all planned tiles into the store. What is "
                                  "already done is kept; slides that are new or have come back since they "
                                  "failed are planned first.",
+                             .options = options,
                              .readers = true,
                              .takes_share = true};
     LobJob job;
@@ -15,7 +22,8 @@ int lob_cmd_embed(int argc, char **argv) {
     if (!lob_job_begin(&job, &spec, argc, argv, &code))
         return code;
     GError *err = NULL;
-    if (lob_job_plan(&job.world, job.cohort, &planned, &err))
+    if (lob_job_plan(&job.world, job.cohort, &planned, &err) &&
+        (!verify || lob_job_verify(&job.world, job.cohort, &err)))
         (void)lob_job_embed(&job.world, job.cohort, &code, &err);
     return lob_job_end(&job, code, err);
 }

@@ -178,9 +178,8 @@ static void print_report(const char *path, const LobStoreReport *report, double 
     if (report->n_damage)
         fprintf(stderr,
                 "%zu damaged range%s\n"
-                "  restore the file from a copy. Where there is none, move it, its .journal and all parts "
-                "with a\n"
-                "  higher number away: the same lobule run then makes them again from the slides\n",
+                "  restore the file from a copy, or make these slides again with lobule embed --verify "
+                "STUDY\n",
                 report->n_damage, report->n_damage == 1 ? "" : "s");
 }
 

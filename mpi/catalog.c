@@ -40,8 +40,10 @@ void lob_catalog_set_failed(LobCatalogSlide *slide, LobSlideState state, const c
 char *lob_session_text(const char *head, int ranks) {
     int64_t restart = 0;
     const char *job = lob_job_id(&restart);
-    if (g_getenv("LOBULE_CHAIN"))
-        restart = 0;
+    if (g_getenv("LOBULE_CHAIN")) {
+        const char *explained = g_getenv("LOBULE_CHAIN_EXPLAINED");
+        restart = explained ? g_ascii_strtoll(explained, NULL, 10) : 0;
+    }
     return g_strdup_printf("%s\nhost %s pid %d job %s restart %" G_GINT64_FORMAT " ranks %d", head,
                            g_get_host_name(), (int)getpid(), *job ? job : "-", restart, ranks);
 }
@@ -118,8 +120,12 @@ static void visit_plan(const LobJournalRecord *record, void *user) {
 static bool read_plan(LobCatalog *catalog, GError **err) {
     g_autofree char *path = lob_plan_journal_path(catalog->cohort->study);
     g_autofree char *now = lob_session_text("", 1);
-    if (g_file_test(path, G_FILE_TEST_EXISTS) && !lob_journal_read(path, visit_plan, catalog, err))
-        return false;
+    g_autoptr(GError) problem = NULL;
+    if (g_file_test(path, G_FILE_TEST_EXISTS) && !lob_journal_read(path, visit_plan, catalog, &problem))
+        return lob_fail(err, (LobErrorCode)problem->code,
+                        "%s; restore it from a copy, or remove it: slides that are not done are then planned "
+                        "again",
+                        problem->message);
     end_session(catalog, catalog->session && lob_session_was_restarted(catalog->session, now));
     return true;
 }
@@ -213,10 +219,19 @@ static bool read_part_journal(const LobCatalog *catalog, const LobCatalogPart *p
         problem->message, part->path);
 }
 
+#define MAKE_AGAIN "with its journal and all parts with a higher number: the same command makes them again"
+
+static bool cannot_open(const LobCatalogPart *part, const GError *problem, GError **err) {
+    const bool damaged = problem->code == LOB_ERROR_INPUT && access(part->path, R_OK) == 0;
+    return lob_fail(err, (LobErrorCode)problem->code, "%s%s", problem->message,
+                    damaged ? "; restore it from a copy, or move it away " MAKE_AGAIN : "");
+}
+
 static bool read_part(LobCatalog *catalog, LobCatalogPart *part, GError **err) {
-    g_autoptr(LobStore) store = lob_store_open(part->path, err);
+    g_autoptr(GError) problem = NULL;
+    g_autoptr(LobStore) store = lob_store_open(part->path, &problem);
     if (!store)
-        return false;
+        return cannot_open(part, problem, err);
     const LobStoreSlide *slides = lob_store_slides(store, &part->n_slides);
     part->finished = lob_store_finished(store);
     part->header = copy_header(lob_store_header(store));
@@ -231,12 +246,23 @@ static bool read_part(LobCatalog *catalog, LobCatalogPart *part, GError **err) {
     return true;
 }
 
+/* A later part without this one: its slides would be made once more, for a store that has some twice. */
+static bool is_last(const char *missing, GError **err) {
+    g_autofree char *folder = g_path_get_dirname(missing);
+    g_auto(GStrv) parts = lob_store_find(folder, NULL);
+    const guint n = parts ? g_strv_length(parts) : 0;
+    return n == 0 || strcmp(parts[n - 1], missing) < 0 ||
+           lob_fail(err, LOB_ERROR_INPUT,
+                    "%s is missing, but %s is there: put it back, or move that away too " MAKE_AGAIN, missing,
+                    parts[n - 1]);
+}
+
 static bool read_parts(LobCatalog *catalog, GError **err) {
     const LobStudy *study = catalog->cohort->study;
     for (int number = 1; number <= MOST_PARTS; number++) {
         g_autofree char *path = lob_part_path(study, number, ".h5");
         if (!g_file_test(path, G_FILE_TEST_EXISTS))
-            return true;
+            return is_last(path, err);
         catalog->parts = g_renew(LobCatalogPart, catalog->parts, catalog->n_parts + 1);
         LobCatalogPart *part = &catalog->parts[catalog->n_parts++];
         *part = (LobCatalogPart){.number = number, .path = g_steal_pointer(&path)};

@@ -59,11 +59,12 @@ void lob_catalog_free(LobCatalog *catalog);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobCatalog, lob_catalog_free)
 /* Index in the cohort, or -1. */
 int64_t lob_catalog_find(const LobCatalog *catalog, const char *slide_id);
-/* The text of a run's first record: `head`, a line of its own, and what it runs as. Caller frees. */
+/* The text of a run's first record: `head`, a line of its own, and what it runs as. Caller frees.
+ * Our batch script comes back after crashes too: of its starts only those count as restarts that followed an
+ * end by the scheduler or a word to stop (LOBULE_CHAIN_EXPLAINED). */
 char *lob_session_text(const char *head, int ranks);
-/* Whether, by two runs' texts, the later one is the earlier one's job, started again by the scheduler itself
- * (a failed node): why the earlier one ended is then known. Batch scripts of ours come back after crashes
- * too. */
+/* Whether, by two runs' texts, the later one is the earlier one's job, started again by the scheduler (a
+ * failed node, a preemption, a time limit): why the earlier one ended is then known. */
 bool lob_session_was_restarted(const char *before, const char *after);
 
 /* A slide's error without the path it may begin with: tables that travel name slides by their ids. */

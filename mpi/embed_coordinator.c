@@ -10,9 +10,11 @@
 /* A slide fails where more than this share of its tiles cannot be read. */
 #define MOST_UNREADABLE 0.5
 
+/* NULL: the cohort has it no more, or another part has it by now. */
 static LobCatalogSlide *catalog_slide(const LobEmbed *embed, uint32_t s, int64_t *cohort_slide) {
     *cohort_slide = lob_catalog_find(embed->stage.catalog, embed->catalog_part->slides[s].slide_id);
-    return *cohort_slide < 0 ? NULL : &embed->stage.catalog->slides[*cohort_slide];
+    LobCatalogSlide *slide = *cohort_slide < 0 ? NULL : &embed->stage.catalog->slides[*cohort_slide];
+    return slide && slide->part == embed->catalog_part->number ? slide : NULL;
 }
 
 static LobProgressCounts *center_counts(const LobEmbed *embed, uint32_t s) {
@@ -151,9 +153,13 @@ static bool add_slide(LobEmbed *embed, uint32_t s, GError **err) {
     if (done == stored->count)
         return judge_whole(embed, s, "", err);
     if (!slide)
-        return fail_slide(embed, s, LOB_J_FAILED, "no longer in the slide table", false, err);
+        return fail_slide(embed, s, LOB_J_FAILED,
+                          i < 0 ? "no longer in the slide table" : "taken up anew elsewhere", false, err);
     if (!slide->planned)
         return fail_slide(embed, s, LOB_J_FAILED, "its plan is lost: run plan again", false, err);
+    if (slide->facts.tiles != stored->count)
+        return fail_slide(embed, s, LOB_J_FAILED, "its plan is another one than this part was made from",
+                          false, err);
     if (record->lone_deaths < LOB_LONE_DEATHS_TO_QUARANTINE)
         return true;
     g_autofree char *reason = g_strdup_printf(

@@ -120,6 +120,15 @@ bool lob_embed_write_end(LobEmbed *embed, const char *why, GError **err);
 /* Fills states and CRCs of the part's slides, and the catalog. */
 bool lob_embed_settle_slides(LobEmbed *embed, GError **err);
 
+/* Rows of a slide, and what they must add up to. */
+typedef struct {
+    uint64_t row; /* of the part */
+    uint32_t slide, first, count, crc, quality_crc;
+    bool has_quality;
+} LobRowCheck;
+/* Collective, no one has the part open: rank 0's `checks` (of LobRowCheck) are read again, shared out over
+ * the ranks; those that do not hold are what is left of them. *n: how many there were, on every rank. */
+bool lob_embed_check_rows(const LobWorld *world, const char *path, GArray *checks, uint64_t *n, GError **err);
 /* Collective: ranges journalled by a run that did not end cleanly are read again, shared out over the ranks;
  * those that differ are voided. */
 bool lob_embed_verify(LobEmbed *embed, const char *path, GError **err);

@@ -4,11 +4,7 @@
 
 #include <string.h>
 
-typedef struct {
-    uint64_t row;
-    uint32_t slide, first, count, crc, quality_crc;
-    bool has_quality;
-} Check;
+typedef LobRowCheck Check;
 
 static bool wanted(const LobEmbed *embed, uint32_t slide, const LobDoneRange *range, bool late) {
     if (!late)
@@ -88,13 +84,9 @@ static bool void_all(LobEmbed *embed, const Check *bad, size_t n, GError **err) 
     return lob_embed_commit(embed, err);
 }
 
-/* Collective: reads `checks` (rank 0's) again, voids what is not as it was written. Both counts reach all
- * ranks. */
-static bool read_again(LobEmbed *embed, const char *path, const GArray *checks, uint64_t *n, uint64_t *n_bad,
-                       GError **err) {
-    const LobWorld *world = embed->stage.world;
+bool lob_embed_check_rows(const LobWorld *world, const char *path, GArray *checks, uint64_t *n,
+                          GError **err) {
     *n = checks ? checks->len : 0;
-    *n_bad = 0;
     lob_world_bcast(world, n, sizeof *n);
     if (*n == 0)
         return true;
@@ -110,11 +102,28 @@ static bool read_again(LobEmbed *embed, const char *path, const GArray *checks, 
     g_autofree Check *gathered = NULL;
     g_autofree size_t *sizes = NULL;
     lob_world_gather(world, bad->data, bad->len * sizeof(Check), (void **)&gathered, &sizes);
-    mine = NULL;
-    if (world->rank == 0) {
-        for (int r = 0; r < world->size; r++)
-            *n_bad += sizes[r] / sizeof(Check);
-        (void)void_all(embed, gathered, *n_bad, &mine);
+    size_t found = 0;
+    for (int r = 0; checks && r < world->size; r++)
+        found += sizes[r] / sizeof(Check);
+    if (checks) {
+        g_array_set_size(checks, 0);
+        g_array_append_vals(checks, gathered, (guint)found);
+    }
+    return true;
+}
+
+/* Collective: reads `checks` (rank 0's) again, voids what is not as it was written. Both counts reach all
+ * ranks. */
+static bool read_again(LobEmbed *embed, const char *path, GArray *checks, uint64_t *n, uint64_t *n_bad,
+                       GError **err) {
+    const LobWorld *world = embed->stage.world;
+    *n_bad = 0;
+    if (!lob_embed_check_rows(world, path, checks, n, err))
+        return false;
+    GError *mine = NULL;
+    if (checks && *n > 0) {
+        *n_bad = checks->len;
+        (void)void_all(embed, (const Check *)(const void *)checks->data, checks->len, &mine);
     }
     lob_world_bcast(world, n_bad, sizeof *n_bad);
     return lob_world_agree(world, mine, err);

@@ -43,6 +43,9 @@ void lob_world_gather(const LobWorld *world, const void *data, size_t bytes, voi
 /* Each sets *exit_code on rank 0. */
 bool lob_job_plan(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
 bool lob_job_embed(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
+/* Reads every finished part again. One in which slides are damaged becomes unfinished without them, and
+ * lob_job_embed makes them anew. INPUT error, and nothing is changed, where one cannot be made. */
+bool lob_job_verify(const LobWorld *world, const LobCohort *cohort, GError **err);
 bool lob_job_validate(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);
 /* Trains on all usable patients and locks the result in output/model.h5. */
 bool lob_job_train(const LobWorld *world, const LobCohort *cohort, int *exit_code, GError **err);

@@ -35,7 +35,9 @@ static bool in_unfinished_part(const LobCatalog *catalog, const LobCatalogSlide 
 
 bool lob_plan_settled(const LobCatalog *catalog, size_t i) {
     const LobCatalogSlide *slide = &catalog->slides[i];
-    if (slide->state == LOB_STATE_DONE || in_unfinished_part(catalog, slide))
+    if (in_unfinished_part(catalog, slide))
+        return slide->planned;
+    if (slide->state == LOB_STATE_DONE)
         return true;
     if (slide->state == LOB_STATE_QUARANTINED)
         return !changed_on_disk(&slide->facts, catalog->cohort->slides[i].path);
@@ -122,7 +124,8 @@ static bool take_facts(void *user, int worker, const void *data, size_t size, GE
     plan->failed += failed;
     slide->planned = lob_plan_facts_unpack(facts, &slide->facts) && !failed;
     slide->same_spec = true;
-    slide->part = 0;
+    if (!in_unfinished_part(plan->stage.catalog, slide))
+        slide->part = 0;
     if (crashed)
         return quarantine(plan, index, reason, err);
     lob_catalog_set_failed(slide, failed ? LOB_STATE_FAILED : LOB_STATE_PENDING, failed ? reason : NULL,

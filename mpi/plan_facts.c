@@ -113,8 +113,8 @@ bool lob_plan_grid_load(const char *path, uint32_t tiles, uint32_t crc, LobGrid 
     const bool judged = size == xy + 3 * (size_t)tiles;
     if ((!judged && size != xy + tiles) || lob_crc32c(0, bytes, size) != crc)
         return lob_fail(err, LOB_ERROR_IO,
-                        "%s is not the grid that was planned; remove the plan folder and the unfinished part "
-                        "to plan anew",
+                        "%s is not the grid that was planned; remove the plan folder: slides that are not "
+                        "done are then planned again",
                         path);
     lob_grid_clear(grid);
     grid->n = tiles;

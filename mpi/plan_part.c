@@ -28,9 +28,10 @@ static bool choose_number(NewPart *part, const LobCatalog *catalog, GError **err
     size_t n = catalog->n_parts;
     while (n > 0 && !catalog->parts[n - 1].keep)
         n--;
-    for (size_t p = n; p < catalog->n_parts; p++)
-        if (remove(catalog->parts[p].path) != 0)
-            return lob_fail(err, LOB_ERROR_IO, "%s cannot be removed", catalog->parts[p].path);
+    /* From the last on: no part may be missing before others, however this ends. */
+    for (size_t p = catalog->n_parts; p > n; p--)
+        if (remove(catalog->parts[p - 1].path) != 0)
+            return lob_fail(err, LOB_ERROR_IO, "%s cannot be removed", catalog->parts[p - 1].path);
     part->number = (int)n + 1;
     g_autofree char *journal = lob_part_path(catalog->cohort->study, part->number, ".journal");
     if (access(journal, F_OK) == 0 && remove(journal) != 0)

@@ -2,6 +2,7 @@
  * node does not hold the cohort, or the study asks for groups, ranks share the patients out, and a node holds
  * what its ranks work on; every patient keeps the place that it has in the whole. */
 #include "mpi/sparse.h"
+#include "mpi/stop.h"
 #include "mpi/validate.h"
 
 #include <math.h>
@@ -118,7 +119,7 @@ static void load_follower(Loader *loader) {
 
 /* Repeated and unreadable rows go, once a node; where the others came from is remembered by rank 0, and by
  * each node's first rank where nodes hold different patients. */
-static uint64_t compact(LobResident *resident, const Loader *loader, bool spread) {
+static uint64_t compact(LobResident *resident, Loader *loader, bool spread) {
     LobBagSet *set = &resident->set;
     const size_t n = resident->n_patients;
     uint64_t rows = 0;
@@ -129,8 +130,11 @@ static uint64_t compact(LobResident *resident, const Loader *loader, bool spread
     resident->n_rows = rows;
     if (loader->world->rank == 0 || spread)
         resident->origin = g_new0(uint64_t, MAX(rows, 1));
-    return lob_bags_compact(features_of(resident), set->bags.dim, n, set->first, set->count,
-                            resident->origin);
+    uint64_t gone = 0;
+    for (size_t p = 0; p < n && lob_run_goes_on(&loader->error); p++)
+        gone += lob_bags_compact(features_of(resident), set->bags.dim, 1, set->first + p, set->count + p,
+                                 resident->origin);
+    return gone;
 }
 
 enum { PIECE = 1 << 20 };
@@ -223,6 +227,8 @@ static bool load(LobResident *resident, const LobPlan *plan, Loader *loader, GEr
         lob_mpi_allreduce_sum(lob_world_comm(world), &spread, 1);
     resident->spread = spread > 0;
     double gone = world->node_rank == 0 ? (double)compact(resident, loader, resident->spread) : 0;
+    if (!lob_world_agree(world, g_steal_pointer(&loader->error), err))
+        return false;
     if (resident->spread)
         exchange(resident, world);
     if (gone > 0 && world->rank == 0)
@@ -243,6 +249,7 @@ bool lob_resident_load(LobResident *resident, const LobWorld *world, const LobPl
                      .rows = g_new0(uint64_t, MAX(n, 1)),
                      .wanted = g_new0(uint8_t, MAX(n, 1))};
     lob_layout_init(&loader.layout, world, loader.study->site.memory_gib);
+    lob_bags_set_go_on(lob_run_goes_on);
     const bool ok = load(resident, plan, &loader, err);
     lob_layout_clear(&loader.layout);
     g_free(loader.rows);

@@ -54,6 +54,10 @@ cut_journal() {
   done
   expect "stores that differ of $n cut journals" 0 $bad
 }
+flip() { # FILE OFFSET: one bit of a byte
+  local byte; byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+  printf "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
 flip_bits() {
   local out=$work/flip row part
   cut_off "$out"
@@ -64,27 +68,50 @@ flip_bits() {
   local all; all=$(stat -c %s "$part")
   # One bit in each of sixteen places of the rows: some are journalled, some are not yet written.
   for k in $(seq 0 15); do
-    local at=$((row + k * (tiles_tiny * 170 / 16))) byte
-    [ $at -lt "$all" ] || continue
-    byte=$(od -An -tu1 -j $at -N 1 "$part")
-    printf "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$part" bs=1 seek=$at conv=notrunc status=none
+    local at=$((row + k * (tiles_tiny * 170 / 16)))
+    [ $at -ge "$all" ] || flip "$part" $at
   done
   of=$tiny run 1 embed "$out"; expect "embed over flipped bits" 0 $?
   said "damaged ranges are named" 'not as they were written' "$out"
   expect "store after flipped bits" "$tiny_calm" "$(digest "$out")"
-  byte=$(od -An -tu1 -j $((row + 171)) -N 1 "$part")
-  printf "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$part" bs=1 seek=$((row + 171)) conv=notrunc status=none
+  flip "$part" $((row + 171))
   "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify of a finished store with a flipped bit" 1 $?
   cat "$work/verify.log"
-  grep -q 'restore the file from a copy' "$work/verify.log" || fail "verify does not say what to do"
-  # A finished part does not need its journal; and what verify advises works.
+  grep -q 'embed --verify' "$work/verify.log" || fail "verify does not say what to do"
+  # A finished part does not need its journal.
   sed -i '3s/lease/leave/' "$out/store/part-0001.journal"
   of=$tiny run 1 embed "$out"; expect "embed beside a damaged journal of a finished part" 0 $?
   said "the damaged journal is told" 'finished and does not need it' "$out"
   "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify beside a damaged journal" 1 $?
   grep -q "checksum is" "$work/verify.log" || fail "the damage itself is not told"
-  mv "$part" "$out/store/part-0001.journal" "$work/"
-  of=$tiny run 1 plan "$out" && of=$tiny run 1 embed "$out"; expect "a damaged part made again" 0 $?
+  # A slide that cannot be made again stays as it is.
+  cp "$part" "$work/damaged.h5"
+  mv "$out/plan" "$out/plan-away" && of=$tiny run 1 embed "$out"
+  of=$tiny run 1 embed "$out" --verify; expect "embed --verify without the plan" 2 $?
+  said "what to do is told" 'restore the store' "$out"
+  cmp -s "$part" "$work/damaged.h5" || fail "the part was changed"
+  rm -rf "$out/plan" && mv "$out/plan-away" "$out/plan"
+  # What verify advises works, also for what was laid down by plan, and where it is interrupted.
+  flip "$part" "$(h5dump -H -p -d /quality/pen "$part" | sed -n 's/.*OFFSET \([0-9]*\).*/\1/p' | head -1)"
+  LOB_TEST_KILL=embed:P0 of=$tiny run 2 embed "$out" --verify; [ $? != 0 ] || fail "not interrupted"
+  of=$tiny run 1 embed "$out"; expect "embed after an interrupted repair" 0 $?
+  said "damaged slides are named" 'not as they were written: it is made again' "$out"
+  expect "store that was repaired" "$tiny_calm" "$(digest "$out")"
+  expect "slides planned anew" 1 "$(ls "$out"/store/part-*.h5 | wc -l)"
+  rm "$out/store/part-0001.journal"
+  flip "$part" $((row + 171))
+  of=$tiny run 2 embed "$out" --verify; expect "embed --verify of a part without a journal" 0 $?
+  expect "store that was repaired without its journal" "$tiny_calm" "$(digest "$out")"
+  of=$tiny run 1 embed "$out" --verify; expect "embed --verify of a sound store" 0 $?
+  # A part that does not even open.
+  head -c 8 /dev/zero | dd of="$part" conv=notrunc status=none
+  of=$tiny run 1 embed "$out"; expect "embed with a part that cannot be opened" 2 $?
+  said "what to do is told" 'move it away' "$out"
+  mv "$part" "$out/store/part-0002.h5"
+  of=$tiny run 1 embed "$out"; expect "embed with a part missing" 2 $?
+  said "which one is told" 'part-0001.h5 is missing, but .*part-0002.h5 is there' "$out"
+  mv "$out/store/part-0002.h5" "$out/store/part-0001.journal" "$work/"
+  of=$tiny run 1 embed "$out"; expect "a part made again" 0 $?
   expect "store that was made again" "$tiny_calm" "$(digest "$out")"
   # An unfinished part cannot do without.
   out=$work/unfinished
@@ -92,6 +119,28 @@ flip_bits() {
   sed -i '3s/lease/leave/' "$out/store/part-0001.journal"
   of=$tiny run 1 embed "$out"; expect "embed with a damaged journal" 2 $?
   said "what to do is told" 'remove it together with' "$out"
+}
+
+# What plan knew is damaged while a part is unfinished: told, and nothing that was embedded is lost without it.
+lost_plan() {
+  local out=$work/plan-journal grid
+  cut_off "$out"
+  sed -i '3s/lease/leave/' "$out/plan/plan.journal"
+  of=$tiny run 1 embed "$out"; expect "embed with a damaged journal of plan" 2 $?
+  said "what to do is told" 'plan.journal: line 3 .* or remove it' "$out"
+  rm "$out/plan/plan.journal"
+  of=$tiny run 1 embed "$out"; expect "embed with the plan made again" 0 $?
+  expect "store with the plan made again" "$tiny_calm" "$(digest "$out")"
+  expect "tiles embedded twice" 0 "$(journalled_twice "$out")"
+
+  out=$work/plan-grid
+  of=$tiny run 1 plan "$out"
+  for grid in "$out"/plan/*.grid; do flip "$grid" 10; done
+  of=$tiny run 1 embed "$out"; expect "embed with damaged grids" 1 $?
+  said "what to do is told" 'remove the plan folder' "$out"
+  rm -r "$out/plan"
+  of=$tiny run 2 embed "$out"; expect "embed with the grids made again" 0 $?
+  expect "store with the grids made again" "$tiny_calm" "$(digest "$out")"
 }
 
 locks() {
@@ -165,6 +214,6 @@ late_writer() {
 }
 
 tiles_tiny=$("$LOBULE" store ls --json "$cohort/tiny-out/store/part-0001.h5" | sed -n 's/.*"rows": *\([0-9]*\).*/\1/p')
-for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits locks taken_over_twice late_writer}; do $part; done
+for part in ${LOB_SURVIVE:-full_disk cut_journal flip_bits lost_plan locks taken_over_twice late_writer}; do $part; done
 expect "processes left behind" 0 "$(leftovers)"
 finish

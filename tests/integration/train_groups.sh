@@ -39,6 +39,18 @@ done
 validate 2 "$work/many" --groups 3
 expect "more groups than ranks is refused" 2 $?
 
+# Stopped in the middle of training: all ranks of a group stop at the same patient, and the same predictions come later.
+launch 2 bash -c 'echo $$ >"$0.$OMPI_COMM_WORLD_RANK"; exec "$@"' "$work/pid" "$LOBULE" validate --output "$work/middle" --groups 1 \
+  "$work/demo/study.yaml" >>"$work/log" 2>&1 &
+job=$!
+until ls "$work"/middle/train/e*.bin >/dev/null 2>&1 || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+kill -USR1 "$(cat "$work/pid.1")"
+wait $job 2>/dev/null
+expect "a rank of a group is told to stop, exit code" 75 $?
+validate 2 "$work/middle" --groups 1
+expect "stopped and run again, exit code" 0 $?
+expect "stopped and run again: the same predictions" "$(sha256sum <"$work/g2-1/predictions.csv")" "$(sha256sum <"$work/middle/predictions.csv")"
+
 # The cohort's features are a few hundred kB: with less than a node needs, two nodes hold it together.
 gib=$(awk -v b=$((90 * 24 * 48 * 2)) 'BEGIN { printf "%.9f", 0.7 * b / 1073741824 }')
 site "memory_gib: $gib"

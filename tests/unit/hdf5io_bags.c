@@ -96,6 +96,28 @@ Test(hdf5io_bags, a_store_in_patient_order_without_unreadable_and_failed) {
     }
 }
 
+static bool once(GError **err) {
+    static int asked;
+    return asked++ < 1 || lob_fail(err, LOB_ERROR_STOPPED, "stopped");
+}
+
+Test(hdf5io_bags, loading_stops_between_two_slides) {
+    g_autofree char *folder = fix_folder();
+    g_autofree char *path = g_build_filename(folder, "part-0001.h5", NULL);
+    g_autoptr(Hand) hand = fixture_hand();
+    g_autofree void *block = NULL;
+    Fixture f = fix_make();
+    LobBagSet set;
+    fix_write(&f, path, true);
+    lob_log_setup(LOB_LOG_ERROR, 0);
+    lob_bags_set_go_on(once);
+    FIX_FAILS(load(hand, folder, NULL, &set, &block, err), LOB_ERROR_STOPPED, "stopped");
+    cr_expect_null(set.first);
+    lob_bags_set_go_on(NULL);
+    fix_clear(&f);
+    fix_remove(folder);
+}
+
 /* 65504 is the largest half; 1e6 becomes an infinity, which no model can be trained on. */
 Test(hdf5io_bags, infinities_are_refused_and_large_values_kept) {
     g_autofree char *folder = fix_folder();

@@ -110,6 +110,21 @@ Test(mpi_record, a_restart_by_the_scheduler_is_an_explanation) {
     cr_assert_not(lob_session_was_restarted("host a pid 1 job 77 ranks 2", starts[1]), "an older version's");
 }
 
+static char *text_of_start(const char *restarts, const char *explained) {
+    g_setenv("LOBULE_CHAIN", "77", true);
+    g_setenv("LOBULE_CHAIN_RESTARTS", restarts, true);
+    g_setenv("LOBULE_CHAIN_EXPLAINED", explained, true);
+    return lob_session_text("cpu x", 2);
+}
+
+/* It comes back after crashes as well, and knows which of its starts followed one. */
+Test(mpi_record, of_the_batch_scripts_restarts_those_after_crashes_explain_nothing) {
+    g_autofree char *first = text_of_start("0", "0"), *preempted = text_of_start("1", "1"),
+                    *crashed = text_of_start("2", "1");
+    cr_assert(lob_session_was_restarted(first, preempted));
+    cr_assert_not(lob_session_was_restarted(preempted, crashed));
+}
+
 Test(mpi_record, deaths_alone_count_in_a_row_only) {
     LobPartRecord *record = lob_part_record_new(&part);
     LobSlideRecord *a = &record->slides[0];
