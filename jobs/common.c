@@ -202,3 +202,22 @@ int lob_job_end(LobJob *job, int code, GError *error) {
     linger(&job->world, code);
     return rank == 0 ? code : LOB_EXIT_DONE;
 }
+
+int lob_job_in_groups(const char *name, const char *summary, LobStageRun run, int argc, char **argv) {
+    int groups = 0;
+    const GOptionEntry options[] = {
+        {"groups", 0, 0, G_OPTION_ARG_INT, &groups,
+         "Groups of ranks, each sharing the patients out (site.groups; default: as memory asks)", "N"},
+        {NULL, 0, 0, 0, NULL, NULL, NULL},
+    };
+    const LobJobSpec spec = {.options = options, .name = name, .summary = summary};
+    LobJob job;
+    int code = LOB_EXIT_OTHER;
+    if (!lob_job_begin(&job, &spec, argc, argv, &code))
+        return code;
+    GError *err = NULL;
+    if (groups > 0)
+        job.study->site.groups = groups;
+    (void)lob_run_alone(run, &job.world, job.cohort, &code, &err);
+    return lob_job_end(&job, code, err);
+}

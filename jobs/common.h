@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 #include "cohort/cohort.h"
-#include "mpi/mpi_jobs.h"
+#include "mpi/alone.h"
 
 typedef struct {
     const char *name;            /* subcommand */
@@ -33,6 +33,10 @@ bool lob_job_begin(LobJob *job, const LobJobSpec *spec, int argc, char **argv, i
 /* Collective. Logs `error` (taken over, may be NULL), frees everything, ends world and zygote. Returns the
  * process's exit code: `code` or the error's on rank 0, 0 elsewhere. */
 int lob_job_end(LobJob *job, int code, GError *error);
+
+/* A whole subcommand that trains in groups of ranks, alone in its output folder: its own option is --groups.
+ */
+int lob_job_in_groups(const char *name, const char *summary, LobStageRun run, int argc, char **argv);
 
 /* What the tables and the study file alone can tell of validation, told before a core-hour is spent: there is
  * an endpoint, the model is known, no scan is two patients', each fold's training patients have events (or

@@ -24,8 +24,9 @@ bash tests/lint.sh
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
 log=$(mktemp)
+scratch=$(mktemp -d -t lob.XXXXXX)
 rc=0
-(cd "$build" && ctest -j2 --output-on-failure -R "$only" --no-tests=error) | tee "$log" || rc=$?
+(cd "$build" && TMPDIR=$scratch ctest -j2 --output-on-failure -R "$only" --no-tests=error) | tee "$log" || rc=$?
 # A test that could not run says why. Under CI that is a failure too, unless what it needs is not to be had here.
 allowed=none
 absent=$(bash jobs/bootstrap.sh --no-install --oracles 2>&1 | sed -n 's/^  oracle: \([^:]*\): .*/\1/p')
@@ -53,4 +54,10 @@ if [ -n "$partly" ]; then
   fi
 fi
 rm -f "$log"
+left=$(cd "$scratch" && find . -maxdepth 2 -mindepth 1)
+rm -rf "$scratch"
+if [ -n "$left" ]; then
+  printf 'run.sh: left behind in the temporary directory:\n%s\n' "$left" >&2
+  rc=1
+fi
 exit $rc

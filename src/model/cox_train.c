@@ -95,16 +95,8 @@ static double newton(const GArray *risks, bool of_centers, const double *a, cons
 bool lob_run_cox_baseline(LobRun *run, LobFit *fit, GError **err) {
     const LobNet *net = &run->net;
     g_autofree double *score = g_new0(double, fit->n_train);
-    for (size_t i = 0; i < fit->n_train; i++) {
-        if (!lob_fit_goes_on(fit, i, err))
-            return false;
-        if (!lob_fit_is_mine(fit, fit->train[i]))
-            continue;
-        lob_run_forward(run, fit, fit->train[i]);
-        score[i] = (double)run->work->out[0];
-    }
-    if (fit->bags)
-        lob_group_gather(fit->bags->group, fit->bags->owner, fit->train, fit->n_train, 1, score);
+    if (!lob_run_outputs(run, fit, fit->train, fit->n_train, score, err))
+        return false;
     g_autoptr(GArray) risks = risks_of(run, fit, score);
     g_autofree double *a = g_new(double, net->intervals), *start = g_new(double, net->intervals);
     g_autofree double *u = g_new0(double, net->centers), *none = g_new0(double, net->centers);

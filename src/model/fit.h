@@ -96,6 +96,9 @@ void lob_run_rivals(LobRun *run, const LobFit *fit, const uint32_t *patients, si
 double lob_event_free_at(const LobView *view, const double *log_survival, const float *rival, double horizon);
 /* Intercepts of the hazard for the network as it stands, from all training patients. */
 bool lob_run_cox_baseline(LobRun *run, LobFit *fit, GError **err);
+/* The head's outputs of those patients into out [n][outputs], which is zero before; on every rank of the
+ * bags' group. STOPPED where asked. */
+bool lob_run_outputs(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, double *out, GError **err);
 /* How well patients the run did not see are predicted; lower is better. STOPPED where asked. */
 bool lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, double *loss, GError **err);
 /* The same from the head's outputs [n][outputs] of those patients. */

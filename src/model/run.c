@@ -325,9 +325,9 @@ double lob_fit_judge(const LobRun *run, const LobFit *fit, const uint32_t *patie
                : loss;
 }
 
-bool lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, double *loss, GError **err) {
-    size_t width = run->net.outputs;
-    g_autofree double *out = g_new0(double, MAX(n * width, 1));
+bool lob_run_outputs(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, double *out,
+                     GError **err) {
+    const size_t width = run->net.outputs;
     for (size_t i = 0; i < n; i++) {
         if (!lob_fit_goes_on(fit, i, err))
             return false;
@@ -339,6 +339,13 @@ bool lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n,
     }
     if (fit->bags)
         lob_group_gather(fit->bags->group, fit->bags->owner, patients, n, width, out);
+    return true;
+}
+
+bool lob_run_judge(LobRun *run, LobFit *fit, const uint32_t *patients, size_t n, double *loss, GError **err) {
+    g_autofree double *out = g_new0(double, MAX(n * run->net.outputs, 1));
+    if (!lob_run_outputs(run, fit, patients, n, out, err))
+        return false;
     *loss = lob_fit_judge(run, fit, patients, n, out);
     return true;
 }

@@ -9,7 +9,7 @@ wanted=${1:-100} seed=${2:-1} ranks=${3:-3}
 if [ -z "${LOB_KILLS_INSIDE:-}" ] && unshare --mount true 2>/dev/null; then
   draw_cohort
   rm -rf "$work"
-  LOB_KILLS_INSIDE=1 exec unshare --mount --propagation private bash -c 'mount -t tmpfs tmpfs /dev/shm && exec bash "$@"' - "$0" "$@"
+  TMPDIR=${work%/*} LOB_KILLS_INSIDE=1 exec unshare --mount --propagation private bash -c 'mount -t tmpfs tmpfs /dev/shm && exec bash "$@"' - "$0" "$@"
 fi
 draw_cohort
 RANDOM=$seed

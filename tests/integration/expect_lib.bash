@@ -20,3 +20,6 @@ finish() { # [FILE ...]
 }
 work=$(mktemp -d -t lob.XXXXXX)
 trap 'rm -rf "$work"' EXIT
+# Within it also what launchers that get killed leave behind.
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR"

@@ -14,7 +14,7 @@ unshare --mount --uts --pid --net --fork true 2>/dev/null || skip "this machine 
 if [ -z "${LOB_HOSTS_INSIDE:-}" ]; then
   draw_cohort
   rm -rf "$work"
-  LOB_HOSTS_INSIDE=1 exec unshare --mount --net --uts --pid --fork --kill-child --mount-proc --propagation private bash "$0"
+  TMPDIR=${work%/*} LOB_HOSTS_INSIDE=1 exec unshare --mount --net --uts --pid --fork --kill-child --mount-proc --propagation private bash "$0"
 fi
 draw_cohort
 hosts=3

@@ -75,26 +75,6 @@ Test(model, a_seed_is_a_model) {
     world_free(w);
 }
 
-/* Concordance within the held-out center of what was planted in column 0. */
-static double held_out_c(const World *w, int fold, const LobModelResult *r) {
-    double time[PATIENTS], lp[PATIENTS];
-    uint8_t event[PATIENTS];
-    size_t n = 0;
-    for (int p = 0; p < PATIENTS; p++) {
-        cr_expect_eq(isnan(r->lp[p]), p % CENTERS != fold, "patient %d", p);
-        if (p % CENTERS != fold)
-            continue;
-        bool surv = w->study->endpoints[0].kind == LOB_ENDPOINT_SURVIVAL;
-        event[n] = w->cohort->event[0][p] == 1;
-        time[n] = surv ? w->cohort->time[0][p] : event[n] ? 0 : 1;
-        lp[n++] = (double)r->lp[p];
-    }
-    LobFollowUp data = {.n = n, .time = time, .event = event};
-    g_auto(LobConcordance) c;
-    lob_concordance(&c, &data, lp, NULL);
-    return c.c;
-}
-
 static void check_finds(const char *kind, const char *endpoint) {
     World *w = world_new(no_change, endpoint);
     LobModelOptions options = options_for(w, kind);

@@ -27,6 +27,8 @@ static const Change no_change = {-1, -1};
 bool is_changed(Change change, int p);
 World *world_new(Change change, const char *endpoint);
 void world_free(World *w);
+/* Concordance within the held-out center of what was planted in column 0; all others must be unscored. */
+double held_out_c(const World *w, int fold, const LobModelResult *r);
 LobModelOptions options_for(const World *w, const char *kind); /* small and short */
 
 static const char survival[] =

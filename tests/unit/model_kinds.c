@@ -1,7 +1,6 @@
 /* Every kind of model, loss and grid as a whole: nothing of a held-out center gets in, what is planted is
  * found, a group of batches is one batch. */
 #include "model_fixture.h"
-#include "stats/stats.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -122,23 +121,6 @@ Test(model, held_out_center_cannot_reach_any_loss_or_grid) {
     check_leakage(survival, "clam, cox", with_cox("clam"));
     check_leakage(survival, "abmil, grid", with_grid(small("abmil", LOB_ENDPOINT_SURVIVAL)));
     check_leakage(survival, "mean, cox, grid", with_grid(with_cox("mean")));
-}
-
-/* Concordance within the held-out center of what was planted in column 0. */
-static double held_out_c(const World *w, int fold, const LobModelResult *r) {
-    double time[PATIENTS], lp[PATIENTS];
-    uint8_t event[PATIENTS];
-    size_t n = 0;
-    for (int p = fold; p < PATIENTS; p += CENTERS) {
-        bool surv = w->study->endpoints[0].kind == LOB_ENDPOINT_SURVIVAL;
-        event[n] = w->cohort->event[0][p] == 1;
-        time[n] = surv ? w->cohort->time[0][p] : event[n] ? 0 : 1;
-        lp[n++] = (double)r->lp[p];
-    }
-    LobFollowUp data = {.n = n, .time = time, .event = event};
-    g_auto(LobConcordance) c;
-    lob_concordance(&c, &data, lp, NULL);
-    return c.c;
 }
 
 static void check_finds(const char *endpoint, const char *what, LobModelOptions options) {
