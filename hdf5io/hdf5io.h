@@ -161,8 +161,9 @@ char **lob_store_find_all(char *const *paths, GError **err);
 /* <part>.journal beside <part>.h5. Caller frees. */
 char *lob_journal_path(const char *part_path);
 
-/* ---- every tile's attention: a file of its own, since finished parts are opened for writing only to mend
- * damage ---- Local. It appears by rename when it is whole. */
+/* ---- every tile's attention ----
+ * Local. A file of its own, since finished parts are opened for writing only to mend damage; it appears by
+ * rename when it is whole. */
 typedef struct {
     const char *slide_id, *patient_id;
     const char *fold;      /* the center or fold whose models scored it; "": none did, all is NaN */
