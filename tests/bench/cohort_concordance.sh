@@ -37,7 +37,8 @@ def concordance(k):
     return good / pairs
 
 c, t = concordance(3), concordance(4)
-p = [float(r["estimate"]) for r in csv.DictReader(open(folder + "/out/metrics.csv")) if r["model"] != "clinical"
+# A model that found nothing to learn ranks nobody: no estimate, and nothing that chance could not do.
+p = [float(r["estimate"] or 1) for r in csv.DictReader(open(folder + "/out/metrics.csv")) if r["model"] != "clinical"
      and r["center"] == "pooled" and r["metric"] == "harrell_c_permutation_p"]
 assert len(p) == 1, p
 print("cohort %s C %.4f true %.4f share %.3f p %.4f"

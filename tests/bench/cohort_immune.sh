@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 for seed in $(seq "$cohorts"); do
   dir=$work/$seed
   "$lobule" demo --bags --patients 400 --centers 4 --endpoints cd8,pdl1 --seed "$seed" "$dir" >"$work/log" 2>&1
-  sed -i "s/^model: .*/model: {$model, benefit: false}/; s/seeds: 5/seeds: 1/; /^covariates:/d" "$dir/study.yaml"
+  sed -i "s/^model: .*/model: {$model, benefit: false}/; /^covariates:/d" "$dir/study.yaml"
   "$lobule" validate "$dir/study.yaml" >"$work/log" 2>&1 || { tail "$work/log"; exit 1; }
   awk -F, -v seed="$seed" '$4 == "auc" { line = line sprintf(" %s/%s %.3f", $1, $3, $5) } END { print "cohort", seed line }' \
     "$dir/out/metrics.csv"

@@ -39,9 +39,9 @@ expect "halted with ranks that are slow to end: restarts" 0 "$(field "$job" Rest
 grep -q 'srun returned 1.*rank 0 ended with 76' "$work/late.log" || { fail "srun returned rank 0's code: nothing was tried"; tail -5 "$work/late.log"; }
 say "halting took $((SECONDS - started)) s"
 
-# What fails before anything is finished, and again, is not tried twenty times.
+# What fails before anything is finished, and again, is not tried twenty times. Nobody can make a folder in /proc.
 started=$SECONDS
-job=$(LOBULE_MAX_FRUITLESS=2 LOBULE_LAUNCHER=srun submit "$work/vain.log" -N 1 -n 2 -t 5 -- --output "$study/out")
+job=$(LOBULE_MAX_FRUITLESS=2 LOBULE_LAUNCHER=srun submit "$work/vain.log" -N 1 -n 2 -t 5 -- --output /proc/lobule-out)
 await 60 over "$job" || fail "failing in vain: still $(field "$job" JobState)"
 expect "failing in vain: exit code" 1:0 "$(field "$job" ExitCode)"
 expect "failing in vain: restarts" 1 "$(field "$job" Restarts)"
