@@ -16,7 +16,7 @@ typedef enum {
 
 /* out[m][n] from in[m][k] and weight[n][k]. */
 typedef struct {
-    size_t block; /* m is always a multiple of this: a tile's rows, or a group of them */
+    size_t block; /* m is always a multiple of this: a tile's rows */
     size_t n, k;
     LobGemmAfter after;
     bool chained;     /* `in` was written by a BIAS_GELU product of the same table */
@@ -29,9 +29,9 @@ typedef struct {
     const char *precision;
     /* INPUT error where this build or this CPU cannot do it. */
     bool (*usable)(GError **err);
-    /* 0 where `rows` of a tile are the same behind others as alone, or have to go alone. Else the even number
-     * of rows that are taken together: two places, its halves; a row has the same bits at the same place. */
-    size_t (*group)(size_t rows);
+    /* Rows from one tile's first to the next's, at least `rows`, that let all tiles of a batch go through one
+     * call: behind a tile's own rows the caller keeps finite values, and reads nothing there. */
+    size_t (*spacing)(size_t rows);
     LobGemm *(*open)(const LobGemmShape *shape, GError **err);
     /* Memory of a prepared weight in floats; 0 where it is taken as it is, unprepared. */
     size_t (*prepared)(const LobGemm *gemm);

@@ -20,6 +20,7 @@ static void embed_tile(LobVit *v, const uint8_t *rgb, float *x) {
     memcpy(x + lead, v->position, v->patches * v->width * sizeof *x);
     lob_transform_patches(&v->transform, rgb, (int)v->patch, v->rows);
     multiply(v->rows, values, v->patch_weight, x + lead, v->patches, v->width, values, true);
+    memset(x + v->tokens * v->width, 0, (v->spacing - v->tokens) * v->width * sizeof *x);
 }
 
 /* One head of one tile, for its first `queries` tokens: q, k, v are columns of the tile's [T][3D]; the result
@@ -34,36 +35,23 @@ static void attend(const LobVit *v, const float *q, size_t queries, float *out) 
     lob_divide_rows(out, v->width, v->sums, queries, v->head);
 }
 
+/* Rows of a tile of which `queries` are asked for: its class token, or all and what is behind them. */
+static size_t rows_of(const LobVit *v, size_t queries) {
+    return queries < v->tokens ? queries : v->spacing;
+}
+
 /* x, with one row a tile left of it: the class tokens. */
 static void keep_class_tokens(LobVit *v, size_t n) {
-    for (size_t b = 0; b < n; b++) {
-        memmove(v->x + b * v->width, v->x + lob_vit_rows_token(&v->rows_of, n, b, 0) * v->width,
-                v->width * sizeof *v->x);
+    for (size_t b = 1; b < n; b++) {
+        memcpy(v->x + b * v->width, v->x + b * v->spacing * v->width, v->width * sizeof *v->x);
     }
 }
 
-/* Of tile b in qkv, from its rows to normed: all its tokens in the same rows, or its class token in row b. */
-static void attend_tile(LobVit *v, size_t n, size_t b, size_t queries) {
-    const LobVitRows *rows = &v->rows_of;
-    const size_t d = v->width, first = lob_vit_rows_tile(rows, n, b), tail = rows->tail * 3 * d;
-    float *qkv = v->qkv + first * 3 * d, *next = qkv + rows->main * 3 * d;
-    float *out = v->normed + (queries < v->tokens ? b : first) * d;
-    memcpy(v->kept, next, tail * sizeof *next);
-    lob_vit_rows_take_tail(rows, n, b, v->qkv, 3 * d);
-    for (size_t h = 0; h < v->heads; h++) {
-        attend(v, qkv + h * v->head, queries, out + h * v->head);
-    }
-    memcpy(next, v->kept, tail * sizeof *next);
-    if (queries == v->tokens) {
-        lob_vit_rows_put_tail(rows, n, b, v->normed, d);
-    }
-}
-
-/* x becomes x + attention of each tile's `queries`: all its tokens or its class token alone, which looks at
- * all of them all the same. */
+/* x[n rows][D] becomes x + attention of each tile's `queries`: all its tokens or its class token alone, which
+ * looks at all of them all the same. */
 static bool attention(LobVit *v, const LobVitLayer *layer, const LobVitProducts *to, const float *pending,
                       size_t n, size_t queries, GError **err) {
-    const size_t rows = lob_vit_rows_all(&v->rows_of, n), d = v->width;
+    const size_t rows = n * v->spacing, d = v->width;
     lob_layer_norm(v->x, pending, layer->norm1_gain, layer->norm1_shift, v->eps, rows, d, v->normed);
     lob_encoder_charge(&v->base, LOB_VIT_NORMS);
     if (!v->gemm->run(v->to_qkv, layer->qkv, NULL, v->normed, v->qkv, rows, err)) {
@@ -72,14 +60,16 @@ static bool attention(LobVit *v, const LobVitLayer *layer, const LobVitProducts 
     lob_encoder_charge(&v->base, LOB_VIT_QKV);
     lob_bias_scale(v->qkv, 3 * d, layer->q_bias, 1 / sqrtf((float)v->head), rows, d);
     for (size_t b = 0; b < n; b++) {
-        attend_tile(v, n, b, queries);
+        for (size_t h = 0; h < v->heads; h++) {
+            attend(v, v->qkv + b * v->spacing * 3 * d + h * v->head, queries,
+                   v->normed + b * rows_of(v, queries) * d + h * v->head);
+        }
     }
     lob_encoder_charge(&v->base, LOB_VIT_ATTENTION);
     if (queries < v->tokens) {
         keep_class_tokens(v, n);
     }
-    const bool ok =
-        v->gemm->run(to->proj, layer->proj, NULL, v->normed, v->x, queries < v->tokens ? n : rows, err);
+    const bool ok = v->gemm->run(to->proj, layer->proj, NULL, v->normed, v->x, n * rows_of(v, queries), err);
     lob_encoder_charge(&v->base, LOB_VIT_PROJECTION);
     return ok;
 }
@@ -161,49 +151,31 @@ const LobVitProducts *lob_vit_products(const LobVit *v, int64_t layer) {
     return queries_of(v, layer) == 1 ? &v->one : &v->all;
 }
 
-static void embed_tiles(LobVit *v, const uint8_t *rgb, size_t n) {
-    const LobVitRows *rows = &v->rows_of;
-    const size_t tile = 3 * (size_t)v->transform.tile * (size_t)v->transform.tile;
-    lob_vit_rows_clear(rows, n, v->x, v->width);
-    for (size_t b = 0; b < n; b++) {
-        embed_tile(v, rgb + b * tile, v->x + lob_vit_rows_tile(rows, n, b) * v->width);
-        lob_vit_rows_put_tail(rows, n, b, v->x, v->width);
-    }
-}
-
-/* From the last on: a tail comes to lie over the next tile. alone: normed is class tokens. */
-static void write_tiles(LobVit *v, size_t n, bool alone, float *out) {
-    const LobVitRows *rows = &v->rows_of;
-    for (size_t b = n; b-- > 0;) {
-        if (!alone) {
-            lob_vit_rows_take_tail(rows, n, b, v->normed, v->width);
-        }
-        write_tile(v, v->normed + (alone ? b : lob_vit_rows_tile(rows, n, b)) * v->width,
-                   out + b * (size_t)v->base.info.dim);
-    }
-}
-
 static bool encode_through(LobVit *v, int64_t layers, const uint8_t *rgb, size_t n, float *out,
                            LobEncoderTick tick, void *user, GError **err) {
-    size_t rows = lob_vit_rows_all(&v->rows_of, n);
-    bool alone = false;
+    LobEncoder *encoder = &v->base;
+    const size_t tile = 3 * (size_t)v->transform.tile * (size_t)v->transform.tile;
+    size_t rows = v->spacing;    /* of a tile */
     const float *pending = NULL; /* the last MLP's bias, added with the next norm */
-    embed_tiles(v, rgb, n);
-    lob_encoder_charge(&v->base, LOB_VIT_PATCHES);
+    for (size_t b = 0; b < n; b++) {
+        embed_tile(v, rgb + b * tile, v->x + b * v->spacing * v->width);
+    }
+    lob_encoder_charge(encoder, LOB_VIT_PATCHES);
     for (int64_t i = 0; i < layers; i++) {
         const LobVitProducts *to = lob_vit_products(v, i);
-        alone = queries_of(v, i) < v->tokens;
-        rows = alone ? n : rows;
+        rows = rows_of(v, queries_of(v, i));
         if (!attention(v, &v->layers[i], to, pending, n, queries_of(v, i), err) ||
-            !go_on(v, tick, user, err) || !mlp(v, &v->layers[i], to, rows, err) ||
+            !go_on(v, tick, user, err) || !mlp(v, &v->layers[i], to, n * rows, err) ||
             !go_on(v, tick, user, err)) {
             return false;
         }
         pending = v->layers[i].fc2_bias;
     }
-    lob_layer_norm(v->x, pending, v->norm_gain, v->norm_shift, v->eps, rows, v->width, v->normed);
-    write_tiles(v, n, alone, out);
-    lob_encoder_charge(&v->base, LOB_VIT_OUTPUT);
+    lob_layer_norm(v->x, pending, v->norm_gain, v->norm_shift, v->eps, n * rows, v->width, v->normed);
+    for (size_t b = 0; b < n; b++) {
+        write_tile(v, v->normed + b * rows * v->width, out + b * (size_t)encoder->info.dim);
+    }
+    lob_encoder_charge(encoder, LOB_VIT_OUTPUT);
     return true;
 }
 
@@ -220,7 +192,7 @@ static bool vit_probe(LobEncoder *encoder, const uint8_t *rgb, float *out, GErro
 
 static void vit_free(LobEncoder *encoder) {
     LobVit *v = (LobVit *)encoder;
-    float *const memory[] = {v->x, v->normed, v->qkv, v->kept, v->scores, v->sums, v->rows};
+    float *const memory[] = {v->x, v->normed, v->qkv, v->scores, v->sums, v->rows};
     for (size_t i = 0; i < G_N_ELEMENTS(memory); i++) {
         free(memory[i]);
     }
@@ -320,17 +292,16 @@ static size_t widest(const LobVit *v) {
 }
 
 static bool allocate_all(LobVit *v, size_t batch, GError **err) {
-    const size_t rows = lob_vit_rows_memory(&v->rows_of, batch), values = 3 * v->patch * v->patch;
+    const size_t rows = batch * v->spacing, values = 3 * v->patch * v->patch;
     return lob_allocate_floats(&v->x, rows * v->width, err) &&
            lob_allocate_floats(&v->normed, rows * v->width, err) &&
            lob_allocate_floats(&v->qkv, rows * widest(v), err) &&
-           lob_allocate_floats(&v->kept, MAX(v->rows_of.tail * 3 * v->width, 1), err) &&
            lob_allocate_floats(&v->scores, v->tokens * v->tokens, err) &&
            lob_allocate_floats(&v->sums, v->tokens, err) &&
            lob_allocate_floats(&v->rows, MAX(v->patches * values, v->pool_width), err);
 }
 
-/* The products behind attention, over blocks of rows. In a gated MLP the activation stands between
+/* The products behind attention, over `block` rows a tile. In a gated MLP the activation stands between
  * them, in fp32. */
 static bool open_behind_attention(const LobVit *v, size_t block, LobVitProducts *to, GError **err) {
     const size_t d = v->width;
@@ -351,13 +322,12 @@ static bool open_behind_attention(const LobVit *v, size_t block, LobVitProducts 
 
 static bool open_products(LobVit *v, const char *precision, GError **err) {
     v->gemm = lob_gemm_find(precision, err);
-    const size_t group = v->gemm ? v->gemm->group(v->tokens) : 0, block = group > 0 ? group : v->tokens;
-    lob_vit_rows_init(&v->rows_of, v->tokens, group);
-    const LobGemmShape qkv = {.block = block, .n = 3 * v->width, .k = v->width};
+    v->spacing = v->gemm ? v->gemm->spacing(v->tokens) : v->tokens;
+    const LobGemmShape qkv = {.block = v->spacing, .n = 3 * v->width, .k = v->width};
     /* bf16 keeps all rows: its products of single rows have been measured on no machine yet. */
     v->class_alone = v->gemm == &lob_gemm_fp32 && strcmp(v->preset->output, "class") == 0;
     return v->gemm && (v->to_qkv = v->gemm->open(&qkv, err)) &&
-           open_behind_attention(v, block, &v->all, err) &&
+           open_behind_attention(v, v->spacing, &v->all, err) &&
            (!v->class_alone || open_behind_attention(v, 1, &v->one, err));
 }
 
@@ -384,14 +354,14 @@ static void set_cost(LobVit *v, size_t batch) {
         v->stages[i].name = names[i];
     }
     v->base.stages = v->stages;
-    v->base.cost = (LobEncoderCost){
-        .flop = count_flop(v),
-        .weight_bytes = v->prepared.size,
-        .working_bytes =
-            sizeof(float) * (lob_vit_rows_memory(&v->rows_of, batch) * (2 * v->width + widest(v)) +
-                             v->tokens * v->tokens + v->tokens + 3 * v->patches * v->patch * v->patch),
-        .stages = v->stages,
-        .n_stages = LOB_VIT_STAGES};
+    v->base.cost =
+        (LobEncoderCost){.flop = count_flop(v),
+                         .weight_bytes = v->prepared.size,
+                         .working_bytes = sizeof(float) * (batch * v->spacing * (2 * v->width + widest(v)) +
+                                                           v->tokens * v->tokens + v->tokens +
+                                                           3 * v->patches * v->patch * v->patch),
+                         .stages = v->stages,
+                         .n_stages = LOB_VIT_STAGES};
 }
 
 static int output_width(const LobVit *v) {

@@ -47,31 +47,6 @@ typedef struct {
     LobGemm *proj, *fc1, *fc2;
 } LobVitProducts;
 
-/* Where the tokens of a batch stand in working memory: one tile behind another, or, where products take rows
- * in groups (gemm.h), each tile's whole groups one behind another and in front of them all what is left of
- * each, its tail. A tail has its first half in first halves of a group and the rest in second ones, so that
- * every tile's tokens have the same places in groups however many tiles there are; several tails share a
- * group. Behind a tile's rows its tail can be laid to have its tokens in one piece: over the next tile's. */
-typedef struct {
-    size_t tokens, group;
-    size_t main, tail; /* tokens in whole groups; the others */
-    size_t left;       /* of a tail in the first half of a group */
-    size_t share;      /* tails that share a group */
-} LobVitRows;
-
-void lob_vit_rows_init(LobVitRows *rows, size_t tokens, size_t group); /* group 0: none */
-/* Of a batch of n tiles: rows in all, whole groups; what memory for them has to hold, a last tail behind. */
-size_t lob_vit_rows_all(const LobVitRows *rows, size_t n);
-size_t lob_vit_rows_memory(const LobVitRows *rows, size_t n);
-/* The row of tile b's first token in whole groups; of its token t. */
-size_t lob_vit_rows_tile(const LobVitRows *rows, size_t n, size_t b);
-size_t lob_vit_rows_token(const LobVitRows *rows, size_t n, size_t b, size_t t);
-/* Of memory [lob_vit_rows_memory][width]: zeros where tails are, and are not; tile b's tail from behind its
- * rows to its place; and back, without leaving there. */
-void lob_vit_rows_clear(const LobVitRows *rows, size_t n, float *memory, size_t width);
-void lob_vit_rows_put_tail(const LobVitRows *rows, size_t n, size_t b, float *memory, size_t width);
-void lob_vit_rows_take_tail(const LobVitRows *rows, size_t n, size_t b, float *memory, size_t width);
-
 typedef struct {
     LobEncoder base;
     LobEncoderStage stages[LOB_VIT_STAGES];
@@ -80,7 +55,8 @@ typedef struct {
     LobPrepared prepared;
     size_t width, heads, head, hidden, wide;      /* D, heads, D / heads, hidden, F */
     size_t patch, grid, patches, leading, tokens; /* leading: class token and registers */
-    LobVitRows rows_of;                           /* of a batch */
+    size_t
+        spacing; /* rows of a tile in working memory, at least its tokens; what is behind them is nobody's */
     size_t pool_width, pool_heads;
     float eps;
     bool gated, class_alone; /* class_alone: of the last layer only the class token is asked for */
@@ -93,10 +69,9 @@ typedef struct {
     LobVitLayer *layers;     /* [depth] */
     float *norm_gain, *norm_shift;
     LobVitPool pool;
-    /* working memory for one batch of B tiles of T tokens; R = lob_vit_rows_memory */
-    float *x, *normed; /* [R][D] */
-    float *qkv;        /* [R][3D], and for the MLP [R][F] */
-    float *kept;       /* [tail][3D] of the next tile while a tail lies there */
+    /* working memory for one batch of B tiles, T tokens and S = spacing rows each */
+    float *x, *normed; /* [B S][D] */
+    float *qkv;        /* [B S][3D], and for the MLP [B S][F] */
     float *scores;     /* [T][T] */
     float *sums;       /* [T] */
     float *rows;       /* [patches][3 patch patch] */
