@@ -15,7 +15,8 @@ static const char head[] =
     "<title>lobule bench</title><style>\n"
     "body{font:14px sans-serif;margin:2em;max-width:1300px;color:#222}h2{margin:1.6em 0 .3em}\n"
     "table{border-collapse:collapse;margin:.6em 0}td,th{padding:3px 10px;border-bottom:1px solid "
-    "#ddd;text-align:left;vertical-align:top}.n{text-align:right;white-space:nowrap}\n"
+    "#ddd;text-align:left;vertical-align:top}.n{text-align:right;white-space:nowrap}td:nth-child(2),td:nth-"
+    "child(9){min-width:13em}\n"
     "svg text{font:12px "
     "sans-serif;fill:#222}.bound{fill:#1b6ca8}.reference{fill:#8aa5b8}.budget{fill:#c08a3e}"
     "\n</style></head><body>\n";
@@ -148,6 +149,12 @@ static void add_ratio(GString *page, const json_t *line) {
                            json_is_true(json_object_get(line, "ratio_paired")) ? " paired" : "");
 }
 
+/* HH:MM:SS of an ISO time. Caller frees. */
+static char *clock_of(const char *time) {
+    const char *at = strchr(time, 'T');
+    return g_strndup(at ? at + 1 : time, at ? strlen("HH:MM:SS") : strlen(time));
+}
+
 static void add_table(GString *page, const GPtrArray *lines, bool with_ratio) {
     g_string_append(page, "<table><tr><th>bench</th><th>case</th><th class=\"n\">rate</th><th>unit</th>"
                           "<th class=\"n\">95 % CI</th><th class=\"n\">n</th><th class=\"n\">spread</th>");
@@ -163,7 +170,9 @@ static void add_table(GString *page, const GPtrArray *lines, bool with_ratio) {
         if (with_ratio)
             add_ratio(page, line);
         g_string_append_printf(page, "<td>%d</td>", (int)json_integer_value(json_object_get(line, "ranks")));
-        add_text(page, "<td>", text_of(json_object_get(line, "provenance"), "time"), "</td></tr>\n");
+        /* The day stands above, the fraction of a second in the JSON line. */
+        g_autofree char *clock = clock_of(text_of(json_object_get(line, "provenance"), "time"));
+        add_text(page, "<td class=\"n\">", clock, "</td></tr>\n");
     }
     g_string_append(page, "</table>\n");
 }
