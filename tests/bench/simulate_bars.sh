@@ -12,10 +12,10 @@ sweep() { # NAME OPTIONS...: a line for each seed in NAME, which is there only w
   local name=$1
   shift
   seq "$seeds" | xargs -P "$jobs" -I{} sh -c '"$@" >"$0"' "$work/$name.{}" "$lobule" simulate --json --seed {} "$@" 2>/dev/null
-  cat "$work/$name".* | tee /dev/stderr >"$work/$name"
+  cat "$work/$name".* | tee -a /dev/stderr >"$work/$name"
 }
-"$lobule" simulate --ranks 1000,10000 --static --json "$@" | tee /dev/stderr >"$work/plain"
-"$lobule" simulate --ranks 10000 --seconds-per-tile 0.02 --json "$@" | tee /dev/stderr >"$work/texture"
+"$lobule" simulate --ranks 1000,10000 --static --json "$@" | tee -a /dev/stderr >"$work/plain"
+"$lobule" simulate --ranks 10000 --seconds-per-tile 0.02 --json "$@" | tee -a /dev/stderr >"$work/texture"
 sweep few --ranks 1000 --mtbf-hours 12 --walltime 24 "$@"
 sweep many --ranks 10000 --mtbf-hours 12 --walltime 24 "$@"
 # One node in fifty is half as fast; the file system has five times the mean need of 10,000 ranks.
