@@ -248,10 +248,7 @@ static bool work(Job *job, GError **err) {
             return false;
         job->resident_loaded = true;
     }
-    problem = NULL;
-    if (job->world->rank == 0 && lob_plan_asks_benefit(&job->plan))
-        (void)lob_benefit_marker_check(&job->plan, job->resident.set.columns, &problem);
-    if (!lob_world_agree(job->world, problem, err))
+    if (!lob_benefit_marker_check(job->world, &job->plan, job->resident.set.columns, err))
         return false;
     g_autoptr(GByteArray) outbox = g_byte_array_new();
     problem = NULL;

@@ -215,10 +215,7 @@ static bool work(Job *job, GError **err) {
             return false;
         job->resident_loaded = true;
     }
-    problem = NULL;
-    if (job->world->rank == 0 && lob_plan_asks_benefit(&job->plan))
-        (void)lob_benefit_marker_check(&job->plan, job->resident.set.columns, &problem);
-    if (!lob_world_agree(job->world, problem, err))
+    if (!lob_benefit_marker_check(job->world, &job->plan, job->resident.set.columns, err))
         return false;
     lob_info("validation: %zu of %zu models to train on %d ranks", left, job->plan.n_tasks, job->world->size);
     if (!train_all(job, err) || (job->resident_loaded && lob_plan_asks_benefit(&job->plan) &&

@@ -21,9 +21,10 @@ json_t *lob_plan_benefit_lock(const LobPlan *plan);
 int lob_plan_registered_part(const LobPlan *plan); /* -1: none */
 /* For LobBenefitOptions. */
 bool lob_benefit_wants_stop(void);
-/* Rank 0, before anything is trained. INPUT error where the study's biomarker is in neither of the features'
- * columns (NULL-terminated, or NULL) and patients.csv, or is no number there. */
-bool lob_benefit_marker_check(const LobPlan *plan, char *const *columns, GError **err);
+/* Collective, before anything is trained. INPUT error where benefit is asked for and the study's biomarker is
+ * in neither of the features' columns (rank 0's: NULL-terminated, or NULL) and patients.csv, or is no number
+ * there. */
+bool lob_benefit_marker_check(const LobWorld *world, const LobPlan *plan, char *const *columns, GError **err);
 /* After lob_tables_write's opening: benefit.csv, benefit_metrics.csv, verdict.json. sums: of the tiles, or
  * NULL; columns: of the features, NULL-terminated, or NULL. INPUT error where the study's biomarker is
  * neither of them nor of patients.csv.

@@ -42,12 +42,20 @@ static bool find(const LobCohort *cohort, char *const *columns, Marker *m, GErro
                     m->name);
 }
 
-bool lob_benefit_marker_check(const LobPlan *plan, char *const *columns, GError **err) {
+static bool can_be_read(const LobPlan *plan, char *const *columns, GError **err) {
     Marker m;
     if (!find(plan->cohort, columns, &m, err))
         return false;
     g_autofree double *unused = g_new(double, plan->cohort->n_patients + 1);
     return m.column < 0 || from_table(plan->cohort, m.column, unused, err);
+}
+
+bool lob_benefit_marker_check(const LobWorld *world, const LobPlan *plan, char *const *columns,
+                              GError **err) {
+    GError *problem = NULL;
+    if (world->rank == 0 && lob_plan_asks_benefit(plan))
+        (void)can_be_read(plan, columns, &problem);
+    return lob_world_agree(world, problem, err);
 }
 
 bool lob_benefit_marker(LobBenefitStudy *s, const LobBagSums *sums, char *const *columns, GError **err) {
