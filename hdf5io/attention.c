@@ -1,7 +1,6 @@
 /* Every tile's attention in the order of the store's rows, and which slide they belong to. */
 #include "hdf5io/hdf5io_internal.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,23 +101,13 @@ bool lob_attention_write(LobAttentionFile *f, uint64_t first, uint64_t n, const 
     return lob_h5_write_rows(f->values, H5T_NATIVE_FLOAT, first, n, values, f->temporary, err);
 }
 
-static bool sync_file(const char *path) {
-    const int fd = open(path, O_RDWR | O_CLOEXEC);
-    const bool ok = fd >= 0 && fsync(fd) == 0;
-    const int problem = errno;
-    if (fd >= 0)
-        close(fd);
-    errno = problem;
-    return ok;
-}
-
 bool lob_attention_finish(LobAttentionFile *file, GError **err) {
     g_autoptr(LobAttentionFile) f = file;
     lob_hid_release(&f->values);
     const hid_t handle = lob_hid_steal(&f->file);
     if (!LOB_H5(err, LOB_ERROR_IO, H5Fclose(handle), "%s: cannot close", f->temporary))
         return false;
-    if (!sync_file(f->temporary) || rename(f->temporary, f->path) != 0)
+    if (!lob_sync_file(f->temporary) || rename(f->temporary, f->path) != 0)
         return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot write", f->path);
     return lob_sync_folder(f->path, err);
 }

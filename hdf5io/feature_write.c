@@ -3,7 +3,6 @@
  * faster. No path goes in: where a tool keeps its own folder (`savetodir`) the text is empty. */
 #include "hdf5io/feature_file.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -128,14 +127,8 @@ static bool write_contents(const char *path, LobFeatureFormat format, const LobF
 }
 
 static bool sync_and_rename(const char *temporary, const char *path, GError **err) {
-    int fd = open(temporary, O_RDWR | O_CLOEXEC);
-    bool ok = fd >= 0 && fsync(fd) == 0;
-    int errnum = errno;
-    if (fd >= 0)
-        close(fd);
-    if (ok && rename(temporary, path) == 0)
-        return true;
-    return lob_fail_errno(err, LOB_ERROR_IO, ok ? errno : errnum, "%s: cannot write", path);
+    return (lob_sync_file(temporary) && rename(temporary, path) == 0) ||
+           lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot write", path);
 }
 
 bool lob_feature_slide_write(const char *path, LobFeatureFormat format, const LobFeatureSlide *slide,

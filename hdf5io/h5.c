@@ -391,6 +391,16 @@ char **lob_h5_read_strings(hid_t dataset, hsize_t n, const char *what, GError **
     return g_steal_pointer(&texts);
 }
 
+bool lob_sync_file(const char *path) {
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    const bool ok = fd >= 0 && fsync(fd) == 0;
+    const int problem = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = problem;
+    return ok;
+}
+
 bool lob_sync_folder(const char *path, GError **err) {
     g_autofree char *folder = g_path_get_dirname(path);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -75,6 +75,8 @@ uint32_t lob_store_slides_crc(const LobStoreSlide *slides, size_t n); /* of ids 
 bool lob_store_read_halves_crc(LobStore *store, uint64_t first, size_t n, uint16_t *out, uint32_t *crc,
                                GError **err);
 
+/* fsync of the file of that name; false: errno says why */
+bool lob_sync_file(const char *path);
 /* fsync of the folder that holds path, so that a created or renamed name survives power loss */
 bool lob_sync_folder(const char *path, GError **err);
 

@@ -221,14 +221,8 @@ static bool sync_part(const LobPart *part, GError **err) {
 
 /* Rank 0: the whole file gets its name only now, so a part that can be seen has all its metadata. */
 static bool publish(const char *temporary, const char *path, GError **err) {
-    int fd = open(temporary, O_RDWR | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0 || rename(temporary, path) != 0) {
-        int errnum = errno;
-        if (fd >= 0)
-            close(fd);
-        return lob_fail_errno(err, LOB_ERROR_IO, errnum, "%s: cannot publish the new part", path);
-    }
-    close(fd);
+    if (!lob_sync_file(temporary) || rename(temporary, path) != 0)
+        return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot publish the new part", path);
     return lob_sync_folder(path, err);
 }
 

@@ -2,8 +2,6 @@
  * Everything else of the part stays as it is, so that it ends as the same file. */
 #include "hdf5io/hdf5io_internal.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 static bool write_column(hid_t file, const char *name, hid_t type, const LobPartRedo *redo,
                          const void *values, GError **err) {
@@ -28,15 +26,6 @@ static bool take_mark(hid_t file, GError **err) {
            lob_h5_write_rows(mark, H5T_STD_U8LE, 0, 1, &no, "clean", err);
 }
 
-static bool sync_file(const char *path, GError **err) {
-    const int fd = open(path, O_RDWR | O_CLOEXEC);
-    const bool ok = (fd >= 0 && fsync(fd) == 0) ||
-                    lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot be made durable", path);
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
 bool lob_part_reopen(const char *path, const LobPartRedo *redo, size_t n, GError **err) {
     lob_h5_quiet();
     g_auto(LobHid) fapl = lob_h5_access(MPI_COMM_NULL, err);
@@ -46,5 +35,6 @@ bool lob_part_reopen(const char *path, const LobPartRedo *redo, size_t n, GError
         ok = write_tiles(file, &redo[i], err);
     return ok && take_mark(file, err) &&
            LOB_H5(err, LOB_ERROR_IO, H5Fflush(file, H5F_SCOPE_GLOBAL), "%s: cannot flush", path) &&
-           sync_file(path, err);
+           (lob_sync_file(path) ||
+            lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot be made durable", path));
 }
