@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
     const LobCohort *cohort;
     GPtrArray *stores, *store_paths, *folders;
+    GPtrArray *files;   /* foreign_files; NULL: not looked for yet */
     GHashTable *slides; /* slide_id -> index + 1 into the cohort's slides */
     Place *places;      /* [cohort slides] */
     GString *trouble, *left_out;
@@ -31,6 +32,7 @@ typedef struct {
     uint16_t *scratch; /* [scratch_rows][dim] */
     size_t scratch_rows;
     bool (*choose)(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted, GError **err);
+    bool (*go_on)(GError **err);
     void *user;
     uint8_t *wanted; /* [patients] */
     char *filtered;  /* the study's filters of tiles in words; NULL: none */
@@ -41,6 +43,7 @@ static void loader_clear(Loader *loader) {
     g_clear_pointer(&loader->stores, g_ptr_array_unref);
     g_clear_pointer(&loader->store_paths, g_ptr_array_unref);
     g_clear_pointer(&loader->folders, g_ptr_array_unref);
+    g_clear_pointer(&loader->files, g_ptr_array_unref);
     g_clear_pointer(&loader->slides, g_hash_table_unref);
     for (size_t i = 0; loader->places && i < loader->cohort->n_slides; i++)
         g_free(loader->places[i].file);
@@ -208,20 +211,22 @@ static bool place_file(Loader *loader, size_t index, const char *folder, GError 
 }
 
 /* Of the study's slides, in other tools' folders. */
-static GPtrArray *foreign_files(const Loader *loader) {
-    GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
+static const GPtrArray *foreign_files(Loader *loader) {
+    if (loader->files)
+        return loader->files;
+    loader->files = g_ptr_array_new_with_free_func(g_free);
     for (size_t i = 0; i < loader->cohort->n_slides; i++)
         for (guint f = 0; f < loader->folders->len; f++) {
             char *path = lob_feature_file_find(loader->folders->pdata[f], loader->cohort->slides[i].slide_id);
             if (path)
-                g_ptr_array_add(paths, path);
+                g_ptr_array_add(loader->files, path);
         }
-    return paths;
+    return loader->files;
 }
 
 /* Before any of them is read here. */
-static bool probe_files(const Loader *loader, GError **err) {
-    g_autoptr(GPtrArray) paths = foreign_files(loader);
+static bool probe_files(Loader *loader, GError **err) {
+    const GPtrArray *paths = foreign_files(loader);
     return lob_feature_files_probe((const char *const *)paths->pdata, paths->len, wanted_encoder(loader),
                                    err);
 }
@@ -398,12 +403,6 @@ static void count_rows(const Loader *loader, uint64_t *rows) {
         rows[loader->cohort->slides[i].patient] += loader->places[i].rows;
 }
 
-static bool (*goes_on)(GError **err);
-
-void lob_bags_set_go_on(bool (*go_on)(GError **err)) {
-    goes_on = go_on;
-}
-
 /* All are wanted, unless the caller chooses. */
 static bool choose_patients(const Loader *loader, GError **err) {
     const LobCohort *cohort = loader->cohort;
@@ -440,8 +439,8 @@ static bool fill_set(Loader *loader, void *(*alloc)(void *, size_t), void *user,
             const Place *place = &loader->places[patient->slides[s]];
             if (!place->store && !place->file)
                 continue;
-            if (loader->wanted[p] &&
-                ((goes_on && !goes_on(err)) || !read_place(loader, place, features + at * width, err)))
+            if (loader->wanted[p] && ((loader->go_on && !loader->go_on(err)) ||
+                                      !read_place(loader, place, features + at * width, err)))
                 return false;
             if (loader->wanted[p])
                 cap_slide(loader, place, cohort->slides[patient->slides[s]].slide_id, features + at * width);
@@ -482,7 +481,7 @@ static bool filters_can_work(const Loader *loader, GError **err) {
 
 bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
                    void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err) {
-    return lob_bags_load_some(cohort, sources, NULL, alloc, user, set, err);
+    return lob_bags_load_some(cohort, sources, NULL, NULL, alloc, user, set, err);
 }
 
 static Loader loader_of(const LobCohort *cohort, LobBagSet *set) {
@@ -500,9 +499,11 @@ static Loader loader_of(const LobCohort *cohort, LobBagSet *set) {
 bool lob_bags_load_some(const LobCohort *cohort, const char *const *sources,
                         bool (*choose)(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted,
                                        GError **err),
-                        void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err) {
+                        bool (*go_on)(GError **err), void *(*alloc)(void *user, size_t size), void *user,
+                        LobBagSet *set, GError **err) {
     g_auto(Loader) loader = loader_of(cohort, set);
     loader.choose = choose;
+    loader.go_on = go_on;
     loader.user = user;
     if (add_sources(&loader, sources, err) && filters_can_work(&loader, err) && place_slides(&loader, err) &&
         fill_set(&loader, alloc, user, err))
@@ -511,8 +512,8 @@ bool lob_bags_load_some(const LobCohort *cohort, const char *const *sources,
     return false;
 }
 
-static double foreign_bytes(const Loader *loader) {
-    g_autoptr(GPtrArray) paths = foreign_files(loader);
+static double foreign_bytes(Loader *loader) {
+    const GPtrArray *paths = foreign_files(loader);
     double bytes = 0;
     for (guint i = 0; i < paths->len; i++) {
         GStatBuf is;

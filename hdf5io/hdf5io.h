@@ -301,16 +301,15 @@ typedef struct {
 } LobBagSet;
 bool lob_bags_load(const LobCohort *cohort, const char *const *sources,
                    void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
-/* Asked before each slide is read from now on (NULL: nobody): where it fails, so does the loading, which may
- * take minutes. */
-void lob_bags_set_go_on(bool (*go_on)(GError **err));
 /* The same where not all is read here: `choose` (NULL: all) is called once, before alloc, with the rows of
  * every patient, and sets to 1 which of wanted [n_patients] are read; the others keep their place in
- * features, untouched. */
+ * features, untouched. `go_on` (NULL: nobody) is asked before each slide is read, which may take minutes in
+ * all: where it fails, so does the loading. */
 bool lob_bags_load_some(const LobCohort *cohort, const char *const *sources,
                         bool (*choose)(void *user, const uint64_t *rows, size_t dim, uint8_t *wanted,
                                        GError **err),
-                        void *(*alloc)(void *user, size_t size), void *user, LobBagSet *set, GError **err);
+                        bool (*go_on)(GError **err), void *(*alloc)(void *user, size_t size), void *user,
+                        LobBagSet *set, GError **err);
 /* What a load would find: rows [n_patients] and dim, with its errors and without features. Other tools' files
  * are read for that: where those of the cohort's slides have more than most_bytes, *bytes in all, nothing is
  * counted and dim is 0. rows NULL: only the sources are opened, which finds stores that are not finished or

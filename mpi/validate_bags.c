@@ -97,8 +97,8 @@ static void *shared_alloc(void *user, size_t size) {
 
 static void load_first(LobResident *resident, const LobPlan *plan, Loader *loader) {
     g_autoptr(GError) problem = NULL;
-    bool ok = lob_bags_load_some(plan->cohort, (const char *const *)plan->sources, choose, shared_alloc,
-                                 loader, &resident->set, &problem);
+    bool ok = lob_bags_load_some(plan->cohort, (const char *const *)plan->sources, choose, lob_run_goes_on,
+                                 shared_alloc, loader, &resident->set, &problem);
     if (!loader->announced) {
         Announcement none = {.bytes = NO_BYTES};
         node_bcast(loader->world, &none, sizeof none);
@@ -249,7 +249,6 @@ bool lob_resident_load(LobResident *resident, const LobWorld *world, const LobPl
                      .rows = g_new0(uint64_t, MAX(n, 1)),
                      .wanted = g_new0(uint8_t, MAX(n, 1))};
     lob_layout_init(&loader.layout, world, loader.study->site.memory_gib);
-    lob_bags_set_go_on(lob_run_goes_on);
     const bool ok = load(resident, plan, &loader, err);
     lob_layout_clear(&loader.layout);
     g_free(loader.rows);

@@ -110,10 +110,10 @@ Test(hdf5io_bags, loading_stops_between_two_slides) {
     LobBagSet set;
     fix_write(&f, path, true);
     lob_log_setup(LOB_LOG_ERROR, 0);
-    lob_bags_set_go_on(once);
-    FIX_FAILS(load(hand, folder, NULL, &set, &block, err), LOB_ERROR_STOPPED, "stopped");
+    const char *const sources[] = {folder, NULL};
+    FIX_FAILS(lob_bags_load_some(&hand->cohort, sources, NULL, once, plain_alloc, &block, &set, err),
+              LOB_ERROR_STOPPED, "stopped");
     cr_expect_null(set.first);
-    lob_bags_set_go_on(NULL);
     fix_clear(&f);
 }
 
