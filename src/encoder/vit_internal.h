@@ -55,8 +55,7 @@ typedef struct {
     LobPrepared prepared;
     size_t width, heads, head, hidden, wide;      /* D, heads, D / heads, hidden, F */
     size_t patch, grid, patches, leading, tokens; /* leading: class token and registers */
-    size_t
-        spacing; /* rows of a tile in working memory, at least its tokens; what is behind them is nobody's */
+    size_t spacing; /* rows of a tile in working memory, at least its tokens; those behind are nobody's */
     size_t pool_width, pool_heads;
     float eps;
     bool gated, class_alone; /* class_alone: of the last layer only the class token is asked for */

@@ -194,9 +194,8 @@ static void say_what_is_tested(LobPage *page) {
             page,
             "<p>What these p cover: a center that one model held out. Nothing of its outcomes was in the "
             "training, so that dealing the scores out anew is an exact test of that model there. What they "
-            "do "
-            "not cover: rows that join models, above all the pooled one. Folds share training patients, and "
-            "without any effect pooled values spread more widely than these draws (about 1.4 times in "
+            "do not cover: rows that join models, above all the pooled one. Folds share training patients, "
+            "and without any effect pooled values spread more widely than these draws (about 1.4 times in "
             "simulations, where a pooled p of 0.05 is then worth about 0.12). A test of the whole would "
             "exchange outcomes within centers and train all models anew in every draw; it was not done. "
             "Where patients were predicted in several repeats, the first alone is tested.</p>\n",

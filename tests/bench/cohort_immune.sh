@@ -1,6 +1,6 @@
 #!/bin/bash
 # Planted immune labels (CD8 and PD-L1, high against low) read from bags: held-out AUC, per center and pooled.
-# usage: cohort_immune.sh LOBULE [COHORTS] [model options, e.g. "kind: clam"]. About 20 s a cohort on one core.
+# usage: cohort_immune.sh LOBULE [COHORTS] [model options, e.g. "kind: clam"]. About a minute a cohort on one core.
 # Fails where the mean pooled AUC of either is below 0.85.
 set -euo pipefail
 lobule=$1 cohorts=${2:-5} model=${3:-kind: abmil}
