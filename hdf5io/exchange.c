@@ -31,9 +31,11 @@ static bool export_slide(LobStore *store, const LobStoreSlide *slide, LobFeature
     if (!rows || !coords)
         return lob_fail(err, LOB_ERROR_INTERNAL, "slide %s: %zu rows do not fit into memory", slide->slide_id,
                         n);
-    if (!lob_store_crc_rows(store, slide->first, n, &crc, err))
+    uint32_t tiles = slide->tiles_crc32c;
+    if (!lob_store_crc_rows(store, slide->first, n, &crc, err) ||
+        (header->tile_sums && !lob_store_crc_tiles(store, slide->first, n, &tiles, err)))
         return false;
-    if (crc != slide->crc32c)
+    if (crc != slide->crc32c || tiles != slide->tiles_crc32c)
         return lob_fail(err, LOB_ERROR_IO, "slide %s: its rows are damaged and are not exported",
                         slide->slide_id);
     if (!lob_store_read_floats(store, slide->first, n, rows, err) ||

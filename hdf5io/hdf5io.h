@@ -35,6 +35,7 @@ typedef struct {
     char *stain;     /* stain normalisation in words; NULL or "" = none, as in stores that do not say */
     char *filters;   /* of a model: which tiles were left out of its training, in words; NULL in stores */
     bool quality;    /* there are columns of tile quality (not compared) */
+    bool tile_sums;  /* a store that is read has slides' tiles_crc32c (not compared) */
     char *cpu;       /* CPU type that created the part */
     char *openslide; /* version of the library that reads the slides; NULL or "" = none (not compared) */
 } LobStoreHeader;
@@ -65,6 +66,7 @@ typedef struct {
     uint32_t crc32c;                /* of the slide's feature rows */
     uint32_t unreadable;            /* tiles recorded as unreadable: their rows are NaN */
     uint32_t quality_crc32c;        /* of the slide's quality, tile after tile, in the columns' order */
+    uint32_t tiles_crc32c;          /* of the slide's coords, then its tissue; taken when the part is made */
     double stain[LOB_STORE_STAINS]; /* NaN where not known */
 } LobStoreSlide;
 
@@ -121,11 +123,12 @@ void lob_part_close(LobPart *part);
 /* A slide's rows that are to be written anew, and what was known of their tiles when the part was laid out.
  */
 typedef struct {
+    size_t slide;          /* which of the part's slides these are */
     uint64_t first, count; /* rows of the part */
     LobPartTiles tiles;    /* of these rows alone; pen and fold are needed where the part has quality */
 } LobPartRedo;
 /* Local; nobody has the part open. Makes a finished part unfinished: from then on its journal says what of it
- * counts. The tiles' columns of the rows named are laid down again, nothing else is touched. */
+ * counts. The columns of the tiles named, and their sums, are laid down again, nothing else is touched. */
 bool lob_part_reopen(const char *path, const LobPartRedo *redo, size_t n, GError **err);
 
 /* ---- reading (local, serial) ---- */
@@ -146,6 +149,8 @@ bool lob_store_read_tissue(LobStore *store, uint64_t first, size_t n, uint8_t *t
 bool lob_store_read_quality(LobStore *store, uint64_t first, size_t n, uint8_t (*quality)[LOB_QUALITIES],
                             GError **err);
 bool lob_store_crc_quality(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err);
+/* CRC-32C of coords, then of tissue, chained, as stored. */
+bool lob_store_crc_tiles(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err);
 /* CRC-32C of rows as stored (for verify and resume). */
 bool lob_store_crc_rows(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err);
 /* CRC of a whole slide from those of its consecutive ranges would need combination; ranges are kept in the

@@ -64,6 +64,10 @@ bool lob_h5_has(hid_t file, const char *name);
 bool lob_store_header_write(hid_t file, const LobStoreHeader *header, GError **err);
 bool lob_store_header_read(hid_t file, const char *path, LobStoreHeader *header, GError **err);
 
+/* The column of the slide table with the sums of what a part's making lays down for every tile. */
+#define LOB_TILE_SUMS "slides/tiles_crc32c"
+uint32_t lob_tiles_crc(const int32_t (*coords)[2], const uint8_t *tissue, size_t n);
+
 /* slides.c: the table's columns, one place for names and types */
 void lob_store_slides_clear(LobStoreSlide *slides, size_t n);
 bool lob_store_slides_create(hid_t file, hid_t dcpl, const LobStoreSlide *slides, size_t n, bool fill,

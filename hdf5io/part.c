@@ -191,13 +191,27 @@ static void prepare_rows(LobPart *part, const LobStoreHeader *header, uint64_t r
     part->type = part->float32 ? H5Tcopy(H5T_IEEE_F32LE) : lob_h5_half_type(NULL);
 }
 
+/* The table as it goes into the file: with the sums of what rank 0 knows of the tiles. The texts stay the
+ * caller's. */
+static LobStoreSlide *with_sums(const LobPart *part, const LobStoreSlide *slides, size_t n,
+                                const LobPartTiles *tiles) {
+    LobStoreSlide *table = g_new0(LobStoreSlide, n + 1);
+    if (n > 0)
+        memcpy(table, slides, n * sizeof *table);
+    for (size_t i = 0; part->rank == 0 && i < n; i++)
+        table[i].tiles_crc32c =
+            lob_tiles_crc(tiles->coords + table[i].first, tiles->tissue + table[i].first, table[i].count);
+    return table;
+}
+
 static bool make_contents(LobPart *part, const LobStoreHeader *header, const LobStoreSlide *slides,
                           size_t n_slides, const LobPartTiles *tiles, GError **err) {
     g_autoptr(GError) kept = NULL;
+    g_autofree LobStoreSlide *table = with_sums(part, slides, n_slides, tiles);
     g_auto(LobHid) dcpl = frozen_dcpl(err);
     if (dcpl < 0 || !lob_store_header_write(part->file, header, err) ||
         !make_columns(part, dcpl, header->columns, &kept, err) ||
-        !lob_store_slides_create(part->file, dcpl, slides, n_slides, part->rank == 0, &kept, err) ||
+        !lob_store_slides_create(part->file, dcpl, table, n_slides, part->rank == 0, &kept, err) ||
         !make_tiles(part, dcpl, tiles->coords, tiles->tissue, &kept, err) ||
         (header->quality && !make_quality(part, dcpl, tiles, &kept, err)))
         return false;

@@ -10,9 +10,20 @@ static bool write_column(hid_t file, const char *name, hid_t type, const LobPart
            lob_h5_write_rows(dataset, type, redo->first, redo->count, values, name, err);
 }
 
+/* A part made before there were sums gets none. */
+static bool write_sum(hid_t file, const LobPartRedo *redo, GError **err) {
+    if (!lob_h5_has(file, LOB_TILE_SUMS))
+        return true;
+    const uint32_t sum = lob_tiles_crc(redo->tiles.coords, redo->tiles.tissue, redo->count);
+    g_auto(LobHid) dataset = H5Dopen2(file, LOB_TILE_SUMS, H5P_DEFAULT);
+    return LOB_H5(err, LOB_ERROR_IO, dataset, "cannot open %s", LOB_TILE_SUMS) &&
+           lob_h5_write_rows(dataset, H5T_STD_U32LE, redo->slide, 1, &sum, LOB_TILE_SUMS, err);
+}
+
 static bool write_tiles(hid_t file, const LobPartRedo *redo, GError **err) {
     const LobPartTiles *tiles = &redo->tiles;
-    return write_column(file, "coords", H5T_STD_I32LE, redo, tiles->coords, err) &&
+    return write_sum(file, redo, err) &&
+           write_column(file, "coords", H5T_STD_I32LE, redo, tiles->coords, err) &&
            write_column(file, "tissue", H5T_STD_U8LE, redo, tiles->tissue, err) &&
            (!lob_h5_has(file, "quality") ||
             (write_column(file, "quality/pen", H5T_STD_U8LE, redo, tiles->pen, err) &&

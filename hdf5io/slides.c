@@ -38,6 +38,7 @@ static const struct {
     {"slides/crc32c", U32, offsetof(LobStoreSlide, crc32c), false},
     {"slides/unreadable", U32, offsetof(LobStoreSlide, unreadable), false},
     {"slides/quality_crc32c", U32, offsetof(LobStoreSlide, quality_crc32c), true},
+    {LOB_TILE_SUMS, U32, offsetof(LobStoreSlide, tiles_crc32c), true},
     {"slides/hema_red", F64, STAIN_OFFSET(0), true},
     {"slides/hema_green", F64, STAIN_OFFSET(1), true},
     {"slides/hema_blue", F64, STAIN_OFFSET(2), true},
@@ -131,6 +132,10 @@ bool lob_store_slides_create(hid_t file, hid_t dcpl, const LobStoreSlide *slides
     for (size_t i = 0; i < n; i++)
         mpp[i] = (slides[i].mpp_x + slides[i].mpp_y) / 2;
     return create_column(file, dcpl, "slides/mpp", H5T_IEEE_F64LE, mpp, n, fill, kept, err);
+}
+
+uint32_t lob_tiles_crc(const int32_t (*coords)[2], const uint8_t *tissue, size_t n) {
+    return lob_crc32c(lob_crc32c(0, coords, n * sizeof *coords), tissue, n);
 }
 
 uint32_t lob_store_slides_crc(const LobStoreSlide *slides, size_t n) {

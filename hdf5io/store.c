@@ -112,6 +112,11 @@ static bool open_quality(LobStore *store, GError **err) {
     return true;
 }
 
+static bool open_slides(LobStore *store, GError **err) {
+    store->header.tile_sums = lob_h5_has(store->file, LOB_TILE_SUMS);
+    return lob_store_slides_read(store->file, store->path, &store->slides, &store->n_slides, err);
+}
+
 static bool check_slide(const LobStore *store, const LobStoreSlide *slide, size_t i, GError **err) {
     if (!*slide->slide_id)
         return lob_fail(err, LOB_ERROR_INPUT, "%s: slide %zu has no id", store->path, i);
@@ -168,8 +173,7 @@ static bool open_all(LobStore *store, GError **err) {
     return LOB_H5(err, LOB_ERROR_INPUT, store->file, "%s: not a readable HDF5 file", store->path) &&
            lob_store_header_read(store->file, store->path, &store->header, err) &&
            open_features(store, err) && open_tiles(store, err) && open_quality(store, err) &&
-           lob_store_slides_read(store->file, store->path, &store->slides, &store->n_slides, err) &&
-           check_slides(store, err);
+           open_slides(store, err) && check_slides(store, err);
 }
 
 LobStore *lob_store_open(const char *path, GError **err) {
@@ -304,6 +308,25 @@ bool lob_store_crc_quality(LobStore *store, uint64_t first, size_t n, uint32_t *
         if (!lob_store_read_quality(store, first + done, now, quality, err))
             return false;
         *crc = lob_crc32c(*crc, quality, now * sizeof *quality);
+    }
+    return true;
+}
+
+bool lob_store_crc_tiles(LobStore *store, uint64_t first, size_t n, uint32_t *crc, GError **err) {
+    const size_t step = SCRATCH_BYTES / sizeof(int32_t[2]);
+    g_autofree int32_t(*piece)[2] = g_malloc(MAX(MIN(n, step), 1) * sizeof *piece);
+    *crc = 0;
+    for (size_t done = 0; done < n; done += step) {
+        const size_t now = MIN(step, n - done);
+        if (!lob_store_read_coords(store, first + done, now, piece, err))
+            return false;
+        *crc = lob_crc32c(*crc, piece, now * sizeof *piece);
+    }
+    for (size_t done = 0; done < n; done += step) {
+        const size_t now = MIN(step, n - done);
+        if (!lob_store_read_tissue(store, first + done, now, (uint8_t *)piece, err))
+            return false;
+        *crc = lob_crc32c(*crc, piece, now);
     }
     return true;
 }

@@ -170,6 +170,21 @@ static bool quality_matches(Verifier *verifier, const LobStoreSlide *slide, uint
     return false;
 }
 
+/* As rows_match, of where the slide's tiles lie and how much tissue they hold. */
+static void check_tiles(Verifier *verifier, const LobStoreSlide *slide) {
+    g_autoptr(GError) cause = NULL;
+    uint32_t crc = 0;
+    if (!lob_store_header(verifier->store)->tile_sums)
+        return;
+    bool read = lob_store_crc_tiles(verifier->store, slide->first, slide->count, &crc, &cause);
+    verifier->report->bytes_checked += slide->count * (sizeof(int32_t[2]) + 1);
+    if (!read || crc != slide->tiles_crc32c)
+        add_damage(verifier, slide, slide->first, slide->count,
+                   read ? g_strdup_printf("checksum of coords and tissue is %08x, should be %08x", crc,
+                                          slide->tiles_crc32c)
+                        : g_strdup(cause->message));
+}
+
 /* Returns how many of the slide's ranges are damaged. */
 static size_t verify_ranges(Verifier *verifier, const LobStoreSlide *slide, GArray *ranges) {
     size_t bad = 0;
@@ -193,6 +208,7 @@ static size_t verify_ranges(Verifier *verifier, const LobStoreSlide *slide, GArr
 
 static void verify_slide(Verifier *verifier, const LobStoreSlide *slide, GArray *ranges) {
     if (!verifier->report->finished) {
+        check_tiles(verifier, slide);
         verifier->report->slides_checked += ranges != NULL;
         verify_ranges(verifier, slide, ranges);
         return;
@@ -200,6 +216,7 @@ static void verify_slide(Verifier *verifier, const LobStoreSlide *slide, GArray 
     if (slide->state != LOB_STATE_DONE)
         return;
     verifier->report->slides_checked++;
+    check_tiles(verifier, slide);
     if (lob_store_header(verifier->store)->quality)
         quality_matches(verifier, slide, slide->first, slide->count, slide->quality_crc32c);
     /* The slide's sum says that it is damaged; the journal, where it is still there, says where. */

@@ -120,11 +120,11 @@ bool lob_embed_write_end(LobEmbed *embed, const char *why, GError **err);
 /* Fills states and CRCs of the part's slides, and the catalog. */
 bool lob_embed_settle_slides(LobEmbed *embed, GError **err);
 
-/* Rows of a slide, and what they must add up to. */
+/* Rows of a slide, and what they must add up to: their features, quality, and coords and tissue. */
 typedef struct {
     uint64_t row; /* of the part */
-    uint32_t slide, first, count, crc, quality_crc;
-    bool has_quality;
+    uint32_t slide, first, count, crc, quality_crc, tiles_crc;
+    bool has_features, has_quality, has_tiles;
 } LobRowCheck;
 /* Collective, no one has the part open: rank 0's `checks` (of LobRowCheck) are read again, shared out over
  * the ranks; those that do not hold are what is left of them. *n: how many there were, on every rank. */

@@ -10,18 +10,22 @@ typedef struct {
     const LobCatalogPart *part; /* under way (rank 0) */
 } Repair;
 
+/* Of a part that is not finished only what was laid down when it was made: embedding looks at the rest. */
 static GArray *list_checks(const LobCatalogPart *part) {
     GArray *checks = g_array_new(FALSE, FALSE, sizeof(LobRowCheck));
     for (uint32_t s = 0; s < part->n_slides; s++) {
         const LobStoreSlide *slide = &part->slides[s];
-        if (slide->state != LOB_STATE_DONE)
+        if (part->finished ? slide->state != LOB_STATE_DONE : !part->header.tile_sums)
             continue;
         const LobRowCheck check = {.row = slide->first,
                                    .slide = s,
                                    .count = (uint32_t)slide->count,
                                    .crc = slide->crc32c,
                                    .quality_crc = slide->quality_crc32c,
-                                   .has_quality = part->header.quality};
+                                   .tiles_crc = slide->tiles_crc32c,
+                                   .has_features = part->finished,
+                                   .has_quality = part->finished && part->header.quality,
+                                   .has_tiles = part->header.tile_sums};
         g_array_append_val(checks, check);
     }
     return checks;
@@ -106,6 +110,17 @@ static void clear_grid(void *grid) {
     lob_grid_clear(grid);
 }
 
+static void tell(const LobCatalogPart *part, const LobRowCheck *check) {
+    const char *slide = part->slides[check->slide].slide_id;
+    if (part->finished)
+        lob_warning("slide %s: rows %" G_GUINT64_FORMAT "..%" G_GUINT64_FORMAT
+                    " of %s are not as they were written: it is made again",
+                    slide, check->row, check->row + check->count, part->path);
+    else
+        lob_warning("slide %s: coords or tissue in %s are not as they were planned: they are laid down again",
+                    slide, part->path);
+}
+
 static bool reopen(Repair *repair, const GArray *bad, GError **err) {
     const LobCatalogPart *part = repair->part;
     g_autofree bool *damaged = g_new0(bool, part->n_slides + 1);
@@ -117,19 +132,19 @@ static bool reopen(Repair *repair, const GArray *bad, GError **err) {
         const LobRowCheck *check = &g_array_index(bad, LobRowCheck, k);
         LobGrid *grid = &g_array_index(grids, LobGrid, k);
         damaged[check->slide] = true;
-        lob_warning("slide %s: rows %" G_GUINT64_FORMAT "..%" G_GUINT64_FORMAT
-                    " of %s are not as they were written: it is made again",
-                    part->slides[check->slide].slide_id, check->row, check->row + check->count, part->path);
+        tell(part, check);
         if (!load_tiles(repair, &part->slides[check->slide], grid, err))
             return false;
-        redo[k] = (LobPartRedo){.first = check->row,
+        redo[k] = (LobPartRedo){.slide = check->slide,
+                                .first = check->row,
                                 .count = check->count,
                                 .tiles = {.coords = (const int32_t(*)[2])grid->xy,
                                           .tissue = grid->tissue,
                                           .pen = known_or_not(&grid->pen, grid->n),
                                           .fold = known_or_not(&grid->fold, grid->n)}};
     }
-    return lob_stage_owns(&repair->stage, err) && replace_journal(repair, damaged, err) &&
+    return lob_stage_owns(&repair->stage, err) &&
+           (!part->finished || replace_journal(repair, damaged, err)) &&
            lob_part_reopen(part->path, redo, bad->len, err);
 }
 
@@ -141,8 +156,7 @@ static bool verify_part(Repair *repair, int number, uint64_t *slides, GError **e
     uint64_t n = 0;
     if (world->rank == 0) {
         repair->part = &repair->stage.catalog->parts[number - 1];
-        checks = repair->part->finished ? list_checks(repair->part)
-                                        : g_array_new(FALSE, FALSE, sizeof(LobRowCheck));
+        checks = list_checks(repair->part);
     }
     if (!lob_embed_check_rows(world, path, checks, &n, err))
         return false;
@@ -166,7 +180,7 @@ bool lob_job_verify(const LobWorld *world, const LobCohort *cohort, GError **err
     for (uint64_t p = 1; ok && p <= n; p++)
         ok = verify_part(&repair, (int)p, &slides, &problem);
     if (ok && world->rank == 0)
-        lob_info("verify: %" G_GUINT64_FORMAT " slides of finished parts were read again", slides);
+        lob_info("verify: %" G_GUINT64_FORMAT " slides were read again", slides);
     if (repair.stage.progress)
         lob_progress_end(repair.stage.progress, lob_stage_state_word(problem),
                          problem ? problem->message : "");

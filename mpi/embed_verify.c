@@ -26,13 +26,14 @@ static GArray *list_checks(const LobEmbed *embed, bool late) {
             const LobDoneRange *range = &g_array_index(done, LobDoneRange, i);
             if (!wanted(embed, s, range, late))
                 continue;
-            const Check check = {embed->catalog_part->slides[s].first + range->first,
-                                 s,
-                                 range->first,
-                                 range->count,
-                                 range->crc,
-                                 range->quality_crc,
-                                 range->has_quality};
+            const Check check = {.row = embed->catalog_part->slides[s].first + range->first,
+                                 .slide = s,
+                                 .first = range->first,
+                                 .count = range->count,
+                                 .crc = range->crc,
+                                 .quality_crc = range->quality_crc,
+                                 .has_features = true,
+                                 .has_quality = range->has_quality};
             g_array_append_val(checks, check);
         }
     }
@@ -42,10 +43,12 @@ static GArray *list_checks(const LobEmbed *embed, bool late) {
 /* What cannot be read (a bad disk block) is as bad as what differs: writing it anew may mend it. */
 static bool is_intact(LobStore *store, const Check *check) {
     g_autoptr(GError) problem = NULL;
-    uint32_t crc = 0, quality = check->quality_crc;
-    if (lob_store_crc_rows(store, check->row, check->count, &crc, &problem) &&
-        (!check->has_quality || lob_store_crc_quality(store, check->row, check->count, &quality, &problem)))
-        return crc == check->crc && quality == check->quality_crc;
+    const uint64_t row = check->row, n = check->count;
+    uint32_t crc = check->crc, quality = check->quality_crc, tiles = check->tiles_crc;
+    if ((!check->has_features || lob_store_crc_rows(store, row, n, &crc, &problem)) &&
+        (!check->has_quality || lob_store_crc_quality(store, row, n, &quality, &problem)) &&
+        (!check->has_tiles || lob_store_crc_tiles(store, row, n, &tiles, &problem)))
+        return crc == check->crc && quality == check->quality_crc && tiles == check->tiles_crc;
     lob_warning("rows %" G_GUINT64_FORMAT "..%" G_GUINT64_FORMAT " cannot be read again: %s", check->row,
                 check->row + check->count, problem->message);
     return false;

@@ -58,12 +58,14 @@ flip() { # FILE OFFSET: one bit of a byte
   local byte; byte=$(od -An -tu1 -j "$2" -N 1 "$1")
   printf "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
+place_of() { # DATASET FILE: where in the file it begins, from HDF5 itself
+  h5dump -H -p -d "$1" "$2" | sed -n 's/.*OFFSET \([0-9]*\).*/\1/p' | head -1
+}
 flip_bits() {
   local out=$work/flip row part
   cut_off "$out"
   part=$out/store/part-0001.h5
-  # The features of the first row that is journalled: its place in the file comes from HDF5 itself.
-  row=$(h5dump -H -p -d /features "$part" | sed -n 's/.*OFFSET \([0-9]*\).*/\1/p' | head -1)
+  row=$(place_of /features "$part") # of the first row that is journalled
   [ -n "$row" ] || { fail "no offset of /features"; return; }
   local all; all=$(stat -c %s "$part")
   # One bit in each of sixteen places of the rows: some are journalled, some are not yet written.
@@ -71,8 +73,12 @@ flip_bits() {
     local at=$((row + k * (tiles_tiny * 170 / 16)))
     [ $at -ge "$all" ] || flip "$part" $at
   done
-  of=$tiny run 1 embed "$out"; expect "embed over flipped bits" 0 $?
+  flip "$part" $(($(place_of /coords "$part") + 5))
+  "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify of an unfinished store with flipped bits" 1 $?
+  grep -q 'checksum of coords and tissue' "$work/verify.log" || fail "verify does not see that a tile lies elsewhere"
+  of=$tiny run 1 embed "$out" --verify; expect "embed over flipped bits" 0 $?
   said "damaged ranges are named" 'not as they were written' "$out"
+  said "tiles laid down again are named" 'coords or tissue in .* are laid down again' "$out"
   expect "store after flipped bits" "$tiny_calm" "$(digest "$out")"
   flip "$part" $((row + 171))
   "$LOBULE" store verify "$part" >"$work/verify.log" 2>&1; expect "verify of a finished store with a flipped bit" 1 $?
@@ -92,7 +98,8 @@ flip_bits() {
   cmp -s "$part" "$work/damaged.h5" || fail "the part was changed"
   rm -rf "$out/plan" && mv "$out/plan-away" "$out/plan"
   # What verify advises works, also for what was laid down by plan, and where it is interrupted.
-  flip "$part" "$(h5dump -H -p -d /quality/pen "$part" | sed -n 's/.*OFFSET \([0-9]*\).*/\1/p' | head -1)"
+  flip "$part" "$(place_of /quality/pen "$part")"
+  flip "$part" $(($(place_of /tissue "$part") + tiles_tiny - 1))
   LOB_TEST_KILL=embed:P0 of=$tiny run 2 embed "$out" --verify; [ $? != 0 ] || fail "not interrupted"
   of=$tiny run 1 embed "$out"; expect "embed after an interrupted repair" 0 $?
   said "damaged slides are named" 'not as they were written: it is made again' "$out"
