@@ -126,11 +126,20 @@ size_t lob_fit_rounds(const LobFit *fit, LobRound *rounds) {
     return n;
 }
 
-double lob_round_events(const LobFit *fit, const LobRound *round) {
-    double events = 0;
-    for (size_t i = 0; i < round->n_judge; i++)
-        events += fit->view->event[round->judge[i]] == 1;
+/* What a loss among these patients rests on: their events, or each of them where there are several classes.
+ */
+static size_t telling(const LobFit *fit, const uint32_t *patients, size_t n) {
+    const LobView *view = fit->view;
+    size_t events = 0;
+    if (view->cohort->study->endpoints[view->endpoint].kind == LOB_ENDPOINT_MULTICLASS)
+        return n;
+    for (size_t i = 0; i < n; i++)
+        events += view->event[patients[i]] == 1;
     return events;
+}
+
+double lob_round_weight(const LobFit *fit, const LobRound *round) {
+    return (double)telling(fit, round->judge, round->n_judge);
 }
 
 void lob_fit_learned(LobModelResult *result, int round, int epoch, double trained, double judged) {
@@ -149,7 +158,7 @@ static bool round_epoch(LobRun *run, LobFit *fit, const LobRound *round, int epo
            lob_fit_loss_is_sound(fit, epoch, *judged, err);
 }
 
-/* Adds the round's loss after each epoch to curve [epochs + 1], weighted by the events judged. */
+/* Adds the round's loss after each epoch to curve [epochs + 1], weighted by what they rest on. */
 static bool run_round(LobFit *fit, const LobRound *round, int number, const char *name, double *curve,
                       LobModelResult *result, GError **err) {
     const LobModelOptions *o = fit->options;
@@ -157,7 +166,7 @@ static bool run_round(LobFit *fit, const LobRound *round, int number, const char
     LobRun run, *runs[] = {&run};
     g_autofree double *losses = g_new0(double, 2 * width);
     LobSegment segment = {.losses = losses, .n_losses = 2 * width, .runs = runs, .n_runs = 1};
-    double weight = lob_round_events(fit, round), best = INFINITY, loss = 0;
+    double weight = lob_round_weight(fit, round), best = INFINITY, loss = 0;
     int best_epoch = 0;
     bool ok = true;
     g_strlcpy(segment.name, name, sizeof segment.name);
@@ -199,20 +208,16 @@ static bool has_risk_sets(const LobFit *fit, const LobRound *round) {
 }
 
 bool lob_round_can_judge(const LobFit *fit, const LobRound *round) {
-    size_t judged = 0, learned = 0;
-    for (size_t i = 0; i < round->n_judge; i++)
-        judged += fit->view->event[round->judge[i]] == 1;
-    for (size_t i = 0; i < round->n_learn; i++)
-        learned += fit->view->event[round->learn[i]] == 1;
-    return judged > 0 && learned > 0 && round->n_judge > 1 && has_risk_sets(fit, round);
+    return telling(fit, round->judge, round->n_judge) > 0 && telling(fit, round->learn, round->n_learn) > 0 &&
+           round->n_judge > 1 && has_risk_sets(fit, round);
 }
 
-void lob_fit_best_epoch(const double *curve, int epochs, double events, LobModelResult *result) {
+void lob_fit_best_epoch(const double *curve, int epochs, double weight, LobModelResult *result) {
     for (int e = 0; e <= epochs; e++) {
         if (e > 0 && curve[e] >= curve[result->best_epoch])
             continue;
         result->best_epoch = e;
-        result->inner_loss = curve[e] / events;
+        result->inner_loss = curve[e] / weight;
     }
 }
 
@@ -225,19 +230,19 @@ static bool find_epochs(LobFit *fit, size_t choice, LobModelResult *result, GErr
     g_autofree LobRound *rounds = g_new0(LobRound, (size_t)o->rounds);
     g_autofree double *curve = g_new0(double, (size_t)o->epochs + 1);
     size_t n = lob_fit_rounds(fit, rounds), judged = 0;
-    double events = 0;
+    double weight = 0;
     bool ok = true;
     for (size_t r = 0; ok && r < n; r++) {
         if (!lob_round_can_judge(fit, &rounds[r]))
             continue;
         judged++;
-        events += lob_round_events(fit, &rounds[r]);
+        weight += lob_round_weight(fit, &rounds[r]);
         g_autofree char *name =
             g_strdup_printf("seed %" G_GUINT64_FORMAT ", choice %zu, round %zu", o->seed, choice, r);
         ok = run_round(fit, &rounds[r], (int)r, name, curve, result, err);
     }
     if (ok && judged > 0)
-        lob_fit_best_epoch(curve, o->epochs, events, result);
+        lob_fit_best_epoch(curve, o->epochs, weight, result);
     for (size_t r = 0; r < n; r++)
         lob_round_clear(&rounds[r]);
     return ok;

@@ -56,9 +56,11 @@ typedef struct {
 size_t lob_fit_rounds(const LobFit *fit, LobRound *rounds);
 void lob_round_clear(LobRound *round);
 bool lob_round_can_judge(const LobFit *fit, const LobRound *round);
-double lob_round_events(const LobFit *fit, const LobRound *round); /* among those who judge */
-/* From the rounds' losses after each epoch, [epochs + 1], weighted by events: best_epoch and inner_loss. */
-void lob_fit_best_epoch(const double *curve, int epochs, double events, LobModelResult *result);
+/* Events among those who judge; where there are several classes, all who judge. */
+double lob_round_weight(const LobFit *fit, const LobRound *round);
+/* From the rounds' losses after each epoch, [epochs + 1], times their weights; the sum of these: best_epoch
+ * and inner_loss. */
+void lob_fit_best_epoch(const double *curve, int epochs, double weight, LobModelResult *result);
 
 /* ---- a stretch of epochs that can be taken up again ---- */
 typedef struct {

@@ -311,7 +311,7 @@ static bool run_trials(Sweep *sweep, size_t first, Trial *trials, size_t n, doub
 }
 
 /* Round by round, the seeds of a round side by side: they use the same bags. */
-static Trial *make_trials(const Sweep *sweep, size_t *n, double *events) {
+static Trial *make_trials(const Sweep *sweep, size_t *n, double *weights) {
     size_t rounds = (size_t)sweep->options->rounds;
     Trial *trials = g_new0(Trial, rounds * sweep->n);
     g_autofree LobRound *all = g_new0(LobRound, rounds * sweep->n);
@@ -327,8 +327,8 @@ static Trial *make_trials(const Sweep *sweep, size_t *n, double *events) {
                 continue;
             }
             Trial *trial = &trials[(*n)++];
-            *trial = (Trial){*round, k, (int)r, INFINITY, 0, lob_round_events(&sweep->fits[k], round), 0};
-            events[k] += trial->weight;
+            *trial = (Trial){*round, k, (int)r, INFINITY, 0, lob_round_weight(&sweep->fits[k], round), 0};
+            weights[k] += trial->weight;
         }
     return trials;
 }
@@ -340,17 +340,17 @@ static bool find_epochs(Sweep *sweep, LobModelResult *results, GError **err) {
         results[k].best_epoch = o->epochs;
     if (o->rounds <= 0)
         return true;
-    g_autofree double *curves = g_new0(double, sweep->n *width), *events = g_new0(double, sweep->n);
+    g_autofree double *curves = g_new0(double, sweep->n *width), *weights = g_new0(double, sweep->n);
     g_autofree int *epochs_run = g_new0(int, sweep->n);
     size_t n, most = stack_size(sweep);
-    g_autofree Trial *trials = make_trials(sweep, &n, events);
+    g_autofree Trial *trials = make_trials(sweep, &n, weights);
     bool ok = true;
     for (size_t t = 0; ok && t < n; t += most)
         ok = run_trials(sweep, t, trials + t, MIN(most, n - t), curves, epochs_run, results, err);
     for (size_t k = 0; ok && k < sweep->n; k++) {
         results[k].epochs_run = epochs_run[k];
-        if (events[k] > 0)
-            lob_fit_best_epoch(curves + k * width, o->epochs, events[k], &results[k]);
+        if (weights[k] > 0)
+            lob_fit_best_epoch(curves + k * width, o->epochs, weights[k], &results[k]);
     }
     for (size_t t = 0; t < n; t++)
         lob_round_clear(&trials[t].round);

@@ -1,5 +1,6 @@
 /* Every kind of model, loss and grid as a whole: nothing of a held-out center gets in, what is planted is
  * found, a group of batches is one batch. */
+#include "model/fit.h"
 #include "model_fixture.h"
 
 #include <criterion/criterion.h>
@@ -94,6 +95,34 @@ Test(model, a_class_of_the_held_out_center_is_not_predicted) {
         cr_expect_float_eq(probability[1] + probability[2] + probability[3], 1, 1e-5);
     }
     fitted_clear(&f);
+    world_free(w);
+}
+
+/* Events are what rounds are weighted by, but no class of several is more of an event than another. */
+Test(model, rounds_of_several_classes_are_weighted_by_patients) {
+    g_autoptr(GError) err = NULL;
+    World *w = world_new(no_change, classes);
+    LobModelOptions options = small("mean", LOB_ENDPOINT_MULTICLASS);
+    options.rounds = CENTERS - 1;
+    LobView *view = lob_view_new(w->cohort, w->folds, 0, 0, 2, options.seed, &err);
+    LobFit fit;
+    LobRound rounds[CENTERS] = {0};
+    cr_assert(view && lob_fit_init(&fit, view, &w->bags, &options, &err), "%s", err ? err->message : "");
+    const size_t n = lob_fit_rounds(&fit, rounds);
+    cr_assert_eq(n, CENTERS - 1);
+    for (size_t r = 0; r < n; r++) {
+        cr_expect_eq(lob_round_weight(&fit, &rounds[r]), (double)rounds[r].n_judge);
+        size_t kept = 0;
+        for (size_t i = 0; i < rounds[r].n_judge; i++)
+            if (view->event[rounds[r].judge[i]] != 1)
+                rounds[r].judge[kept++] = rounds[r].judge[i];
+        cr_assert(kept > 1 && kept < rounds[r].n_judge);
+        rounds[r].n_judge = kept;
+        cr_expect(lob_round_can_judge(&fit, &rounds[r]), "none of class 1 among those who judge");
+        lob_round_clear(&rounds[r]);
+    }
+    lob_fit_clear(&fit);
+    lob_view_free(view);
     world_free(w);
 }
 
