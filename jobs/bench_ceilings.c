@@ -6,18 +6,16 @@
 #include <cblas.h>
 #include <string.h>
 
-/* ---- sgemm: the shape of a ViT-L layer over a batch of 8 ---- */
+/* ---- products ---- */
 
-enum { GEMM_M = 1576, GEMM_N = 1024, GEMM_K = 1024 };
+struct LobBenchBound {
+    float *a, *b, *c;           /* of plain sgemm; NULL where it is */
+    LobEncoderProduct *product; /* one of an encoder's */
+    double flop;
+};
 
-static bool run_sgemm(void *user, double *units, GError **err) {
-    float *const *m = user;
-    (void)err;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, GEMM_M, GEMM_N, GEMM_K, 1, m[0], GEMM_K, m[1],
-                GEMM_N, 0, m[2], GEMM_N);
-    *units = 2.0 * GEMM_M * GEMM_N * GEMM_K;
-    return true;
-}
+/* Shapes of a ViT-L's layers over a batch of 8; sgemm's is the first. */
+static const size_t shapes[][3] = {{1576, 1024, 1024}, {1576, 4096, 1024}, {1576, 1024, 4096}};
 
 static float *random_floats(size_t n) {
     float *v = g_new(float, n);
@@ -28,40 +26,80 @@ static float *random_floats(size_t n) {
     return v;
 }
 
-bool lob_bench_sgemm(const LobBench *bench, LobBenchRate *flops, GError **err) {
-    g_autofree float *a = random_floats((size_t)GEMM_M * GEMM_K), *b = random_floats((size_t)GEMM_K * GEMM_N);
-    g_autofree float *c = g_new0(float, (size_t)GEMM_M *GEMM_N);
-    float *matrices[] = {a, b, c};
-    return lob_bench_measure(bench, run_sgemm, matrices, flops, err);
+static LobBenchBound *bound_new(const char *precision, const size_t shape[3], GError **err) {
+    const size_t m = shape[0], n = shape[1], k = shape[2];
+    LobBenchBound *bound = g_new0(LobBenchBound, 1);
+    bound->flop = 2.0 * (double)m * (double)n * (double)k;
+    if (!precision) {
+        bound->a = random_floats(m * k);
+        bound->b = random_floats(k * n);
+        bound->c = g_new0(float, m *n);
+    } else if (!(bound->product = lob_encoder_product_new(precision, m, n, k, err))) {
+        g_clear_pointer(&bound, lob_bench_bound_free);
+    }
+    return bound;
 }
 
-/* ---- the product of an encoder's precision ---- */
+void lob_bench_bound_free(LobBenchBound *bound) {
+    if (!bound)
+        return;
+    g_free(bound->a);
+    g_free(bound->b);
+    g_free(bound->c);
+    lob_encoder_product_free(bound->product);
+    g_free(bound);
+}
 
-typedef struct {
-    LobEncoderProduct *product;
-    double flop;
-} Product;
+static bool run_bound(void *user, double *units, GError **err) {
+    const LobBenchBound *bound = user;
+    const int m = (int)shapes[0][0], n = (int)shapes[0][1], k = (int)shapes[0][2];
+    *units = bound->flop;
+    if (bound->product)
+        return lob_encoder_product_run(bound->product, err);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, bound->a, k, bound->b, n, 0, bound->c,
+                n);
+    return true;
+}
 
-static bool run_product(void *user, double *units, GError **err) {
-    const Product *p = user;
-    *units = p->flop;
-    return lob_encoder_product_run(p->product, err);
+LobBenchBound *lob_bench_bound_new(const LobBench *bench, const char *precision, LobBenchRate *flops,
+                                   GError **err) {
+    g_autoptr(LobBenchBound) best = NULL;
+    *flops = (LobBenchRate){0};
+    for (size_t i = 0; i < (precision ? G_N_ELEMENTS(shapes) : 1); i++) {
+        LobBenchRate rate;
+        g_autoptr(LobBenchBound) bound = bound_new(precision, shapes[i], err);
+        if (!bound || !lob_bench_measure(bench, run_bound, bound, &rate, err))
+            return NULL;
+        if (rate.rate > flops->rate) {
+            *flops = rate;
+            lob_bench_bound_free(best);
+            best = g_steal_pointer(&bound);
+        }
+    }
+    return g_steal_pointer(&best);
+}
+
+bool lob_bench_bound_pace(LobBenchBound *bound, double seconds, double *flops, GError **err) {
+    const double start = lob_clock();
+    double sum = 0, unit = 0, now = start;
+    do {
+        if (!run_bound(bound, &unit, err))
+            return false;
+        sum += unit;
+        now = lob_clock();
+    } while (now - start < seconds);
+    *flops = sum / (now - start);
+    return true;
+}
+
+bool lob_bench_sgemm(const LobBench *bench, LobBenchRate *flops, GError **err) {
+    g_autoptr(LobBenchBound) bound = lob_bench_bound_new(bench, NULL, flops, err);
+    return bound != NULL;
 }
 
 bool lob_bench_product(const LobBench *bench, const char *precision, LobBenchRate *flops, GError **err) {
-    static const size_t shapes[][3] = {{1576, 1024, 1024}, {1576, 4096, 1024}, {1576, 1024, 4096}};
-    *flops = (LobBenchRate){0};
-    for (size_t i = 0; i < G_N_ELEMENTS(shapes); i++) {
-        const size_t m = shapes[i][0], n = shapes[i][1], k = shapes[i][2];
-        LobBenchRate rate;
-        g_autoptr(LobEncoderProduct) product = lob_encoder_product_new(precision, m, n, k, err);
-        Product p = {product, 2.0 * (double)m * (double)n * (double)k};
-        if (!product || !lob_bench_measure(bench, run_product, &p, &rate, err))
-            return false;
-        if (rate.rate > flops->rate)
-            *flops = rate;
-    }
-    return true;
+    g_autoptr(LobBenchBound) bound = lob_bench_bound_new(bench, precision, flops, err);
+    return bound != NULL;
 }
 
 /* ---- memory ---- */

@@ -142,9 +142,6 @@ static bool reading_turn(void *user, double *values, GError **err) {
 /* Each turn's rate is held against its neighbour's: a disk's speed drifts from turn to turn. */
 static void report(const Files *f, const char *what, const LobBenchSeries *turns, int which,
                    const char *against) {
-    double ratios[LOB_BENCH_MOST];
-    for (int t = 0; t < turns->n; t++)
-        ratios[t] = turns->values[which][t] / turns->values[PLAIN][t];
     lob_bench_report(f->bench,
                      &(LobBenchResult){.bench = "store",
                                        .what = what,
@@ -153,7 +150,7 @@ static void report(const Files *f, const char *what, const LobBenchSeries *turns
                                        .kind = LOB_BENCH_BOUND,
                                        .ceiling_name = against,
                                        .ceiling = lob_bench_summary(turns->values[PLAIN], turns->n).rate,
-                                       .ratio = lob_bench_summary(ratios, turns->n)});
+                                       .ratio = lob_bench_paired(turns, which, PLAIN, 1)});
 }
 
 static void report_unbound(const Files *f, const char *what, const LobBenchRate *rate) {

@@ -55,6 +55,9 @@ typedef struct {
 bool lob_bench_repeat(const LobBench *bench, LobBenchTurn turn, void *user, LobBenchSeries *series,
                       GError **err);
 
+/* Of each repetition's value `which`, times `scale`, over its value `against`. */
+LobBenchRate lob_bench_paired(const LobBenchSeries *series, int which, int against, double scale);
+
 /* The same for a single rate: a repetition is `run` once, or with several ranks as often as fills half a
  * second. *units it got through. */
 typedef bool (*LobBenchRun)(void *user, double *units, GError **err);
@@ -90,8 +93,18 @@ double lob_bench_peak_bytes(void); /* shared memory included; 0: not known */
 
 /* ---- the machine's own speed, one thread a rank; collective ---- */
 
+/* A product that bounds what networks reach: the best of a few large ones, as a layer of ViT-L over eight
+ * tiles has them, by the encoders' own code; precision NULL: sgemm itself. *flops a second, of all ranks. */
+typedef struct LobBenchBound LobBenchBound;
+LobBenchBound *lob_bench_bound_new(const LobBench *bench, const char *precision, LobBenchRate *flops,
+                                   GError **err);
+/* Local: this rank's flops a second over `seconds`. For turns that have their ceiling next to what they
+ * measure, since a shared machine's speed drifts by more than what is looked for. */
+bool lob_bench_bound_pace(LobBenchBound *bound, double seconds, double *flops, GError **err);
+void lob_bench_bound_free(LobBenchBound *bound);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobBenchBound, lob_bench_bound_free)
+
 bool lob_bench_sgemm(const LobBench *bench, LobBenchRate *flops, GError **err); /* a second */
-/* The best of a few large products, as a layer of ViT-L over eight tiles has them. */
 bool lob_bench_product(const LobBench *bench, const char *precision, LobBenchRate *flops, GError **err);
 bool lob_bench_memory(const LobBench *bench, LobBenchRate *bytes, GError **err); /* read and written */
 

@@ -76,6 +76,13 @@ bool lob_bench_repeat(const LobBench *bench, LobBenchTurn turn, void *user, LobB
     return true;
 }
 
+LobBenchRate lob_bench_paired(const LobBenchSeries *series, int which, int against, double scale) {
+    double ratios[LOB_BENCH_MOST];
+    for (int t = 0; t < series->n; t++)
+        ratios[t] = scale * series->values[which][t] / series->values[against][t];
+    return lob_bench_summary(ratios, series->n);
+}
+
 /* ---- one rate ---- */
 
 typedef struct {

@@ -57,6 +57,8 @@ typedef struct {
     uint64_t *first, *count;
     LobBags bags;
     int turns; /* so far */
+    LobBenchBound *bound;
+    double pace_seconds;
 } Training;
 
 enum { POOL = 1 << 20 };
@@ -113,7 +115,7 @@ static bool make_options(const LobBench *bench, LobModelOptions *options, GError
     return true;
 }
 
-enum { IN_PASSES, IN_ALL };
+enum { IN_PASSES, IN_ALL, PACE }; /* of a turn */
 
 /* All seeds of a fold, which another rank or turn does not have: tiles a second in training passes, and with
  * what goes before and after them. */
@@ -152,14 +154,20 @@ static double flops_a_tile(const LobBench *bench) {
     return lob_sweep_flops_a_tile(bench->train.dim, bench->train.hidden, bench->train.attention);
 }
 
-/* Products of the same precision bound what training reaches. */
-static bool measure_ceiling(const LobBench *bench, LobBenchRate *flops, GError **err) {
-    return strcmp(bench->precision, "fp32") == 0 ? lob_bench_sgemm(bench, flops, err)
-                                                 : lob_bench_product(bench, bench->precision, flops, err);
+/* Each fold begins and ends with the product that bounds it. */
+static bool training_turn(void *user, double *values, GError **err) {
+    const Training *t = user;
+    double before, after;
+    if (!lob_bench_bound_pace(t->bound, t->pace_seconds, &before, err) || !train_fold(user, values, err) ||
+        !lob_bench_bound_pace(t->bound, t->pace_seconds, &after, err))
+        return false;
+    values[PACE] = (before + after) / 2;
+    return true;
 }
 
-static void report(const Training *t, const LobBenchSeries *turns, double ceiling, double most) {
+static void report(const Training *t, const LobBenchSeries *turns, double most) {
     const LobBench *bench = t->bench;
+    const double flop = flops_a_tile(bench);
     g_autofree char *what =
         g_strdup_printf("abmil %d/%d %s, %d bags of %d x %d, %d folds x %d seeds", bench->train.hidden,
                         bench->train.attention, bench->precision, bench->train.bags, bench->train.tiles,
@@ -171,10 +179,12 @@ static void report(const Training *t, const LobBenchSeries *turns, double ceilin
                         .rate = lob_bench_summary(turns->values[IN_PASSES], turns->n),
                         .kind = LOB_BENCH_BOUND,
                         .ceiling_name = product,
-                        .ceiling = ceiling};
-    r.gflops = r.rate.rate * flops_a_tile(bench) / 1e9;
+                        .ceiling = lob_bench_summary(turns->values[PACE], turns->n).rate / flop,
+                        .ratio = lob_bench_paired(turns, IN_PASSES, PACE, flop)};
+    r.gflops = r.rate.rate * flop / 1e9;
     lob_bench_report(bench, &r);
     r.rate = lob_bench_summary(turns->values[IN_ALL], turns->n);
+    r.ratio = lob_bench_paired(turns, IN_ALL, PACE, flop);
     r.bench = "train-all";
     r.gflops = 0;
     lob_bench_report(bench, &r);
@@ -187,22 +197,25 @@ static void report(const Training *t, const LobBenchSeries *turns, double ceilin
                                               .ceiling = 5e8 * bench->world->size});
 }
 
-/* Folds go round the ranks; the ceiling is the better of before and after. */
+/* Folds go round the ranks. */
 static bool measure(Training *t, GError **err) {
     const LobBench *bench = t->bench;
     const double features = 2.0 * bench->train.bags * bench->train.tiles * bench->train.dim;
-    LobBenchRate before, after;
+    LobBenchRate unused;
     LobBenchSeries turns;
     LobBench brief = *bench;
     brief.seconds = fmin(bench->seconds, 1);
-    if (!measure_ceiling(&brief, &before, err) || !lob_bench_repeat(bench, train_fold, t, &turns, err))
+    t->pace_seconds = brief.seconds / 2;
+    const bool fp32 = strcmp(bench->precision, "fp32") == 0;
+    t->bound = lob_bench_bound_new(&brief, fp32 ? NULL : bench->precision, &unused, err);
+    const bool ok = t->bound && lob_bench_repeat(bench, training_turn, t, &turns, err);
+    g_clear_pointer(&t->bound, lob_bench_bound_free);
+    if (!ok)
         return false;
     double most = fmax(lob_bench_peak_bytes() - features, 0);
     if (bench->world->has_mpi)
         lob_mpi_allreduce_sum(lob_world_comm(bench->world), &most, 1);
-    if (!measure_ceiling(&brief, &after, err))
-        return false;
-    report(t, &turns, fmax(before.rate, after.rate) / flops_a_tile(bench), most);
+    report(t, &turns, most);
     return true;
 }
 
