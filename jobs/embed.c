@@ -6,8 +6,7 @@ int lob_cmd_embed(int argc, char **argv) {
     gboolean verify = FALSE;
     const GOptionEntry options[] = {
         {"verify", 0, 0, G_OPTION_ARG_NONE, &verify,
-         "Read all finished parts again first; slides whose rows are not as they were written are made again",
-         NULL},
+         "Read what is stored again first; slides that are not as they were written are made again", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
     const LobJobSpec spec = {.name = "embed",
                              .summary =
