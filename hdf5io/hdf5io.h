@@ -254,6 +254,10 @@ LobJournal *lob_journal_open(const char *path, LobJournalVisit visit, void *user
 bool lob_journal_read(const char *path, LobJournalVisit visit, void *user, GError **err);
 bool lob_journal_append(LobJournal *journal, const LobJournalRecord *record, GError **err); /* buffered */
 bool lob_journal_sync(LobJournal *journal, GError **err); /* group commit: fdatasync */
+/* For the holder of the store's lock alone, after a sync that failed: cuts off what another process appended
+ * behind this one's last records, which are kept for the next sync. IO error where that was not the reason.
+ */
+bool lob_journal_cut_foreign(LobJournal *journal, GError **err);
 void lob_journal_close(LobJournal *journal);
 /* Puts a new journal of these records in the place of the one at path, or of none: the old one or the whole
  * new one is there at any time. */

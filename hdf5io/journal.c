@@ -7,7 +7,8 @@
  * the last good line and holds no good line is cut off. A bad line before a good one is damage.
  *
  * A job that was held up (a stopped machine, a dead network) may wake when another one has taken the store
- * over: the file is only ever appended to, and only where it ends as this process left it. */
+ * over: the file is only ever appended to, and only where it ends as this process left it. One that was held
+ * up between that look and its write leaves lines behind the next holder's, which that one cuts off. */
 #include "hdf5io/hdf5io_internal.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +33,8 @@ struct LobJournal {
     off_t durable;    /* all before this offset is on disk, and all there is but for a torn tail of our own */
     off_t torn;       /* a write failed: up to so many bytes of it may lie there */
     GString *pending; /* appended, not yet synced */
+    GString *last;    /* what the last sync wrote: ends at `durable` */
+    bool overgrown;   /* something stands behind what is ours */
     bool broken;      /* a sync failed or the file is not ours any more: nothing more is promised */
 };
 
@@ -235,6 +238,7 @@ static bool ends_as_left(LobJournal *journal, GError **err) {
     if (status.st_nlink == 0 || status.st_size < journal->durable ||
         status.st_size > journal->durable + journal->torn) {
         journal->broken = true;
+        journal->overgrown = status.st_nlink > 0 && status.st_size > journal->durable;
         return lob_fail(err, LOB_ERROR_IO,
                         "%s: another process changed the journal: this one was taken for dead and its store "
                         "taken over; it ends without writing",
@@ -266,6 +270,7 @@ LobJournal *lob_journal_open(const char *path, LobJournalVisit visit, void *user
     LobJournal *journal = g_new0(LobJournal, 1);
     journal->path = g_strdup(path);
     journal->pending = g_string_new(NULL);
+    journal->last = g_string_new(NULL);
     journal->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (journal->fd < 0) {
         lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot open the journal for writing", path);
@@ -306,7 +311,28 @@ bool lob_journal_sync(LobJournal *journal, GError **err) {
         return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot make the journal durable", journal->path);
     }
     journal->durable += (off_t)journal->pending->len;
+    g_string_assign(journal->last, journal->pending->str);
     g_string_truncate(journal->pending, 0);
+    return true;
+}
+
+/* Our last lines still end where we left them: what is foreign stands behind them, not between. */
+static bool own_end_is_there(const LobJournal *journal) {
+    const size_t length = journal->last->len;
+    g_autofree char *found = g_malloc(length + 1);
+    return (off_t)length <= journal->durable &&
+           pread(journal->fd, found, length, journal->durable - (off_t)length) == (ssize_t)length &&
+           memcmp(found, journal->last->str, length) == 0;
+}
+
+bool lob_journal_cut_foreign(LobJournal *journal, GError **err) {
+    if (!journal->overgrown || !own_end_is_there(journal))
+        return lob_fail(err, LOB_ERROR_IO, "%s: what another process changed in the journal cannot be undone",
+                        journal->path);
+    if (ftruncate(journal->fd, journal->durable) != 0 || fsync(journal->fd) != 0)
+        return lob_fail_errno(err, LOB_ERROR_IO, errno, "%s: cannot cut off another process' lines",
+                              journal->path);
+    journal->overgrown = journal->broken = false;
     return true;
 }
 
@@ -317,6 +343,7 @@ void lob_journal_close(LobJournal *journal) {
     if (journal->fd >= 0)
         close(journal->fd);
     g_string_free(journal->pending, true);
+    g_string_free(journal->last, true);
     g_free(journal->path);
     g_free(journal);
 }

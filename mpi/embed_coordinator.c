@@ -42,7 +42,7 @@ static bool append(LobEmbed *embed, LobJournalKind kind, uint32_t s, const LobDo
 static bool append_session(LobEmbed *embed, LobJournalKind kind, const char *text, GError **err) {
     const LobJournalRecord record = {.kind = kind, .slide_id = (char *)"", .text = (char *)text};
     return lob_stage_owns(&embed->stage, err) && lob_journal_append(embed->journal, &record, err) &&
-           lob_journal_sync(embed->journal, err);
+           lob_stage_sync(&embed->stage, embed->journal, err);
 }
 
 bool lob_embed_open_journal(LobEmbed *embed, GError **err) {
@@ -77,7 +77,7 @@ bool lob_embed_commit(void *user, GError **err) {
     if (!embed->dirty)
         return true;
     embed->dirty = false;
-    return lob_stage_owns(&embed->stage, err) && lob_journal_sync(embed->journal, err);
+    return lob_stage_sync(&embed->stage, embed->journal, err);
 }
 
 /* ---- fate of slides ---- */

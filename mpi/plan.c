@@ -139,14 +139,14 @@ static bool commit(void *user, GError **err) {
     if (!plan->dirty)
         return true;
     plan->dirty = false;
-    return lob_stage_owns(&plan->stage, err) && lob_journal_sync(plan->journal, err);
+    return lob_stage_sync(&plan->stage, plan->journal, err);
 }
 
 static bool write_session(LobPlan *plan, LobJournalKind kind, const char *text, GError **err) {
     const LobJournalRecord record = {.kind = kind, .slide_id = (char *)"", .text = (char *)text};
     plan->explained = kind == LOB_J_END;
     return lob_stage_owns(&plan->stage, err) && lob_journal_append(plan->journal, &record, err) &&
-           lob_journal_sync(plan->journal, err);
+           lob_stage_sync(&plan->stage, plan->journal, err);
 }
 
 static bool pulse(void *user, GError **err) {

@@ -211,6 +211,21 @@ bool lob_stage_owns(LobStage *stage, GError **err) {
     return !stage->lock || lob_lock_check(stage->lock, err);
 }
 
+bool lob_stage_sync(LobStage *stage, LobJournal *journal, GError **err) {
+    g_autoptr(GError) cause = NULL;
+    if (!lob_stage_owns(stage, err))
+        return false;
+    if (lob_journal_sync(journal, &cause))
+        return true;
+    if (!stage->lock || !lob_lock_check(stage->lock, NULL) || !lob_journal_cut_foreign(journal, NULL)) {
+        g_propagate_error(err, g_steal_pointer(&cause));
+        return false;
+    }
+    lob_warning(
+        "a job that was taken for dead has woken up: what it wrote behind this job's records is cut off");
+    return lob_journal_sync(journal, err);
+}
+
 bool lob_stage_stop_is_plain(const LobStage *stage) {
     const char *why = lob_run_reason();
     return stage->world->size == 1 || (strcmp(why, "signal TERM") != 0 && strcmp(why, "signal INT") != 0);

@@ -27,6 +27,9 @@ void lob_stage_end(LobStage *stage); /* local */
 void lob_stage_unlock(LobStage *stage);
 /* Rank 0, before anything is written into the store: IO error where another job has taken it over. */
 bool lob_stage_owns(LobStage *stage, GError **err);
+/* The same, then the journal's sync. Lines that a job which was taken for dead wrote meanwhile are cut off.
+ */
+bool lob_stage_sync(LobStage *stage, LobJournal *journal, GError **err);
 /* Rank 0, asked to stop: whether that explains the run's end at once. TERM and INT reach rank 0 also when the
  * launcher kills the job because a rank died: with those the end is explained only when every rank has
  * answered. */

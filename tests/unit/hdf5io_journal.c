@@ -1,6 +1,7 @@
 /* The journal under torn ends and damage, and the lock against the living and the dead. */
 #include "hdf5io_fixture.h"
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -100,6 +101,39 @@ Test(hdf5io_journal, one_that_was_taken_over_writes_nothing_more) {
     FIX_OK(lob_journal_read(path, see, &seen, err));
     cr_expect(seen.n == 4 && seen.sum == 0 + 1 + 7 + 8, "%zu records", seen.n);
     cr_expect_str_eq(seen.last_slide, "slide\tone");
+}
+
+/* A job that was held up between its look at the lock and its write: the next one takes that line away. */
+Test(hdf5io_journal, who_holds_the_store_cuts_off_a_late_line) {
+    g_autofree char *folder = fix_folder();
+    g_autofree char *path = g_build_filename(folder, "part.journal", NULL);
+    make_journal(path, 2);
+    LobJournal *next = lob_journal_open(path, NULL, NULL, NULL), *old = NULL;
+    cr_assert(next != NULL);
+    append(next, 7);
+    FIX_FAILS(lob_journal_cut_foreign(next, err), LOB_ERROR_IO, "cannot be undone");
+    FIX_OK((old = lob_journal_open(path, NULL, NULL, err)) != NULL);
+    append(old, 100);
+    const LobJournalRecord record = {.kind = LOB_J_RANGE, .slide_id = "own", .first = 8, .text = ""};
+    FIX_OK(lob_journal_append(next, &record, err));
+    FIX_FAILS(lob_journal_sync(next, err), LOB_ERROR_IO, "taken over");
+    FIX_OK(lob_journal_cut_foreign(next, err));
+    FIX_OK(lob_journal_sync(next, err));
+    g_auto(Seen) seen = {0};
+    FIX_OK(lob_journal_read(path, see, &seen, err));
+    cr_expect(seen.n == 4 && seen.sum == 0 + 1 + 7 + 8, "%zu records", seen.n);
+    /* The late line stands between two of ours: cutting would tear the later one. */
+    g_autofree char *text = NULL;
+    gsize size = 0;
+    cr_assert(g_file_get_contents(path, &text, &size, NULL));
+    g_autofree char *moved = g_strdup_printf("%.*slate\n%s", (int)(size - 10), text, text + size - 10);
+    FILE *file = fopen(path, "r+");
+    cr_assert(file && fputs(moved, file) >= 0 && fclose(file) == 0);
+    FIX_OK(lob_journal_append(next, &record, err));
+    FIX_FAILS(lob_journal_sync(next, err), LOB_ERROR_IO, "taken over");
+    FIX_FAILS(lob_journal_cut_foreign(next, err), LOB_ERROR_IO, "cannot be undone");
+    lob_journal_close(old);
+    lob_journal_close(next);
 }
 
 Test(hdf5io_journal, a_failed_write_is_repeated_whole) {
