@@ -64,42 +64,31 @@ static bool run_bound(void *user, double *units, GError **err) {
 LobBenchBound *lob_bench_bound_new(const LobBench *bench, const char *precision, LobBenchRate *flops,
                                    GError **err) {
     g_autoptr(LobBenchBound) best = NULL;
-    *flops = (LobBenchRate){0};
+    LobBenchRate most = {0};
     for (size_t i = 0; i < (precision ? G_N_ELEMENTS(shapes) : 1); i++) {
         LobBenchRate rate;
         g_autoptr(LobBenchBound) bound = bound_new(precision, shapes[i], err);
         if (!bound || !lob_bench_measure(bench, run_bound, bound, &rate, err))
             return NULL;
-        if (rate.rate > flops->rate) {
-            *flops = rate;
+        if (rate.rate > most.rate) {
+            most = rate;
             lob_bench_bound_free(best);
             best = g_steal_pointer(&bound);
         }
     }
+    if (flops)
+        *flops = most;
     return g_steal_pointer(&best);
 }
 
-bool lob_bench_bound_pace(LobBenchBound *bound, double seconds, double *flops, GError **err) {
-    const double start = lob_clock();
-    double sum = 0, unit = 0, now = start;
-    do {
-        if (!run_bound(bound, &unit, err))
-            return false;
-        sum += unit;
-        now = lob_clock();
-    } while (now - start < seconds);
-    *flops = sum / (now - start);
+bool lob_bench_bound_turn(LobBenchBound *bound, double seconds, LobBenchTurn work, void *user, double *values,
+                          double *pace, GError **err) {
+    double before, after, share;
+    if (!lob_bench_pace(run_bound, bound, seconds, &before, &share, err) || !work(user, values, err) ||
+        !lob_bench_pace(run_bound, bound, seconds, &after, &share, err))
+        return false;
+    *pace = (before + after) / 2;
     return true;
-}
-
-bool lob_bench_sgemm(const LobBench *bench, LobBenchRate *flops, GError **err) {
-    g_autoptr(LobBenchBound) bound = lob_bench_bound_new(bench, NULL, flops, err);
-    return bound != NULL;
-}
-
-bool lob_bench_product(const LobBench *bench, const char *precision, LobBenchRate *flops, GError **err) {
-    g_autoptr(LobBenchBound) bound = lob_bench_bound_new(bench, precision, flops, err);
-    return bound != NULL;
 }
 
 /* ---- memory ---- */
@@ -131,10 +120,10 @@ static void tell(const LobBench *bench, const char *what, const char *unit, cons
         &(LobBenchResult){.bench = "machine", .what = what, .unit = unit, .rate = *rate, .gflops = gflops});
 }
 
-static bool tell_product(const LobBench *bench, const char *precision, GError **err) {
-    g_autofree char *what = g_strdup_printf("product of 1576 rows, %s", precision);
+static bool tell_product(const LobBench *bench, const char *precision, const char *what, GError **err) {
     LobBenchRate rate;
-    if (!lob_bench_product(bench, precision, &rate, err))
+    g_autoptr(LobBenchBound) bound = lob_bench_bound_new(bench, precision, &rate, err);
+    if (!bound)
         return false;
     tell(bench, what, "FLOP/s", &rate, 1e-9 * rate.rate);
     return true;
@@ -161,9 +150,8 @@ bool lob_bench_machine(const LobBench *bench, GError **err) {
     if (!lob_bench_memory(bench, &rate, err))
         return false;
     tell(bench, "memory: 128 MiB copied, read and written", "B/s", &rate, 0);
-    if (!lob_bench_sgemm(bench, &rate, err))
-        return false;
-    tell(bench, "sgemm 1576 x 1024 x 1024", "FLOP/s", &rate, 1e-9 * rate.rate);
-    return (strcmp(bench->precision, "fp32") == 0 || tell_product(bench, bench->precision, err)) &&
+    g_autofree char *what = g_strdup_printf("product of 1576 rows, %s", bench->precision);
+    return tell_product(bench, NULL, "sgemm 1576 x 1024 x 1024", err) &&
+           (strcmp(bench->precision, "fp32") == 0 || tell_product(bench, bench->precision, what, err)) &&
            tell_jpeg(bench, err);
 }

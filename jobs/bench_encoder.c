@@ -43,37 +43,23 @@ static uint8_t *paint_tiles(size_t n) {
 
 enum { RATE, SHARE, PACE }; /* of a turn */
 
+static bool encode_for_a_while(void *user, double *values, GError **err) {
+    Encoding *e = user;
+    return lob_bench_pace(run_encoder, e, e->pace_seconds, &values[RATE], &values[SHARE], err);
+}
+
 static bool encoding_turn(void *user, double *values, GError **err) {
     const Encoding *e = user;
-    double before, after, done = 0;
-    if (!lob_bench_bound_pace(e->bound, e->pace_seconds, &before, err))
-        return false;
-    const double start = lob_clock(), cpu = lob_bench_cpu_seconds();
-    double now = start;
-    do {
-        if (!lob_encoder_encode(e->encoder, e->rgb, e->n, e->out, NULL, NULL, err))
-            return false;
-        done += (double)e->n;
-        now = lob_clock();
-    } while (now - start < e->pace_seconds);
-    values[RATE] = done / (now - start);
-    values[SHARE] = (lob_bench_cpu_seconds() - cpu) / (now - start);
-    if (!lob_bench_bound_pace(e->bound, e->pace_seconds, &after, err))
-        return false;
-    values[PACE] = (before + after) / 2;
-    return true;
+    return lob_bench_bound_turn(e->bound, e->pace_seconds, encode_for_a_while, user, values, &values[PACE],
+                                err);
 }
 
 /* Beside the products of its precision, which each turn begins and ends with. */
-static bool measure_network(const LobBench *bench, Encoding *e, double flop, LobBenchResult *r,
-                            GError **err) {
-    LobBench brief = *bench;
-    LobBenchRate unused;
+static bool measure_network(const LobBench *bench, const LobBench *brief, Encoding *e, double flop,
+                            LobBenchResult *r, GError **err) {
     LobBenchSeries turns;
-    brief.seconds = fmin(bench->seconds, 1);
-    brief.repeats = MIN(bench->repeats, 3);
-    e->pace_seconds = brief.seconds / 2;
-    e->bound = lob_bench_bound_new(&brief, bench->precision, &unused, err);
+    e->pace_seconds = brief->seconds / 2;
+    e->bound = lob_bench_bound_new(brief, bench->precision, NULL, err);
     const bool ok = e->bound && lob_bench_repeat(bench, encoding_turn, e, &turns, err);
     g_clear_pointer(&e->bound, lob_bench_bound_free);
     if (!ok)
@@ -91,10 +77,10 @@ static bool measure(const LobBench *bench, Encoding *e, LobBenchResult *r, GErro
     const double flop = lob_encoder_cost(e->encoder).flop;
     LobBench brief = *bench;
     LobBenchRate copying;
-    if (flop > 0)
-        return measure_network(bench, e, flop, r, err);
     brief.seconds = fmin(bench->seconds, 1);
     brief.repeats = MIN(bench->repeats, 3);
+    if (flop > 0)
+        return measure_network(bench, &brief, e, flop, r, err);
     if (!lob_bench_measure(bench, run_encoder, e, &r->rate, err) || !lob_bench_memory(&brief, &copying, err))
         return false;
     r->kind = LOB_BENCH_REFERENCE;

@@ -61,6 +61,8 @@ LobBenchRate lob_bench_paired(const LobBenchSeries *series, int which, int again
 /* The same for a single rate: a repetition is `run` once, or with several ranks as often as fills half a
  * second. *units it got through. */
 typedef bool (*LobBenchRun)(void *user, double *units, GError **err);
+/* Local: `run` as often as fills so many seconds: units a second, and processor time over wall time. */
+bool lob_bench_pace(LobBenchRun run, void *user, double seconds, double *rate, double *share, GError **err);
 bool lob_bench_measure(const LobBench *bench, LobBenchRun run, void *user, LobBenchRate *rate, GError **err);
 
 /* ---- telling ---- */
@@ -94,18 +96,18 @@ double lob_bench_peak_bytes(void); /* shared memory included; 0: not known */
 /* ---- the machine's own speed, one thread a rank; collective ---- */
 
 /* A product that bounds what networks reach: the best of a few large ones, as a layer of ViT-L over eight
- * tiles has them, by the encoders' own code; precision NULL: sgemm itself. *flops a second, of all ranks. */
+ * tiles has them, by the encoders' own code; precision NULL: sgemm itself. *flops a second, of all ranks; or
+ * NULL. */
 typedef struct LobBenchBound LobBenchBound;
 LobBenchBound *lob_bench_bound_new(const LobBench *bench, const char *precision, LobBenchRate *flops,
                                    GError **err);
-/* Local: this rank's flops a second over `seconds`. For turns that have their ceiling next to what they
- * measure, since a shared machine's speed drifts by more than what is looked for. */
-bool lob_bench_bound_pace(LobBenchBound *bound, double seconds, double *flops, GError **err);
+/* Local: a turn's work, and *pace, this rank's flops a second of the product for `seconds` before it and
+ * after: a shared machine's speed drifts by more than what is looked for. */
+bool lob_bench_bound_turn(LobBenchBound *bound, double seconds, LobBenchTurn work, void *user, double *values,
+                          double *pace, GError **err);
 void lob_bench_bound_free(LobBenchBound *bound);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LobBenchBound, lob_bench_bound_free)
 
-bool lob_bench_sgemm(const LobBench *bench, LobBenchRate *flops, GError **err); /* a second */
-bool lob_bench_product(const LobBench *bench, const char *precision, LobBenchRate *flops, GError **err);
 bool lob_bench_memory(const LobBench *bench, LobBenchRate *bytes, GError **err); /* read and written */
 
 /* JPEGs in memory. */

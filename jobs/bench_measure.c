@@ -85,6 +85,20 @@ LobBenchRate lob_bench_paired(const LobBenchSeries *series, int which, int again
 
 /* ---- one rate ---- */
 
+bool lob_bench_pace(LobBenchRun run, void *user, double seconds, double *rate, double *share, GError **err) {
+    const double start = lob_clock(), cpu = lob_bench_cpu_seconds();
+    double units = 0, sum = 0, now = start;
+    do {
+        if (!run(user, &units, err))
+            return false;
+        sum += units;
+        now = lob_clock();
+    } while (now - start < seconds);
+    *rate = sum / (now - start);
+    *share = (lob_bench_cpu_seconds() - cpu) / (now - start);
+    return true;
+}
+
 typedef struct {
     const LobBench *bench;
     LobBenchRun run;
@@ -96,18 +110,8 @@ enum { RATE, SHARE };
 /* With several ranks at least SIDE_BY_SIDE_SECONDS, beside which the start's jitter is small. */
 static bool single_turn(void *user, double *values, GError **err) {
     const Single *s = user;
-    const double start = lob_clock(), cpu = lob_bench_cpu_seconds();
     const double least = s->bench->world->has_mpi ? SIDE_BY_SIDE_SECONDS : 0;
-    double units = 0, sum = 0, now = start;
-    do {
-        if (!s->run(s->user, &units, err))
-            return false;
-        sum += units;
-        now = lob_clock();
-    } while (now - start < least);
-    values[RATE] = sum / (now - start);
-    values[SHARE] = (lob_bench_cpu_seconds() - cpu) / (now - start);
-    return true;
+    return lob_bench_pace(s->run, s->user, least, &values[RATE], &values[SHARE], err);
 }
 
 bool lob_bench_measure(const LobBench *bench, LobBenchRun run, void *user, LobBenchRate *rate, GError **err) {

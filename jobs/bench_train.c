@@ -157,12 +157,7 @@ static double flops_a_tile(const LobBench *bench) {
 /* Each fold begins and ends with the product that bounds it. */
 static bool training_turn(void *user, double *values, GError **err) {
     const Training *t = user;
-    double before, after;
-    if (!lob_bench_bound_pace(t->bound, t->pace_seconds, &before, err) || !train_fold(user, values, err) ||
-        !lob_bench_bound_pace(t->bound, t->pace_seconds, &after, err))
-        return false;
-    values[PACE] = (before + after) / 2;
-    return true;
+    return lob_bench_bound_turn(t->bound, t->pace_seconds, train_fold, user, values, &values[PACE], err);
 }
 
 static void report(const Training *t, const LobBenchSeries *turns, double most) {
@@ -201,13 +196,12 @@ static void report(const Training *t, const LobBenchSeries *turns, double most) 
 static bool measure(Training *t, GError **err) {
     const LobBench *bench = t->bench;
     const double features = 2.0 * bench->train.bags * bench->train.tiles * bench->train.dim;
-    LobBenchRate unused;
     LobBenchSeries turns;
     LobBench brief = *bench;
     brief.seconds = fmin(bench->seconds, 1);
     t->pace_seconds = brief.seconds / 2;
     const bool fp32 = strcmp(bench->precision, "fp32") == 0;
-    t->bound = lob_bench_bound_new(&brief, fp32 ? NULL : bench->precision, &unused, err);
+    t->bound = lob_bench_bound_new(&brief, fp32 ? NULL : bench->precision, NULL, err);
     const bool ok = t->bound && lob_bench_repeat(bench, training_turn, t, &turns, err);
     g_clear_pointer(&t->bound, lob_bench_bound_free);
     if (!ok)

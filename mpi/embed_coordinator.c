@@ -41,7 +41,7 @@ static bool append(LobEmbed *embed, LobJournalKind kind, uint32_t s, const LobDo
 
 static bool append_session(LobEmbed *embed, LobJournalKind kind, const char *text, GError **err) {
     const LobJournalRecord record = {.kind = kind, .slide_id = (char *)"", .text = (char *)text};
-    return lob_stage_owns(&embed->stage, err) && lob_journal_append(embed->journal, &record, err) &&
+    return lob_journal_append(embed->journal, &record, err) &&
            lob_stage_sync(&embed->stage, embed->journal, err);
 }
 

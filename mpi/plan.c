@@ -145,7 +145,7 @@ static bool commit(void *user, GError **err) {
 static bool write_session(LobPlan *plan, LobJournalKind kind, const char *text, GError **err) {
     const LobJournalRecord record = {.kind = kind, .slide_id = (char *)"", .text = (char *)text};
     plan->explained = kind == LOB_J_END;
-    return lob_stage_owns(&plan->stage, err) && lob_journal_append(plan->journal, &record, err) &&
+    return lob_journal_append(plan->journal, &record, err) &&
            lob_stage_sync(&plan->stage, plan->journal, err);
 }
 
